@@ -1,0 +1,7 @@
+//! The seams: every trait that has more than one implementation, one file each.
+
+pub mod consensus;
+pub mod log;
+pub mod scorer;
+pub mod snapshot;
+pub mod transport;
