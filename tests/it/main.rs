@@ -1,0 +1,9 @@
+//! The one integration binary: every test that needs more than one plane, or the whole checkout, is a module here.
+#![allow(
+    clippy::unwrap_used,
+    clippy::as_conversions,
+    reason = "tests fail by panicking"
+)]
+
+mod light;
+mod tidy;
