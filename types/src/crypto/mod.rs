@@ -1,0 +1,208 @@
+//! Signatures: schemes by number, one rule set each, and nobody else imports a signature library.
+
+#[cfg(feature = "std")]
+mod batch;
+mod ed25519;
+
+#[cfg(feature = "std")]
+pub use batch::{BatchItem, verify_batch};
+
+use crate::{Hash, KeyId, hash};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use thiserror::Error;
+
+/// A signature scheme, as the wire numbers it. Later schemes take the next numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u16)]
+pub enum Scheme {
+    /// Ed25519 under the ZIP-215 rules: single and batch verification agree on every input.
+    Ed25519 = 1,
+}
+
+impl Scheme {
+    /// The scheme with this number, if it is known.
+    pub const fn from_code(code: u16) -> Option<Self> {
+        match code {
+            1 => Some(Self::Ed25519),
+            _ => None,
+        }
+    }
+
+    /// Its number on the wire.
+    #[allow(clippy::as_conversions, reason = "a field-less enum with explicit u16 codes")]
+    pub const fn code(self) -> u16 {
+        self as u16
+    }
+
+    /// The name that flags, JSON and logs use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ed25519 => "ed25519",
+        }
+    }
+
+    /// Bytes of its public keys.
+    pub const fn public_len(self) -> usize {
+        match self {
+            Self::Ed25519 => 32,
+        }
+    }
+
+    /// Bytes of its signatures.
+    pub const fn signature_len(self) -> usize {
+        match self {
+            Self::Ed25519 => 64,
+        }
+    }
+}
+
+/// Why a signature does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum SignatureError {
+    /// The public key has the wrong length for its scheme.
+    #[error("a {scheme} public key has {want} bytes, not {got}")]
+    PublicLength {
+        /// The scheme's name.
+        scheme: &'static str,
+        /// Bytes there are.
+        got: usize,
+        /// Bytes there should be.
+        want: usize,
+    },
+    /// The signature has the wrong length for its scheme.
+    #[error("a {scheme} signature has {want} bytes, not {got}")]
+    SignatureLength {
+        /// The scheme's name.
+        scheme: &'static str,
+        /// Bytes there are.
+        got: usize,
+        /// Bytes there should be.
+        want: usize,
+    },
+    /// It is not that key's signature over that message.
+    #[error("the {scheme} signature does not verify")]
+    Invalid {
+        /// The scheme's name.
+        scheme: &'static str,
+    },
+}
+
+/// A public key with its scheme: what the registry holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicKey {
+    scheme: Scheme,
+    bytes: Box<[u8]>,
+}
+
+impl PublicKey {
+    /// A key of `scheme` from its bytes.
+    ///
+    /// # Errors
+    /// [`SignatureError::PublicLength`].
+    pub fn new(scheme: Scheme, bytes: &[u8]) -> Result<Self, SignatureError> {
+        let want = scheme.public_len();
+        if bytes.len() != want {
+            return Err(SignatureError::PublicLength {
+                scheme: scheme.name(),
+                got: bytes.len(),
+                want,
+            });
+        }
+        Ok(Self {
+            scheme,
+            bytes: bytes.into(),
+        })
+    }
+
+    /// Its scheme.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Its id.
+    pub fn id(&self) -> KeyId {
+        KeyId::of(self.scheme, &self.bytes)
+    }
+}
+
+/// What a signer of transaction `tx_id` signs: `H(sign; key_id ‖ tx_id)`. The key id names the scheme and
+/// every public key of it, so that no part of a hybrid signature can be moved to another key.
+pub fn signing_digest(key: &KeyId, tx_id: &Hash) -> Hash {
+    hash::SIGN.node(&key.0, tx_id)
+}
+
+/// Checks one signature over `message`.
+///
+/// # Errors
+/// [`SignatureError`], naming the scheme.
+pub fn verify(scheme: Scheme, public: &[u8], message: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
+    match scheme {
+        Scheme::Ed25519 => ed25519::verify(public, message, signature),
+    }
+}
+
+/// A secret key with its public key. Its bytes are wiped when it is dropped.
+pub struct SigningKey {
+    secret: ed25519::Secret,
+    public: PublicKey,
+    id: KeyId,
+}
+
+impl SigningKey {
+    /// The Ed25519 key of this seed (RFC 8032 §5.1.5).
+    pub fn from_seed(seed: &[u8; 32]) -> Self {
+        let secret = ed25519::Secret::from_seed(seed);
+        let public = PublicKey {
+            scheme: Scheme::Ed25519,
+            bytes: secret.public().into(),
+        };
+        Self {
+            id: public.id(),
+            secret,
+            public,
+        }
+    }
+
+    /// A new Ed25519 key from the operating system's random numbers.
+    ///
+    /// # Errors
+    /// When the operating system has none.
+    #[cfg(feature = "std")]
+    pub fn generate() -> Result<Self, getrandom::Error> {
+        let mut seed = zeroize::Zeroizing::new([0; 32]);
+        getrandom::fill(seed.as_mut())?;
+        Ok(Self::from_seed(&seed))
+    }
+
+    /// Its public key.
+    pub fn public(&self) -> &PublicKey {
+        &self.public
+    }
+
+    /// Its public key's id.
+    pub fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// The seed, for a key file. Keep it secret.
+    pub fn seed(&self) -> zeroize::Zeroizing<[u8; 32]> {
+        self.secret.seed()
+    }
+
+    /// Signs `message`; deterministic (RFC 8032).
+    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
+        self.secret.sign(message).to_vec()
+    }
+}
+
+impl core::fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "SigningKey({})", self.id)
+    }
+}

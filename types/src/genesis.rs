@@ -1,0 +1,403 @@
+//! Genesis: the limits and rules that a chain is born with. Its hash is the chain's id.
+
+use crate::codec::{DecodeError, Reader, known_sections, put_section, put_text_u16};
+use crate::crypto::{PublicKey, Scheme};
+use crate::{Amount, AssetId, Hash, KeyId, hash};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// Where an operation's ledger time comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum OpTime {
+    /// `t(n) = time_ns + n`.
+    Block = 1,
+    /// `t(n) = max(t(n−1) + 1, effective_ns)`; only with one validator.
+    Effective = 2,
+}
+
+/// Which account ids may be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum AccountIds {
+    /// Any.
+    Free = 1,
+    /// [`crate::AccountId::derive`] of owner, asset and salt.
+    Derived = 2,
+}
+
+/// The consensus plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Plane {
+    /// One validator.
+    Solo = 1,
+    /// Bonded power, weighted round robin.
+    Stake = 2,
+    /// Proof of AI.
+    Poai = 3,
+}
+
+impl Plane {
+    /// The name that config and JSON use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Solo => "solo",
+            Self::Stake => "stake",
+            Self::Poai => "poai",
+        }
+    }
+
+    /// Header `h` commits the roots after `h − root_lag`.
+    pub const fn root_lag(self) -> u64 {
+        match self {
+            Self::Solo => 1,
+            Self::Stake | Self::Poai => 2,
+        }
+    }
+}
+
+/// What a transaction costs: `base + per_operation · n + per_byte · len`, in units of `asset`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fees {
+    /// What fees are paid in.
+    pub asset: AssetId,
+    /// Account that collects them.
+    pub collector: crate::AccountId,
+    /// Per transaction.
+    pub base: u64,
+    /// Per operation.
+    pub per_operation: u64,
+    /// Per byte of the envelope.
+    pub per_byte: u64,
+}
+
+impl Fees {
+    /// Whether anything costs anything.
+    pub fn is_free(&self) -> bool {
+        self.base == 0 && self.per_operation == 0 && self.per_byte == 0
+    }
+
+    /// The fee of an envelope of `operations` operations and `len` bytes. Cannot overflow: `u64 · u64` fits.
+    pub fn of(&self, operations: usize, len: usize) -> Amount {
+        let per_operation =
+            u128::from(self.per_operation).saturating_mul(u128::from(crate::codec::wide(operations)));
+        let per_byte = u128::from(self.per_byte).saturating_mul(u128::from(crate::codec::wide(len)));
+        Amount(
+            u128::from(self.base)
+                .saturating_add(per_operation)
+                .saturating_add(per_byte),
+        )
+    }
+}
+
+/// Limits by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of envelopes in a block.
+    pub block_bytes_max: u32,
+    /// Operations, expiries and chain-wide members in a block.
+    pub block_effects_max: u32,
+    /// Members of a linked chain.
+    pub chain_max: u32,
+    /// Open pendings that debit one account.
+    pub open_pending_account_max: u32,
+    /// Open pendings in all.
+    pub open_pending_chain_max: u32,
+    /// Expiries in a block; the rest follows in the next ones.
+    pub expire_per_block_max: u32,
+    /// Heights between `valid_from` and `valid_until`.
+    pub validity_max: u32,
+    /// Open sessions in all.
+    pub sessions_max: u32,
+    /// Heights between snapshots whose roots cover the AI contexts too.
+    pub snapshot_interval: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            block_bytes_max: 16 * 1024 * 1024,
+            block_effects_max: 131_072,
+            chain_max: 1_024,
+            open_pending_account_max: 1_000_000,
+            open_pending_chain_max: 10_000_000,
+            expire_per_block_max: 4_096,
+            validity_max: 4_096,
+            sessions_max: 1_000_000,
+            snapshot_interval: 10_000,
+        }
+    }
+}
+
+/// A validator and its voting power.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Validator {
+    /// What it signs precommits with.
+    pub key: PublicKey,
+    /// Its weight; the sum of a set stays below 2^62.
+    pub power: u64,
+}
+
+/// `validators_hash`: over `(scheme u16, key, power u64)` of each, in order.
+pub fn validators_hash(set: &[Validator]) -> Hash {
+    let mut bytes = Vec::new();
+    for validator in set {
+        bytes.extend_from_slice(&validator.key.scheme().code().to_le_bytes());
+        bytes.extend_from_slice(validator.key.as_bytes());
+        bytes.extend_from_slice(&validator.power.to_le_bytes());
+    }
+    hash::VALIDATORS.hash(&bytes)
+}
+
+/// What a chain is born with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Genesis {
+    /// A name for people.
+    pub name: String,
+    /// Tells chains of one name apart: random, or a time.
+    pub salt: u64,
+    /// The consensus plane.
+    pub plane: Plane,
+    /// Where operations' time comes from.
+    pub op_time: OpTime,
+    /// Which account ids may be opened.
+    pub account_ids: AccountIds,
+    /// What transactions cost.
+    pub fees: Fees,
+    /// Limits by name.
+    pub limits: Limits,
+    /// Who may schedule upgrades.
+    pub authority: KeyId,
+    /// The first validators, at least one.
+    pub validators: Vec<Validator>,
+}
+
+mod kind {
+    pub(super) const CHAIN: u16 = 1;
+    pub(super) const FEES: u16 = 2;
+    pub(super) const LIMITS: u16 = 3;
+    pub(super) const VALIDATORS: u16 = 4;
+}
+
+impl Genesis {
+    /// A chain of one validator with free ids, no fees and the default limits.
+    pub fn solo(name: &str, salt: u64, validator: PublicKey) -> Self {
+        Self {
+            name: name.into(),
+            salt,
+            plane: Plane::Solo,
+            op_time: OpTime::Block,
+            account_ids: AccountIds::Free,
+            fees: Fees::default(),
+            limits: Limits::default(),
+            authority: validator.id(),
+            validators: alloc::vec![Validator {
+                key: validator,
+                power: 1
+            }],
+        }
+    }
+
+    /// The chain's id: `H(genesis; canonical bytes)`.
+    pub fn chain_id(&self) -> Hash {
+        hash::GENESIS.hash(&self.to_bytes())
+    }
+
+    /// The canonical bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_section(&mut out, kind::CHAIN, |out| {
+            put_text_u16(out, &self.name);
+            out.extend_from_slice(&self.salt.to_le_bytes());
+            out.extend_from_slice(&[
+                code(self.plane),
+                op_time_code(self.op_time),
+                ids_code(self.account_ids),
+            ]);
+            out.extend_from_slice(self.authority.0.as_bytes());
+        });
+        put_section(&mut out, kind::FEES, |out| {
+            out.extend_from_slice(&self.fees.asset.0.to_le_bytes());
+            out.extend_from_slice(&self.fees.collector.0.to_le_bytes());
+            for price in [self.fees.base, self.fees.per_operation, self.fees.per_byte] {
+                out.extend_from_slice(&price.to_le_bytes());
+            }
+        });
+        put_section(&mut out, kind::LIMITS, |out| {
+            limits_in_order(&self.limits)
+                .iter()
+                .for_each(|limit| out.extend_from_slice(&limit.to_le_bytes()));
+        });
+        put_section(&mut out, kind::VALIDATORS, |out| {
+            for validator in &self.validators {
+                out.extend_from_slice(&validator.key.scheme().code().to_le_bytes());
+                out.extend_from_slice(validator.key.as_bytes());
+                out.extend_from_slice(&validator.power.to_le_bytes());
+            }
+        });
+        out
+    }
+
+    /// Reads the canonical bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let kinds = [kind::CHAIN, kind::FEES, kind::LIMITS, kind::VALIDATORS];
+        let parts = known_sections(bytes, kinds)?;
+        let part = |at: usize| parts[at].ok_or(DecodeError::MissingSection { kind: kinds[at] });
+        let mut chain = Reader::new("genesis chain", part(0)?);
+        let name = chain.text_u16()?.into();
+        let salt = chain.u64()?;
+        let plane = one_of(
+            chain.u8()?,
+            "plane",
+            &[Plane::Solo, Plane::Stake, Plane::Poai],
+            code,
+        )?;
+        let op_time = one_of(
+            chain.u8()?,
+            "op_time",
+            &[OpTime::Block, OpTime::Effective],
+            op_time_code,
+        )?;
+        let account_ids = one_of(
+            chain.u8()?,
+            "account_ids",
+            &[AccountIds::Free, AccountIds::Derived],
+            ids_code,
+        )?;
+        let authority = KeyId(chain.hash()?);
+        chain.finish()?;
+        Ok(Self {
+            name,
+            salt,
+            plane,
+            op_time,
+            account_ids,
+            authority,
+            fees: decode_fees(part(1)?)?,
+            limits: decode_limits(part(2)?)?,
+            validators: decode_validators(part(3)?)?,
+        })
+    }
+}
+
+#[allow(clippy::as_conversions, reason = "a field-less enum with explicit u8 codes")]
+fn code(plane: Plane) -> u8 {
+    plane as u8
+}
+
+#[allow(clippy::as_conversions, reason = "a field-less enum with explicit u8 codes")]
+fn op_time_code(op_time: OpTime) -> u8 {
+    op_time as u8
+}
+
+#[allow(clippy::as_conversions, reason = "a field-less enum with explicit u8 codes")]
+fn ids_code(ids: AccountIds) -> u8 {
+    ids as u8
+}
+
+fn one_of<T: Copy>(got: u8, what: &'static str, all: &[T], code: fn(T) -> u8) -> Result<T, DecodeError> {
+    all.iter()
+        .copied()
+        .find(|one| code(*one) == got)
+        .ok_or(DecodeError::Value {
+            what,
+            value: u64::from(got),
+        })
+}
+
+fn decode_fees(bytes: &[u8]) -> Result<Fees, DecodeError> {
+    let mut reader = Reader::new("genesis fees", bytes);
+    let fees = Fees {
+        asset: AssetId(reader.u32()?),
+        collector: crate::AccountId(reader.u128()?),
+        base: reader.u64()?,
+        per_operation: reader.u64()?,
+        per_byte: reader.u64()?,
+    };
+    reader.finish()?;
+    Ok(fees)
+}
+
+fn limits_in_order(limits: &Limits) -> [u32; 9] {
+    [
+        limits.block_bytes_max,
+        limits.block_effects_max,
+        limits.chain_max,
+        limits.open_pending_account_max,
+        limits.open_pending_chain_max,
+        limits.expire_per_block_max,
+        limits.validity_max,
+        limits.sessions_max,
+        limits.snapshot_interval,
+    ]
+}
+
+fn decode_limits(bytes: &[u8]) -> Result<Limits, DecodeError> {
+    let mut reader = Reader::new("genesis limits", bytes);
+    let limits = Limits {
+        block_bytes_max: reader.u32()?,
+        block_effects_max: reader.u32()?,
+        chain_max: reader.u32()?,
+        open_pending_account_max: reader.u32()?,
+        open_pending_chain_max: reader.u32()?,
+        expire_per_block_max: reader.u32()?,
+        validity_max: reader.u32()?,
+        sessions_max: reader.u32()?,
+        snapshot_interval: reader.u32()?,
+    };
+    reader.finish()?;
+    if limits_in_order(&limits).contains(&0) {
+        return Err(DecodeError::Value {
+            what: "genesis limit",
+            value: 0,
+        });
+    }
+    Ok(limits)
+}
+
+fn decode_validators(bytes: &[u8]) -> Result<Vec<Validator>, DecodeError> {
+    let mut reader = Reader::new("genesis validators", bytes);
+    let mut validators = Vec::new();
+    while reader.left() > 0 {
+        let code = reader.u16()?;
+        let unknown = DecodeError::Value {
+            what: "validator scheme",
+            value: u64::from(code),
+        };
+        let scheme = Scheme::from_code(code).ok_or(unknown)?;
+        let key = PublicKey::new(scheme, reader.take(scheme.public_len())?).map_err(|_| unknown)?;
+        validators.push(Validator {
+            key,
+            power: reader.u64()?,
+        });
+    }
+    if validators.is_empty() {
+        return Err(DecodeError::Value {
+            what: "validators",
+            value: 0,
+        });
+    }
+    Ok(validators)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+    use crate::crypto::SigningKey;
+
+    #[test]
+    fn genesis_round_trips_and_its_id_names_every_rule() {
+        let genesis = Genesis::solo("test", 1, SigningKey::from_seed(&[1; 32]).public().clone());
+        assert_eq!(Genesis::decode(&genesis.to_bytes()).unwrap(), genesis);
+        let mut other = genesis.clone();
+        other.limits.chain_max += 1;
+        assert_ne!(other.chain_id(), genesis.chain_id());
+        let bytes = genesis.to_bytes();
+        assert!((0..bytes.len()).all(|cut| Genesis::decode(&bytes[..cut]).is_err()));
+    }
+}

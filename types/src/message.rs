@@ -1,0 +1,677 @@
+//! Messages between a client and a node: one frame each, request or reply. `docs/formats/message.md`.
+
+use crate::account::Balances;
+use crate::block::Exception;
+use crate::codec::{DecodeError, Reader, narrow, put_text_u16};
+use crate::{AccountId, Amount, AssetId, Hash, Height, KeyId, Outcome, Refusal, TimeNs};
+use alloc::string::String;
+use alloc::vec::Vec;
+use zerocopy::{FromBytes, IntoBytes};
+
+/// The protocol's name in TLS ALPN; a new version is a new name.
+pub const ALPN: &[u8] = b"selfchain-ingest/1";
+
+/// How much of a result the client wants back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Detail {
+    /// Position and refusals.
+    #[default]
+    Refusals,
+    /// Also the resulting balances of both accounts of every operation.
+    Balances,
+}
+
+/// What a client asks. Every request carries the client's own number, and every reply repeats it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request<'a> {
+    /// Commit this envelope.
+    Submit {
+        /// How much of the result to send.
+        detail: Detail,
+        /// The envelope.
+        envelope: &'a [u8],
+    },
+    /// Answer from the state or the log.
+    Query(Query),
+    /// Send every block row from this height on, for ever.
+    Subscribe {
+        /// First height wanted.
+        from: Height,
+    },
+}
+
+/// A question about the state or the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// The chain and its tip: [`Answer::Status`].
+    Status,
+    /// An account: [`Answer::Account`].
+    Account(AccountId),
+    /// A key and its lanes: [`Answer::Key`].
+    Key(KeyId),
+    /// An asset: [`Answer::Asset`].
+    Asset(AssetId),
+    /// Where a transaction is and what became of it: [`Answer::Transaction`].
+    Transaction(Hash),
+    /// A block's row: [`Answer::Block`].
+    Block(Height),
+    /// An account's balances as they were after a height, for accounts with history: [`Answer::History`].
+    History {
+        /// The account.
+        account: AccountId,
+        /// The newest height wanted.
+        until: Height,
+        /// Most rows wanted, at most [`HISTORY_ROWS_MAX`].
+        rows_max: u16,
+    },
+    /// The genesis bytes: [`Answer::Genesis`].
+    Genesis,
+    /// The receipt of an operation, with its proof: [`Answer::Receipt`].
+    Receipt {
+        /// The transaction.
+        tx_id: Hash,
+        /// Which of its operations.
+        operation: u32,
+    },
+}
+
+/// Most history rows in one answer.
+pub const HISTORY_ROWS_MAX: u16 = 1_000;
+
+/// What a node replies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Waiting for its block.
+    Accepted,
+    /// In a block that is on the disk.
+    Committed(Committed),
+    /// Turned away, without trace.
+    Refused(Refused),
+    /// The answer to a query.
+    Answer(Answer),
+}
+
+/// A committed transaction's result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// Whether it had been committed before this submission.
+    pub duplicate: bool,
+    /// The block.
+    pub height: Height,
+    /// Position in it.
+    pub index: u32,
+    /// The block's ledger time.
+    pub time_ns: TimeNs,
+    /// Operations in all.
+    pub operations: u32,
+    /// The refused ones: position, outcome and, where something was short, what.
+    pub refused: Vec<(u32, Outcome, Option<Exception>)>,
+    /// Resulting balances of debit and credit account of every operation, if asked for.
+    pub balances: Vec<(Balances, Balances)>,
+}
+
+/// A refusal with what helps to mend it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Why.
+    pub refusal: Refusal,
+    /// When to try again, in ms; 0 = not a matter of time.
+    pub retry_after_ms: u32,
+    /// In words, with the numbers.
+    pub text: String,
+}
+
+/// The chain and its tip.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// The chain.
+    pub chain_id: Hash,
+    /// Newest durable height.
+    pub tip: Height,
+    /// Its block's hash.
+    pub tip_hash: Hash,
+    /// First height that is kept.
+    pub first: Height,
+    /// Ledger time of the tip.
+    pub time_ns: TimeNs,
+    /// Accounts there are.
+    pub accounts: u64,
+    /// Operations that took effect since genesis.
+    pub operations: u64,
+    /// Most heights an envelope may be valid for.
+    pub validity_max: u32,
+}
+
+/// An account with its identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccountState {
+    /// The hot half.
+    pub hot: crate::account::AccountHot,
+    /// The cold half.
+    pub cold: crate::account::AccountCold,
+}
+
+/// Balances after a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryRow {
+    /// The block.
+    pub height: Height,
+    /// Operation's position in it.
+    pub operation: u32,
+    /// What they became.
+    pub balances: Balances,
+}
+
+/// What a query found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "answers are made and sent one at a time"
+)]
+pub enum Answer {
+    /// To [`Query::Status`].
+    Status(Status),
+    /// To [`Query::Account`].
+    Account(AccountState),
+    /// To [`Query::Key`].
+    Key(crate::key::KeyRecord),
+    /// To [`Query::Asset`].
+    Asset(crate::asset::AssetRecord),
+    /// To [`Query::Transaction`].
+    Transaction(Committed),
+    /// To [`Query::Block`]: [`crate::block::Row::decode`].
+    Block(Vec<u8>),
+    /// To [`Query::History`]: newest first.
+    History(Vec<HistoryRow>),
+    /// To [`Query::Genesis`]: [`crate::Genesis::decode`].
+    Genesis(Vec<u8>),
+    /// To [`Query::Receipt`]: the proof's bytes.
+    Receipt(Vec<u8>),
+}
+
+mod request_kind {
+    pub(super) const SUBMIT: u8 = 1;
+    pub(super) const QUERY: u8 = 2;
+    pub(super) const SUBSCRIBE: u8 = 3;
+}
+
+mod query_kind {
+    pub(super) const STATUS: u8 = 1;
+    pub(super) const ACCOUNT: u8 = 2;
+    pub(super) const KEY: u8 = 3;
+    pub(super) const ASSET: u8 = 4;
+    pub(super) const TRANSACTION: u8 = 5;
+    pub(super) const BLOCK: u8 = 6;
+    pub(super) const HISTORY: u8 = 7;
+    pub(super) const GENESIS: u8 = 8;
+    pub(super) const RECEIPT: u8 = 9;
+}
+
+mod reply_kind {
+    pub(super) const ACCEPTED: u8 = 1;
+    pub(super) const COMMITTED: u8 = 2;
+    pub(super) const REFUSED: u8 = 3;
+    pub(super) const ANSWER: u8 = 4;
+}
+
+/// Bytes in front of a submitted envelope: kind, request number, detail.
+pub const SUBMIT_FRONT_LEN: usize = 10;
+
+impl<'a> Request<'a> {
+    /// The frame's bytes.
+    pub fn encode(&self, request: u64) -> Vec<u8> {
+        let mut out = Vec::with_capacity(SUBMIT_FRONT_LEN + 64);
+        let kind = match self {
+            Self::Submit { .. } => request_kind::SUBMIT,
+            Self::Query(_) => request_kind::QUERY,
+            Self::Subscribe { .. } => request_kind::SUBSCRIBE,
+        };
+        out.push(kind);
+        out.extend_from_slice(&request.to_le_bytes());
+        match self {
+            Self::Submit { detail, envelope } => {
+                out.push(u8::from(*detail == Detail::Balances));
+                out.extend_from_slice(envelope);
+            }
+            Self::Query(query) => query.encode(&mut out),
+            Self::Subscribe { from } => out.extend_from_slice(&from.0.to_le_bytes()),
+        }
+        out
+    }
+
+    /// Reads a frame: the client's number and the request.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn decode(frame: &'a [u8]) -> Result<(u64, Self), DecodeError> {
+        let mut reader = Reader::new("request", frame);
+        let kind = reader.u8()?;
+        let request = reader.u64()?;
+        let decoded = match kind {
+            request_kind::SUBMIT => {
+                let detail = match reader.u8()? {
+                    0 => Detail::Refusals,
+                    1 => Detail::Balances,
+                    value => {
+                        return Err(DecodeError::Value {
+                            what: "detail",
+                            value: u64::from(value),
+                        });
+                    }
+                };
+                Self::Submit {
+                    detail,
+                    envelope: reader.rest(),
+                }
+            }
+            request_kind::QUERY => Self::Query(Query::decode(&mut reader)?),
+            request_kind::SUBSCRIBE => Self::Subscribe {
+                from: Height(reader.u64()?),
+            },
+            value => {
+                return Err(DecodeError::Value {
+                    what: "request kind",
+                    value: u64::from(value),
+                });
+            }
+        };
+        reader.finish()?;
+        Ok((request, decoded))
+    }
+
+    /// The client's number of a frame, when it has one.
+    pub fn number(frame: &[u8]) -> Option<u64> {
+        frame
+            .get(1..9)
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(u64::from_le_bytes)
+    }
+}
+
+impl Query {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Status => out.push(query_kind::STATUS),
+            Self::Account(id) => put(out, query_kind::ACCOUNT, &id.0.to_le_bytes()),
+            Self::Key(id) => put(out, query_kind::KEY, id.0.as_bytes()),
+            Self::Asset(id) => put(out, query_kind::ASSET, &id.0.to_le_bytes()),
+            Self::Transaction(id) => put(out, query_kind::TRANSACTION, id.as_bytes()),
+            Self::Block(height) => put(out, query_kind::BLOCK, &height.0.to_le_bytes()),
+            Self::History {
+                account,
+                until,
+                rows_max,
+            } => {
+                put(out, query_kind::HISTORY, &account.0.to_le_bytes());
+                out.extend_from_slice(&until.0.to_le_bytes());
+                out.extend_from_slice(&rows_max.to_le_bytes());
+            }
+            Self::Genesis => out.push(query_kind::GENESIS),
+            Self::Receipt { tx_id, operation } => {
+                put(out, query_kind::RECEIPT, tx_id.as_bytes());
+                out.extend_from_slice(&operation.to_le_bytes());
+            }
+        }
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match reader.u8()? {
+            query_kind::STATUS => Self::Status,
+            query_kind::ACCOUNT => Self::Account(AccountId(reader.u128()?)),
+            query_kind::KEY => Self::Key(KeyId(reader.hash()?)),
+            query_kind::ASSET => Self::Asset(AssetId(reader.u32()?)),
+            query_kind::TRANSACTION => Self::Transaction(reader.hash()?),
+            query_kind::BLOCK => Self::Block(Height(reader.u64()?)),
+            query_kind::HISTORY => Self::History {
+                account: AccountId(reader.u128()?),
+                until: Height(reader.u64()?),
+                rows_max: reader.u16()?,
+            },
+            query_kind::GENESIS => Self::Genesis,
+            query_kind::RECEIPT => Self::Receipt {
+                tx_id: reader.hash()?,
+                operation: reader.u32()?,
+            },
+            value => {
+                return Err(DecodeError::Value {
+                    what: "query kind",
+                    value: u64::from(value),
+                });
+            }
+        })
+    }
+}
+
+fn put(out: &mut Vec<u8>, kind: u8, bytes: &[u8]) {
+    out.push(kind);
+    out.extend_from_slice(bytes);
+}
+
+impl Reply {
+    /// The frame's bytes.
+    pub fn encode(&self, request: u64) -> Vec<u8> {
+        let mut out = Vec::with_capacity(64);
+        out.push(match self {
+            Self::Accepted => reply_kind::ACCEPTED,
+            Self::Committed(_) => reply_kind::COMMITTED,
+            Self::Refused(_) => reply_kind::REFUSED,
+            Self::Answer(_) => reply_kind::ANSWER,
+        });
+        out.extend_from_slice(&request.to_le_bytes());
+        match self {
+            Self::Accepted => {}
+            Self::Committed(committed) => committed.encode(&mut out),
+            Self::Refused(refused) => {
+                out.extend_from_slice(&refused.refusal.code().to_le_bytes());
+                out.extend_from_slice(&refused.retry_after_ms.to_le_bytes());
+                put_text_u16(&mut out, &refused.text);
+            }
+            Self::Answer(answer) => answer.encode(&mut out),
+        }
+        out
+    }
+
+    /// Reads a frame: the client's number and the reply.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn decode(frame: &[u8]) -> Result<(u64, Self), DecodeError> {
+        let mut reader = Reader::new("reply", frame);
+        let kind = reader.u8()?;
+        let request = reader.u64()?;
+        let reply = match kind {
+            reply_kind::ACCEPTED => Self::Accepted,
+            reply_kind::COMMITTED => Self::Committed(Committed::decode(&mut reader)?),
+            reply_kind::REFUSED => {
+                let code = reader.u16()?;
+                let unknown = DecodeError::Value {
+                    what: "refusal",
+                    value: u64::from(code),
+                };
+                Self::Refused(Refused {
+                    refusal: Refusal::from_code(code).ok_or(unknown)?,
+                    retry_after_ms: reader.u32()?,
+                    text: reader.text_u16()?.into(),
+                })
+            }
+            reply_kind::ANSWER => Self::Answer(Answer::decode(&mut reader)?),
+            value => {
+                return Err(DecodeError::Value {
+                    what: "reply kind",
+                    value: u64::from(value),
+                });
+            }
+        };
+        reader.finish()?;
+        Ok((request, reply))
+    }
+}
+
+const EXCEPTION_NONE: u8 = 0;
+const EXCEPTION_ACTUAL: u8 = 1;
+const EXCEPTION_SHORTFALL: u8 = 2;
+
+impl Committed {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(u8::from(self.duplicate));
+        out.extend_from_slice(&self.height.0.to_le_bytes());
+        out.extend_from_slice(&self.index.to_le_bytes());
+        out.extend_from_slice(&self.time_ns.0.to_le_bytes());
+        out.extend_from_slice(&self.operations.to_le_bytes());
+        out.extend_from_slice(&narrow(self.refused.len()).to_le_bytes());
+        for (at, outcome, exception) in &self.refused {
+            out.extend_from_slice(&at.to_le_bytes());
+            out.extend_from_slice(&outcome.code().to_le_bytes());
+            match exception {
+                None => out.push(EXCEPTION_NONE),
+                Some(Exception::Actual(amount)) => put(out, EXCEPTION_ACTUAL, &amount.0.to_le_bytes()),
+                Some(Exception::Shortfall { needed, available }) => {
+                    put(out, EXCEPTION_SHORTFALL, &needed.0.to_le_bytes());
+                    out.extend_from_slice(&available.0.to_le_bytes());
+                }
+            }
+        }
+        out.extend_from_slice(&narrow(self.balances.len()).to_le_bytes());
+        for (debit, credit) in &self.balances {
+            out.extend_from_slice(debit.as_bytes());
+            out.extend_from_slice(credit.as_bytes());
+        }
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let duplicate = match reader.u8()? {
+            0 => false,
+            1 => true,
+            value => {
+                return Err(DecodeError::Value {
+                    what: "duplicate",
+                    value: u64::from(value),
+                });
+            }
+        };
+        let mut committed = Self {
+            duplicate,
+            height: Height(reader.u64()?),
+            index: reader.u32()?,
+            time_ns: TimeNs(reader.u64()?),
+            operations: reader.u32()?,
+            refused: Vec::new(),
+            balances: Vec::new(),
+        };
+        for _ in 0..reader.u32()? {
+            let at = reader.u32()?;
+            let code = reader.u16()?;
+            let unknown = DecodeError::Value {
+                what: "outcome",
+                value: u64::from(code),
+            };
+            let outcome = Outcome::from_code(code).ok_or(unknown)?;
+            let exception = match reader.u8()? {
+                EXCEPTION_NONE => None,
+                EXCEPTION_ACTUAL => Some(Exception::Actual(Amount(reader.u128()?))),
+                EXCEPTION_SHORTFALL => Some(Exception::Shortfall {
+                    needed: Amount(reader.u128()?),
+                    available: Amount(reader.u128()?),
+                }),
+                value => {
+                    return Err(DecodeError::Value {
+                        what: "exception kind",
+                        value: u64::from(value),
+                    });
+                }
+            };
+            committed.refused.push((at, outcome, exception));
+        }
+        for _ in 0..reader.u32()? {
+            let debit = record(reader.take(size_of::<Balances>())?)?;
+            let credit = record(reader.take(size_of::<Balances>())?)?;
+            committed.balances.push((debit, credit));
+        }
+        Ok(committed)
+    }
+}
+
+mod answer_kind {
+    pub(super) const STATUS: u8 = 1;
+    pub(super) const ACCOUNT: u8 = 2;
+    pub(super) const KEY: u8 = 3;
+    pub(super) const ASSET: u8 = 4;
+    pub(super) const TRANSACTION: u8 = 5;
+    pub(super) const BLOCK: u8 = 6;
+    pub(super) const HISTORY: u8 = 7;
+    pub(super) const GENESIS: u8 = 8;
+    pub(super) const RECEIPT: u8 = 9;
+}
+
+impl Answer {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Status(status) => {
+                put(out, answer_kind::STATUS, status.chain_id.as_bytes());
+                out.extend_from_slice(&status.tip.0.to_le_bytes());
+                out.extend_from_slice(status.tip_hash.as_bytes());
+                for number in [
+                    status.first.0,
+                    status.time_ns.0,
+                    status.accounts,
+                    status.operations,
+                ] {
+                    out.extend_from_slice(&number.to_le_bytes());
+                }
+                out.extend_from_slice(&status.validity_max.to_le_bytes());
+            }
+            Self::Account(account) => {
+                put(out, answer_kind::ACCOUNT, account.hot.as_bytes());
+                out.extend_from_slice(account.cold.as_bytes());
+            }
+            Self::Key(key) => put(out, answer_kind::KEY, key.as_bytes()),
+            Self::Asset(asset) => put(out, answer_kind::ASSET, asset.as_bytes()),
+            Self::Transaction(committed) => {
+                out.push(answer_kind::TRANSACTION);
+                committed.encode(out);
+            }
+            Self::Block(row) => put(out, answer_kind::BLOCK, row),
+            Self::History(rows) => {
+                out.push(answer_kind::HISTORY);
+                for row in rows {
+                    out.extend_from_slice(&row.height.0.to_le_bytes());
+                    out.extend_from_slice(&row.operation.to_le_bytes());
+                    out.extend_from_slice(row.balances.as_bytes());
+                }
+            }
+            Self::Genesis(bytes) => put(out, answer_kind::GENESIS, bytes),
+            Self::Receipt(bytes) => put(out, answer_kind::RECEIPT, bytes),
+        }
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match reader.u8()? {
+            answer_kind::STATUS => Self::Status(Status {
+                chain_id: reader.hash()?,
+                tip: Height(reader.u64()?),
+                tip_hash: reader.hash()?,
+                first: Height(reader.u64()?),
+                time_ns: TimeNs(reader.u64()?),
+                accounts: reader.u64()?,
+                operations: reader.u64()?,
+                validity_max: reader.u32()?,
+            }),
+            answer_kind::ACCOUNT => Self::Account(AccountState {
+                hot: record(reader.take(96)?)?,
+                cold: record(reader.take(96)?)?,
+            }),
+            answer_kind::KEY => Self::Key(record(reader.rest())?),
+            answer_kind::ASSET => Self::Asset(record(reader.rest())?),
+            answer_kind::TRANSACTION => Self::Transaction(Committed::decode(reader)?),
+            answer_kind::BLOCK => Self::Block(reader.rest().to_vec()),
+            answer_kind::HISTORY => {
+                let mut rows = Vec::new();
+                while reader.left() > 0 {
+                    rows.push(HistoryRow {
+                        height: Height(reader.u64()?),
+                        operation: reader.u32()?,
+                        balances: record(reader.take(size_of::<Balances>())?)?,
+                    });
+                }
+                Self::History(rows)
+            }
+            answer_kind::GENESIS => Self::Genesis(reader.rest().to_vec()),
+            answer_kind::RECEIPT => Self::Receipt(reader.rest().to_vec()),
+            value => {
+                return Err(DecodeError::Value {
+                    what: "answer kind",
+                    value: u64::from(value),
+                });
+            }
+        })
+    }
+}
+
+fn record<T: FromBytes>(bytes: &[u8]) -> Result<T, DecodeError> {
+    let wrong = DecodeError::Value {
+        what: "record length",
+        value: crate::codec::wide(bytes.len()),
+    };
+    T::read_from_bytes(bytes).map_err(|_| wrong)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    #[test]
+    fn requests_read_back_and_every_truncation_of_a_query_is_refused() {
+        for request in [
+            Request::Submit {
+                detail: Detail::Balances,
+                envelope: b"bytes",
+            },
+            Request::Query(Query::Status),
+            Request::Query(Query::Account(AccountId(7))),
+            Request::Query(Query::History {
+                account: AccountId(7),
+                until: Height(9),
+                rows_max: 3,
+            }),
+            Request::Query(Query::Receipt {
+                tx_id: Hash([1; 32]),
+                operation: 2,
+            }),
+            Request::Subscribe { from: Height(5) },
+        ] {
+            let frame = request.encode(11);
+            assert_eq!(Request::decode(&frame).unwrap(), (11, request.clone()));
+            assert_eq!(Request::number(&frame), Some(11));
+            if !matches!(request, Request::Submit { .. }) {
+                assert!((0..frame.len()).all(|cut| Request::decode(&frame[..cut]).is_err()));
+            }
+        }
+    }
+
+    #[test]
+    fn replies_read_back() {
+        let committed = Committed {
+            duplicate: true,
+            height: Height(4),
+            index: 1,
+            time_ns: TimeNs(5),
+            operations: 2,
+            refused: vec![
+                (0, Outcome::DebitAccountUnknown, None),
+                (
+                    1,
+                    Outcome::InsufficientFunds,
+                    Some(Exception::Shortfall {
+                        needed: Amount(2),
+                        available: Amount(1),
+                    }),
+                ),
+            ],
+            balances: vec![(Balances::default(), Balances::default())],
+        };
+        let refused = Refused {
+            refusal: Refusal::PoolFull,
+            retry_after_ms: 20,
+            text: "full: 5 of 5".into(),
+        };
+        for reply in [
+            Reply::Accepted,
+            Reply::Committed(committed.clone()),
+            Reply::Refused(refused),
+            Reply::Answer(Answer::Transaction(committed)),
+            Reply::Answer(Answer::Status(Status {
+                accounts: 3,
+                ..Status::default()
+            })),
+            Reply::Answer(Answer::History(vec![HistoryRow {
+                height: Height(1),
+                operation: 2,
+                balances: Balances::default(),
+            }])),
+        ] {
+            assert_eq!(Reply::decode(&reply.encode(3)).unwrap(), (3, reply));
+        }
+    }
+}
