@@ -1,1 +1,32 @@
-//! Placeholder.
+//! What survives power loss: the log, the consensus journal, snapshots, and the rebuildable index.
+//!
+//! This crate keeps records and never asks what they mean: a block row is bytes under a height. It owns
+//! the files of a ledger's directory and guarantees that what a `sync` returned for is there after any
+//! crash, that damage is reported with its place instead of being served, and that after a failed write
+//! nothing pretends to be durable. It starts one thread (sealing, optional) and reads the clock only to
+//! measure. It does not decide what to keep: retention is asked for by the caller.
+//!
+//! Status: the file formats are version 1.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use selfchain_storage::{LogConfig, MemoryDisk, SegmentLog, StorageMetrics};
+//! use selfchain_types::seam::log::{Log, LogError};
+//!
+//! let metrics = Arc::new(StorageMetrics::default());
+//! let mut log = SegmentLog::open(Arc::new(MemoryDisk::new()), LogConfig::default(), metrics)?;
+//! log.append(1, b"the first block")?;
+//! assert_eq!(log.reader().tip(), None, "not durable yet");
+//! assert_eq!(log.sync()?, 1);
+//! assert_eq!(&log.reader().read(1)?[..], b"the first block");
+//! # Ok::<(), LogError>(())
+//! ```
+
+pub mod disk;
+mod guard;
+pub mod log;
+pub mod metrics;
+
+pub use disk::{Disk, FaultyDisk, File, FileDisk, MemoryDisk};
+pub use log::{LogConfig, Sealing, SegmentLog};
+pub use metrics::StorageMetrics;
