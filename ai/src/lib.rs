@@ -1,1 +1,8 @@
-//! Placeholder.
+//! Scorers: how risky a transfer looks. What happens after a score is nobody's business here.
+//!
+//! The contract is `selfchain_types::seam::scorer`. Today there is one implementation, [`Off`], which scores
+//! nothing; rules, networks and trees follow behind the same seam.
+
+pub mod off;
+
+pub use off::Off;
