@@ -26,7 +26,9 @@ pub mod disk;
 mod guard;
 pub mod log;
 pub mod metrics;
+pub mod nodes;
 
 pub use disk::{Disk, FaultyDisk, File, FileDisk, MemoryDisk};
 pub use log::{LogConfig, Sealing, SegmentLog};
 pub use metrics::StorageMetrics;
+pub use nodes::NodeFile;
