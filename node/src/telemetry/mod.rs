@@ -1,0 +1,13 @@
+//! What the node says about itself: metrics that every build counts, the text that Prometheus reads, and the log.
+
+pub mod distribution;
+pub mod metrics;
+mod process;
+#[cfg(feature = "network")]
+mod text;
+
+pub use distribution::{Distribution, DistributionSnapshot};
+pub use metrics::{Counter, Gauge, Metrics, Queue, QueueMetrics, Stage, StageMetrics};
+pub use process::{ProcessUsage, usage};
+#[cfg(feature = "network")]
+pub use text::{encode, encode_transport};

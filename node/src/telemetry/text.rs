@@ -1,0 +1,497 @@
+//! Metrics in the text format that Prometheus reads (version 0.0.4), every name with its unit.
+
+use super::{Distribution, Metrics, Queue, Stage, usage};
+use core::fmt::{Display, Write};
+use selfchain_transport::Metrics as TransportMetrics;
+use selfchain_types::seam::transport::{CloseReason, Limit};
+use selfchain_types::{Outcome, Refusal};
+
+/// All of the node's metrics.
+pub fn encode(metrics: &Metrics) -> String {
+    let mut text = Text::default();
+    text.family("selfchain_build_info", "gauge", "The program that runs.");
+    text.sample(
+        "selfchain_build_info",
+        &[("version", env!("CARGO_PKG_VERSION"))],
+        1,
+    );
+    road(&mut text, metrics);
+    results(&mut text, metrics);
+    standing(&mut text, metrics);
+    let used = usage();
+    text.family(
+        "selfchain_process_cpu_seconds_total",
+        "counter",
+        "Processor time of all threads.",
+    );
+    text.sample("selfchain_process_cpu_seconds_total", &[], Seconds(used.cpu_ns));
+    text.family("selfchain_process_resident_bytes", "gauge", "Resident memory.");
+    text.sample("selfchain_process_resident_bytes", &[], used.resident_bytes);
+    text.0
+}
+
+fn road(text: &mut Text, metrics: &Metrics) {
+    text.family(
+        "selfchain_stage_busy_seconds_total",
+        "counter",
+        "Work of a stage, summed over its threads.",
+    );
+    for stage in Stage::ALL {
+        let busy = Seconds(metrics.stage(stage).busy_ns());
+        text.sample(
+            "selfchain_stage_busy_seconds_total",
+            &[("stage", stage.name())],
+            busy,
+        );
+    }
+    text.family(
+        "selfchain_stage_items_total",
+        "counter",
+        "Items that a stage has done.",
+    );
+    for stage in Stage::ALL {
+        text.sample(
+            "selfchain_stage_items_total",
+            &[("stage", stage.name())],
+            metrics.stage(stage).items(),
+        );
+    }
+    text.family("selfchain_queue_items", "gauge", "Items in a queue.");
+    for queue in Queue::ALL {
+        text.sample(
+            "selfchain_queue_items",
+            &[("queue", queue.name())],
+            metrics.queue(queue).len(),
+        );
+    }
+    text.family(
+        "selfchain_queue_limit_items",
+        "gauge",
+        "Most items that a queue may hold.",
+    );
+    for queue in Queue::ALL {
+        text.sample(
+            "selfchain_queue_limit_items",
+            &[("queue", queue.name())],
+            metrics.queue(queue).limit(),
+        );
+    }
+    text.family(
+        "selfchain_queue_full_total",
+        "counter",
+        "How often a queue was found full.",
+    );
+    for queue in Queue::ALL {
+        text.sample(
+            "selfchain_queue_full_total",
+            &[("queue", queue.name())],
+            metrics.queue(queue).full(),
+        );
+    }
+    text.family(
+        "selfchain_queue_depth_items",
+        "summary",
+        "Items in a queue, at every look since the start.",
+    );
+    for queue in Queue::ALL {
+        let labels = [("queue", queue.name())];
+        text.summary(
+            "selfchain_queue_depth_items",
+            &labels,
+            metrics.queue(queue).lens(),
+            |len| len.to_string(),
+        );
+    }
+}
+
+fn results(text: &mut Text, metrics: &Metrics) {
+    text.family(
+        "selfchain_intake_refused_total",
+        "counter",
+        "Requests refused before order, by reason.",
+    );
+    for refusal in Refusal::ALL {
+        let labels = [("reason", refusal.name())];
+        text.sample(
+            "selfchain_intake_refused_total",
+            &labels,
+            metrics.refused_count(*refusal),
+        );
+    }
+    text.family(
+        "selfchain_commit_outcomes_total",
+        "counter",
+        "Committed operations, by outcome.",
+    );
+    for outcome in Outcome::ALL {
+        let labels = [("outcome", outcome.name())];
+        text.sample(
+            "selfchain_commit_outcomes_total",
+            &labels,
+            metrics.outcome_count(*outcome),
+        );
+    }
+    for (name, help, counter) in [
+        (
+            "selfchain_commit_transactions_total",
+            "Transactions in durable blocks.",
+            &metrics.transactions_committed,
+        ),
+        (
+            "selfchain_commit_operations_total",
+            "Operations in durable blocks.",
+            &metrics.operations_committed,
+        ),
+        (
+            "selfchain_commit_blocks_total",
+            "Durable blocks.",
+            &metrics.blocks_committed,
+        ),
+    ] {
+        text.family(name, "counter", help);
+        text.sample(name, &[], counter.get());
+    }
+    for (name, help, distribution) in [
+        (
+            "selfchain_commit_latency_seconds",
+            "From arrival to durable, since the start.",
+            &metrics.commit_latency,
+        ),
+        (
+            "selfchain_log_sync_seconds",
+            "A sync of the log, since the start.",
+            &metrics.sync_latency,
+        ),
+        (
+            "selfchain_query_latency_seconds",
+            "From query to answer, since the start.",
+            &metrics.query_latency,
+        ),
+    ] {
+        text.family(name, "summary", help);
+        text.summary(name, &[], distribution, |ns| Seconds(ns).to_string());
+    }
+}
+
+fn standing(text: &mut Text, metrics: &Metrics) {
+    for (name, help, gauge) in [
+        (
+            "selfchain_chain_tip_height",
+            "Height of the newest durable block.",
+            &metrics.tip_height,
+        ),
+        (
+            "selfchain_index_lag_blocks",
+            "Heights that the index is behind the log.",
+            &metrics.index_lag_blocks,
+        ),
+        (
+            "selfchain_disk_free_bytes",
+            "Bytes free where the log is.",
+            &metrics.disk_free_bytes,
+        ),
+        (
+            "selfchain_log_size_bytes",
+            "Bytes of the log.",
+            &metrics.log_bytes,
+        ),
+        (
+            "selfchain_pool_transactions",
+            "Transactions waiting for a block.",
+            &metrics.pool_transactions,
+        ),
+        (
+            "selfchain_pool_size_bytes",
+            "Bytes of the transactions that wait.",
+            &metrics.pool_bytes,
+        ),
+        (
+            "selfchain_ledger_accounts",
+            "Accounts there are.",
+            &metrics.accounts,
+        ),
+    ] {
+        text.family(name, "gauge", help);
+        text.sample(name, &[], gauge.get());
+    }
+    let name = "selfchain_chain_tip_time_seconds";
+    text.family(
+        name,
+        "gauge",
+        "Ledger time of the newest durable block, since the Unix epoch.",
+    );
+    text.sample(name, &[], Seconds(metrics.tip_time_ns.get()));
+}
+
+/// The metrics of the QUIC port, appended to [`encode`]'s.
+pub fn encode_transport(metrics: &TransportMetrics) -> String {
+    let mut text = Text::default();
+    for (name, kind, help, value) in [
+        (
+            "selfchain_transport_connections",
+            "gauge",
+            "Connections open.",
+            &metrics.connections_open,
+        ),
+        (
+            "selfchain_transport_handshakes",
+            "gauge",
+            "Handshakes in progress.",
+            &metrics.handshakes_open,
+        ),
+        (
+            "selfchain_transport_subscriptions",
+            "gauge",
+            "Subscriptions open.",
+            &metrics.subscriptions_open,
+        ),
+        (
+            "selfchain_transport_reply_queue_bytes",
+            "gauge",
+            "Replies queued.",
+            &metrics.reply_queue_bytes,
+        ),
+        (
+            "selfchain_transport_assembly_bytes",
+            "gauge",
+            "Unfinished large frames.",
+            &metrics.assembly_bytes,
+        ),
+        (
+            "selfchain_transport_connections_accepted_total",
+            "counter",
+            "Connections accepted.",
+            &metrics.connections_accepted,
+        ),
+        (
+            "selfchain_transport_connections_refused_total",
+            "counter",
+            "Connections refused.",
+            &metrics.connections_refused,
+        ),
+        (
+            "selfchain_transport_connections_retried_total",
+            "counter",
+            "Connections told to prove their address.",
+            &metrics.connections_retried,
+        ),
+        (
+            "selfchain_transport_handshakes_failed_total",
+            "counter",
+            "Handshakes that failed.",
+            &metrics.handshakes_failed,
+        ),
+        (
+            "selfchain_transport_received_frames_total",
+            "counter",
+            "Request frames read.",
+            &metrics.frames_in,
+        ),
+        (
+            "selfchain_transport_received_bytes_total",
+            "counter",
+            "Bytes of request frames.",
+            &metrics.bytes_in,
+        ),
+        (
+            "selfchain_transport_sent_frames_total",
+            "counter",
+            "Frames sent.",
+            &metrics.frames_out,
+        ),
+        (
+            "selfchain_transport_sent_bytes_total",
+            "counter",
+            "Bytes of frames sent.",
+            &metrics.bytes_out,
+        ),
+        (
+            "selfchain_transport_sent_writes_total",
+            "counter",
+            "Writes that carried those frames.",
+            &metrics.writes_out,
+        ),
+        (
+            "selfchain_transport_reads_paused_total",
+            "counter",
+            "Pauses for too many requests in flight.",
+            &metrics.reads_paused,
+        ),
+        (
+            "selfchain_transport_frames_truncated_total",
+            "counter",
+            "Streams that ended inside a frame.",
+            &metrics.frames_truncated,
+        ),
+    ] {
+        text.family(name, kind, help);
+        text.sample(name, &[], value.get());
+    }
+    text.family(
+        "selfchain_transport_refused_total",
+        "counter",
+        "Frames refused, by limit.",
+    );
+    for limit in Limit::ALL {
+        text.sample(
+            "selfchain_transport_refused_total",
+            &[("limit", limit.name())],
+            metrics.refusals(limit),
+        );
+    }
+    text.family(
+        "selfchain_transport_closed_total",
+        "counter",
+        "Connections closed, by reason.",
+    );
+    for reason in CloseReason::ALL {
+        text.sample(
+            "selfchain_transport_closed_total",
+            &[("reason", reason.name())],
+            metrics.closed(reason),
+        );
+    }
+    text.0
+}
+
+/// Quantiles that a summary names; 1 is the maximum.
+const QUANTILES: [(&str, f64); 5] = [
+    ("0.5", 0.5),
+    ("0.9", 0.9),
+    ("0.99", 0.99),
+    ("0.999", 0.999),
+    ("1", 1.0),
+];
+
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}"));
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        if labels.is_empty() {
+            return self.line(format_args!("{name} {value}"));
+        }
+        let labels: Vec<String> = labels
+            .iter()
+            .map(|(key, value)| format!("{key}=\"{value}\""))
+            .collect();
+        self.line(format_args!("{name}{{{}}} {value}", labels.join(",")));
+    }
+
+    fn summary(
+        &mut self,
+        name: &str,
+        labels: &[(&str, &str)],
+        of: &Distribution,
+        show: impl Fn(u64) -> String,
+    ) {
+        let snapshot = of.snapshot();
+        for (label, quantile) in QUANTILES {
+            let labels: Vec<(&str, &str)> = labels.iter().copied().chain([("quantile", label)]).collect();
+            self.sample(name, &labels, show(snapshot.quantile(quantile)));
+        }
+        self.sample(&format!("{name}_sum"), labels, show(snapshot.sum()));
+        self.sample(&format!("{name}_count"), labels, snapshot.count());
+    }
+
+    fn line(&mut self, line: core::fmt::Arguments<'_>) {
+        writeln!(self.0, "{line}").expect("writing to a string cannot fail");
+    }
+}
+
+/// Nanoseconds, shown in seconds without rounding.
+struct Seconds(u64);
+
+impl Display for Seconds {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}.{:09}", self.0 / 1_000_000_000, self.0 % 1_000_000_000)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    /// Reads the text as Prometheus does: every sample belongs to the family above it.
+    fn parse(text: &str) -> BTreeMap<String, f64> {
+        let mut samples = BTreeMap::new();
+        let mut family = (String::new(), String::new());
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = rest.split_once(' ').unwrap();
+                assert!(["counter", "gauge", "summary"].contains(&kind), "{line}");
+                assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+                family = (name.to_owned(), kind.to_owned());
+            } else if !line.starts_with("# HELP ") {
+                let (series, value) = line.rsplit_once(' ').unwrap();
+                let name = series.split('{').next().unwrap();
+                let base = match family.1.as_str() {
+                    "summary" => name.trim_end_matches("_sum").trim_end_matches("_count"),
+                    _ => name,
+                };
+                assert_eq!(base, family.0, "{line}");
+                assert!(
+                    samples
+                        .insert(series.to_owned(), value.parse().unwrap())
+                        .is_none(),
+                    "{line} is there twice"
+                );
+            }
+        }
+        samples
+    }
+
+    #[test]
+    fn the_text_reads_back_with_every_queue_stage_and_reason() {
+        let metrics = Metrics::default();
+        metrics.stage(Stage::Verify).add_busy(1_500_000_000);
+        metrics.queue(Queue::Intake).set(7);
+        metrics.refused(Refusal::PoolFull, 3);
+        metrics.outcome(Outcome::InsufficientFunds, 2);
+        metrics.committed(4, 5);
+        metrics.commit_latency.record_n(2_000_000, 4);
+        let samples = parse(&encode(&metrics));
+        assert_eq!(
+            samples["selfchain_stage_busy_seconds_total{stage=\"verify\"}"],
+            1.5
+        );
+        assert_eq!(samples["selfchain_queue_items{queue=\"intake\"}"], 7.0);
+        assert_eq!(
+            samples["selfchain_queue_depth_items{queue=\"intake\",quantile=\"0.99\"}"],
+            7.0
+        );
+        assert_eq!(
+            samples["selfchain_intake_refused_total{reason=\"pool_full\"}"],
+            3.0
+        );
+        assert_eq!(
+            samples["selfchain_commit_outcomes_total{outcome=\"insufficient_funds\"}"],
+            2.0
+        );
+        assert_eq!(samples["selfchain_commit_operations_total"], 5.0);
+        assert_eq!(samples["selfchain_commit_latency_seconds_count"], 4.0);
+        assert_eq!(samples["selfchain_commit_latency_seconds_sum"], 0.008);
+        assert_eq!(samples["selfchain_commit_latency_seconds{quantile=\"1\"}"], 0.002);
+        let reasons = samples
+            .keys()
+            .filter(|key| key.starts_with("selfchain_intake_refused_total{"));
+        assert_eq!(reasons.count(), Refusal::ALL.len());
+        assert!(samples.keys().all(|key| key.starts_with("selfchain_")));
+    }
+
+    #[test]
+    fn the_ports_metrics_read_back() {
+        let samples = parse(&encode_transport(&TransportMetrics::default()));
+        assert_eq!(samples["selfchain_transport_connections"], 0.0);
+        assert_eq!(
+            samples["selfchain_transport_closed_total{reason=\"slow_reader\"}"],
+            0.0
+        );
+    }
+}
