@@ -3,7 +3,7 @@
 //! Tables: `docs/formats/block.md`.
 
 use crate::certificate::Certificate;
-use crate::codec::{self, DecodeError, Reader, known_sections, put_bytes_u32, put_section};
+use crate::codec::{self, DecodeError, Reader, filled_sections, known_sections, put_bytes_u32, put_section};
 use crate::{Amount, Hash, Height, KeyId, Outcome, TimeNs, hash};
 use alloc::vec::Vec;
 
@@ -129,6 +129,12 @@ impl Header {
         for _ in 0..models {
             header.models.push(reader.hash()?);
         }
+        if !header.models.is_sorted_by(|left, right| left < right) {
+            return Err(DecodeError::Value {
+                what: "header models order",
+                value: codec::wide(models),
+            });
+        }
         reader.finish()?;
         Ok(header)
     }
@@ -198,7 +204,7 @@ impl<'a> Body<'a> {
     /// # Errors
     /// [`DecodeError`].
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        let [envelopes, scores, parent_certificate, late_precommits, evidence] = known_sections(
+        let [envelopes, scores, parent_certificate, late_precommits, evidence] = filled_sections(
             bytes,
             [
                 body_kind::ENVELOPES,
@@ -209,18 +215,27 @@ impl<'a> Body<'a> {
             ],
         )?;
         Ok(Self {
-            envelopes: envelopes.map_or(Ok(Vec::new()), decode_envelopes)?,
-            scores: scores.unwrap_or_default(),
-            parent_certificate: parent_certificate.unwrap_or_default(),
-            late_precommits: late_precommits.unwrap_or_default(),
-            evidence: evidence.unwrap_or_default(),
+            envelopes: decode_envelopes(envelopes)?,
+            scores,
+            parent_certificate,
+            late_precommits,
+            evidence,
         })
     }
 }
 
 fn decode_envelopes(bytes: &[u8]) -> Result<Vec<&[u8]>, DecodeError> {
+    if bytes.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut reader = Reader::new("envelopes", bytes);
     let count = reader.len_u32()?;
+    if count == 0 {
+        return Err(DecodeError::Value {
+            what: "envelopes",
+            value: 0,
+        });
+    }
     let mut envelopes = Vec::with_capacity(count.min(bytes.len() / 4));
     for _ in 0..count {
         envelopes.push(reader.bytes_u32()?);
@@ -294,7 +309,7 @@ impl BlockResult {
     /// # Errors
     /// [`DecodeError`]; every outcome must be known, and exceptions ascend.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let [outcomes, exceptions, expired] = known_sections(
+        let [outcomes, exceptions, expired] = filled_sections(
             bytes,
             [
                 result_kind::OUTCOMES,
@@ -302,7 +317,7 @@ impl BlockResult {
                 result_kind::EXPIRED,
             ],
         )?;
-        let (pairs, odd) = outcomes.unwrap_or_default().as_chunks::<2>();
+        let (pairs, odd) = outcomes.as_chunks::<2>();
         if !odd.is_empty() {
             return Err(DecodeError::Trailing {
                 what: "outcomes",
@@ -316,7 +331,7 @@ impl BlockResult {
                 value: u64::from(*code),
             });
         }
-        let (ids, odd) = expired.unwrap_or_default().as_chunks::<16>();
+        let (ids, odd) = expired.as_chunks::<16>();
         if !odd.is_empty() {
             return Err(DecodeError::Trailing {
                 what: "expired",
@@ -325,7 +340,7 @@ impl BlockResult {
         }
         Ok(Self {
             outcomes,
-            exceptions: decode_exceptions(exceptions.unwrap_or_default())?,
+            exceptions: decode_exceptions(exceptions)?,
             expired: ids.iter().map(|id| u128::from_le_bytes(*id)).collect(),
         })
     }

@@ -52,6 +52,12 @@ pub enum DecodeError {
         /// The kind that was looked for.
         kind: u16,
     },
+    /// A section without content, in a container that leaves such sections out.
+    #[error("section {kind} is empty, and would be left out")]
+    EmptySection {
+        /// Its kind.
+        kind: u16,
+    },
     /// Sections are out of order, or one comes twice.
     #[error("section {kind} is out of order or repeated")]
     SectionOrder {
@@ -304,7 +310,8 @@ fn next_section<'a>(reader: &mut Reader<'a>, previous: &mut Option<u16>) -> Resu
     })
 }
 
-/// The contents of the sections named in `known`, in that order; refuses any other that is not ignorable.
+/// The contents of the sections named in `known`, in that order; refuses any other that is not ignorable, and
+/// one of these that claims to be.
 pub fn known_sections<const N: usize>(
     bytes: &[u8],
     known: [u16; N],
@@ -313,6 +320,13 @@ pub fn known_sections<const N: usize>(
     for section in sections(bytes) {
         let section = section?;
         match known.iter().position(|kind| *kind == section.kind) {
+            // No writer flags what every reader knows: it would be a second way to write the same value.
+            Some(_) if section.version == SECTION_VERSION && section.ignorable => {
+                return Err(DecodeError::Value {
+                    what: "section flags",
+                    value: u64::from(FLAG_IGNORABLE),
+                });
+            }
             Some(at) if section.version == SECTION_VERSION => found[at] = Some(section.bytes),
             _ if section.ignorable => {}
             _ => {
@@ -324,6 +338,16 @@ pub fn known_sections<const N: usize>(
         }
     }
     Ok(found)
+}
+
+/// As [`known_sections`], for containers that leave empty sections out: what is absent is empty, and an empty
+/// section that is there is refused, because it would be a second way to write the same value.
+pub fn filled_sections<const N: usize>(bytes: &[u8], known: [u16; N]) -> Result<[&[u8]; N], DecodeError> {
+    let found = known_sections(bytes, known)?;
+    if let Some(at) = found.iter().position(|part| part.is_some_and(<[u8]>::is_empty)) {
+        return Err(DecodeError::EmptySection { kind: known[at] });
+    }
+    Ok(found.map(Option::unwrap_or_default))
 }
 
 #[cfg(test)]
@@ -343,6 +367,27 @@ mod tests {
     fn sections_round_trip_and_ignorable_ones_are_skipped() {
         let bytes = two_sections();
         assert_eq!(known_sections(&bytes, [3, 5]).unwrap(), [Some(&b"abc"[..]), None]);
+    }
+
+    #[test]
+    fn one_value_has_one_byte_string() {
+        let mut flagged = vec![];
+        put_section_versioned(&mut flagged, 3, SECTION_VERSION, true, |out| out.push(1));
+        assert!(matches!(
+            known_sections(&flagged, [3]),
+            Err(DecodeError::Value { .. })
+        ));
+        let mut empty = vec![];
+        put_section(&mut empty, 3, |_| {});
+        assert_eq!(known_sections(&empty, [3]), Ok([Some(&[][..])]));
+        assert_eq!(
+            filled_sections(&empty, [3]),
+            Err(DecodeError::EmptySection { kind: 3 })
+        );
+        assert_eq!(
+            filled_sections(&two_sections(), [3, 5]),
+            Ok([&b"abc"[..], &[][..]])
+        );
     }
 
     #[test]
