@@ -1,3 +1,29 @@
-//! Placeholder.
+//! Selfchain: an event-sourced double-entry ledger with a pluggable consensus plane.
+//!
+//! This is the facade: the one crate to add. [`Ledger`] is a chain of one in a directory of yours, without
+//! network; [`Node`](node::Node) is the validator; [`client`] talks to one. The planes themselves are
+//! re-exported under their own names.
+//!
+//! Without default features there is only the embedded ledger: no network, no async runtime, no C compiler.
+//!
+//! Status: formats are version 1; the Rust API is young.
 
+pub mod store;
+pub mod recover;
+pub mod answers;
+pub mod keys;
+pub mod ledger;
+pub mod verify;
 pub mod telemetry;
+#[cfg(feature = "network")]
+pub mod drive;
+#[cfg(feature = "network")]
+pub mod service;
+#[cfg(feature = "network")]
+pub mod node;
+
+pub use ledger::{Ledger, LedgerError};
+pub use selfchain_engine as engine;
+pub use selfchain_storage as storage;
+pub use selfchain_types as types;
+pub use selfchain_types::{AccountFlags, AccountId, Amount, AssetId, Operation, Outcome};

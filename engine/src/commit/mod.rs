@@ -1,1 +1,14 @@
-//! Placeholder.
+//! Commit: after order, one block at a time, in order, nothing dropped. Execute, record, root.
+
+mod candidate;
+mod chain;
+mod receipts;
+mod replay;
+mod snapshot;
+mod verify;
+
+pub use candidate::Candidate;
+pub use chain::{Block, Chain, ChainError, ChainSnapshot, Tip, Transaction};
+pub use receipts::{actual_amount, operation_leaves};
+pub use replay::{Folded, Prepared};
+pub use verify::VerifyError;

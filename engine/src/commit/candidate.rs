@@ -1,0 +1,68 @@
+//! A candidate: a block that is built and hashed but not decided.
+
+use crate::proof;
+use rayon::prelude::*;
+use selfchain_types::block::{Body, Header};
+use selfchain_types::envelope::EnvelopeView;
+use selfchain_types::{Envelope, Hash, Verified};
+
+/// A block that is built and hashed but not decided.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    pub(super) header: Header,
+    pub(super) hash: Hash,
+    pub(super) envelopes: Vec<Verified>,
+    pub(super) scores: Vec<u8>,
+}
+
+impl Candidate {
+    /// The header.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The block's hash.
+    pub fn hash(&self) -> Hash {
+        self.hash
+    }
+
+    /// The transactions, in order.
+    pub fn envelopes(&self) -> &[Verified] {
+        &self.envelopes
+    }
+
+    /// The transactions, for a pool to take back when another block is decided.
+    pub fn into_envelopes(self) -> Vec<Verified> {
+        self.envelopes
+    }
+
+    pub(super) fn views(&self) -> Vec<EnvelopeView<'_>> {
+        self.envelopes.iter().map(|envelope| envelope.view()).collect()
+    }
+
+    pub(super) fn body(&self) -> Body<'_> {
+        let envelopes = self
+            .envelopes
+            .iter()
+            .map(|envelope| envelope.as_bytes())
+            .collect();
+        Body {
+            envelopes,
+            scores: &self.scores,
+            ..Body::default()
+        }
+    }
+}
+
+/// Merkle root over the whole envelopes, leaves hashed in parallel.
+pub(super) fn transactions_root(envelopes: &[Verified]) -> Hash {
+    let leaves: Vec<Hash> = envelopes
+        .par_iter()
+        .with_min_len(LEAVES_MIN)
+        .map(|one| Envelope::leaf(one))
+        .collect();
+    proof::root(&leaves)
+}
+
+/// Fewer leaves than this are not worth another thread.
+pub(super) const LEAVES_MIN: usize = 64;

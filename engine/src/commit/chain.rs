@@ -1,0 +1,383 @@
+//! The chain as its executor sees it: the state after the tip, and what the next header must commit to.
+
+use super::candidate::{Candidate, transactions_root};
+use super::receipts;
+use crate::ledger::{Broken, HistoryChange, InvalidBlock, Ledger};
+use crate::proof::Mountain;
+use alloc::collections::VecDeque;
+use selfchain_types::account::Balances;
+use selfchain_types::block::{BlockResult, Header, PROTOCOL_VERSION, Row};
+use selfchain_types::certificate::Certificate;
+use selfchain_types::crypto::PublicKey;
+use selfchain_types::envelope::EnvelopeView;
+use selfchain_types::genesis::{OpTime, validators_hash};
+use selfchain_types::roots::Roots;
+use selfchain_types::{Genesis, Hash, Height, KeyId, TimeNs, Verified, codec};
+use thiserror::Error;
+
+/// Where the chain stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tip {
+    /// The last block's height; genesis before the first.
+    pub height: Height,
+    /// Its hash; zero before the first.
+    pub hash: Hash,
+    /// Its ledger time.
+    pub time_ns: TimeNs,
+}
+
+/// What a header commits to of the state ROOT_LAG heights before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Commitment {
+    pub(super) state_root: Hash,
+    pub(super) receipts_root: Hash,
+    pub(super) receipts_size: u64,
+}
+
+/// A transaction's place in its block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transaction {
+    /// Its id.
+    pub tx_id: Hash,
+    /// Position of its first operation among the block's.
+    pub first_operation: u32,
+    /// How many operations it has.
+    pub operations: u32,
+}
+
+/// An executed block: its row for the log, and what the publisher tells whom.
+#[derive(Clone, Debug)]
+pub struct Block {
+    /// Its height, hash and ledger time.
+    pub tip: Tip,
+    /// What the log keeps.
+    pub row: Vec<u8>,
+    /// What execution said.
+    pub result: BlockResult,
+    /// Its transactions, in order.
+    pub transactions: Vec<Transaction>,
+    /// Resulting balances, for the transactions that asked: position, then one pair an operation.
+    pub balances: Vec<(u32, Vec<(Balances, Balances)>)>,
+    /// Every change of an account with history.
+    pub history: Vec<HistoryChange>,
+    /// Keys it registered.
+    pub registered: Vec<PublicKey>,
+    /// Nodes that its receipts appended to the mountain, in post-order.
+    pub receipt_nodes: Vec<Hash>,
+    /// Operations that took effect.
+    pub applied: u64,
+    /// Operations that were refused.
+    pub refused: u64,
+}
+
+/// Why the chain could not go on.
+#[derive(Clone, Debug, Error)]
+pub enum ChainError {
+    /// The block breaks a rule that every node checks.
+    #[error("block {height} is invalid")]
+    Invalid {
+        /// Its height.
+        height: Height,
+        /// What it breaks.
+        #[source]
+        source: InvalidBlock,
+    },
+    /// Money was made or lost: the node must stop, and nothing of the block may be kept.
+    #[error("block {height} breaks conservation")]
+    Broken {
+        /// Its height.
+        height: Height,
+        /// Where.
+        #[source]
+        source: Broken,
+    },
+}
+
+/// The chain as its executor sees it. One thread owns it.
+#[derive(Debug)]
+pub struct Chain {
+    pub(super) genesis: Genesis,
+    pub(super) chain_id: Hash,
+    pub(super) validators_hash: Hash,
+    pub(super) ledger: Ledger,
+    pub(super) receipts: Mountain,
+    pub(super) tip: Tip,
+    pub(super) roots: Roots,
+    /// After the heights `tip − ROOT_LAG + 1 ..= tip`: the front is what the next header commits to.
+    pub(super) commitments: VecDeque<Commitment>,
+}
+
+/// The chain's own part of a snapshot, beside the ledger's tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChainSnapshot {
+    /// Where the chain stood.
+    pub tip: Tip,
+    /// Every table's root at the tip.
+    pub roots: Roots,
+    /// The receipts' peaks at the tip.
+    pub receipts: Mountain,
+    pub(super) commitments: Vec<Commitment>,
+}
+
+impl Chain {
+    /// The chain before its first block.
+    pub fn new(genesis: Genesis) -> Self {
+        let ledger = Ledger::new(&genesis);
+        Self::at(genesis, ledger, Mountain::new(), Tip::default(), Vec::new())
+    }
+
+    fn at(
+        genesis: Genesis,
+        mut ledger: Ledger,
+        receipts: Mountain,
+        tip: Tip,
+        commitments: Vec<Commitment>,
+    ) -> Self {
+        let roots = ledger.roots();
+        let mut chain = Self {
+            chain_id: genesis.chain_id(),
+            validators_hash: validators_hash(&genesis.validators),
+            genesis,
+            ledger,
+            receipts,
+            tip,
+            roots,
+            commitments: commitments.into(),
+        };
+        if chain.commitments.is_empty() {
+            chain.commitments = (0..chain.lag()).map(|_| chain.commitment()).collect();
+        }
+        chain
+    }
+
+    /// The chain at a snapshot, its ledger already restored from the tables.
+    ///
+    /// # Errors
+    /// The table whose root is not the snapshot's.
+    pub fn restore(
+        genesis: Genesis,
+        ledger: Ledger,
+        snapshot: ChainSnapshot,
+    ) -> Result<Self, selfchain_types::roots::Table> {
+        let chain = Self::at(
+            genesis,
+            ledger,
+            snapshot.receipts,
+            snapshot.tip,
+            snapshot.commitments,
+        );
+        match chain.roots.first_difference(&snapshot.roots) {
+            None => Ok(chain),
+            Some(table) => Err(table),
+        }
+    }
+
+    /// The chain's own part of a snapshot at the tip; the tables are [`Ledger::snapshot`].
+    pub fn snapshot(&self) -> ChainSnapshot {
+        ChainSnapshot {
+            tip: self.tip,
+            roots: self.roots.clone(),
+            receipts: self.receipts.clone(),
+            commitments: self.commitments.iter().cloned().collect(),
+        }
+    }
+
+    /// Genesis.
+    pub fn genesis(&self) -> &Genesis {
+        &self.genesis
+    }
+
+    /// The chain's id.
+    pub fn chain_id(&self) -> Hash {
+        self.chain_id
+    }
+
+    /// Where it stands.
+    pub fn tip(&self) -> Tip {
+        self.tip
+    }
+
+    /// The state after the tip.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The table of roots after the tip.
+    pub fn roots(&self) -> &Roots {
+        &self.roots
+    }
+
+    /// The receipts' mountain after the tip.
+    pub fn receipts(&self) -> &Mountain {
+        &self.receipts
+    }
+
+    /// Builds the next block of these transactions. `now` is the proposer's clock; the block's time is that,
+    /// or the least the parent allows.
+    pub fn propose(
+        &self,
+        envelopes: Vec<Verified>,
+        scores: Vec<u8>,
+        now: TimeNs,
+        proposer: KeyId,
+    ) -> Candidate {
+        let commitment = self
+            .commitments
+            .front()
+            .expect("one for every height of the lag")
+            .clone();
+        let mut candidate = Candidate {
+            header: Header {
+                protocol_version: PROTOCOL_VERSION,
+                chain_id: self.chain_id,
+                height: self.tip.height.next(),
+                round: 0,
+                parent: self.tip.hash,
+                time_ns: self.next_time(&envelopes, now),
+                proposer,
+                reveal: Hash::ZERO,
+                transactions_root: transactions_root(&envelopes),
+                body_hash: Hash::ZERO,
+                state_root: commitment.state_root,
+                receipts_root: commitment.receipts_root,
+                receipts_size: commitment.receipts_size,
+                validators_hash: self.validators_hash,
+                next_validators_hash: self.validators_hash,
+                models: Vec::new(),
+                policy_version: 0,
+            },
+            hash: Hash::ZERO,
+            envelopes,
+            scores,
+        };
+        candidate.header.body_hash = candidate.body().hash();
+        candidate.hash = candidate.header.hash();
+        candidate
+    }
+
+    fn next_time(&self, envelopes: &[Verified], now: TimeNs) -> TimeNs {
+        let least = TimeNs(self.ledger.last_op_time().0.saturating_add(1));
+        match self.genesis.op_time {
+            OpTime::Block => now.max(least),
+            OpTime::Effective => {
+                let first = envelopes
+                    .first()
+                    .map(|envelope| envelope.view().operations()[0].effective_ns.get());
+                first.map_or(least, TimeNs).max(least)
+            }
+        }
+    }
+
+    /// Executes a decided candidate, in three steps that share nothing but its result: the ledger; then its
+    /// roots beside its receipts and row. `wants_balances` says which transactions' results carry balances.
+    ///
+    /// # Errors
+    /// [`ChainError`]: the node must stop, the chain is not usable any more.
+    pub fn commit(
+        &mut self,
+        candidate: &Candidate,
+        certificate: &Certificate,
+        wants_balances: &dyn Fn(usize) -> bool,
+    ) -> Result<Block, ChainError> {
+        let header = &candidate.header;
+        let height = header.height;
+        assert_eq!(
+            header.parent, self.tip.hash,
+            "a candidate is committed on the parent it was built on"
+        );
+        let views = candidate.views();
+        self.ledger
+            .validate(height, header.time_ns, &views)
+            .map_err(|source| ChainError::Invalid { height, source })?;
+        let executed = self
+            .ledger
+            .execute(height, header.time_ns, &views, wants_balances)
+            .map_err(|source| ChainError::Broken { height, source })?;
+        let transactions = transactions(
+            candidate.envelopes.iter().map(|envelope| envelope.tx_id()),
+            &views,
+        );
+        let (roots, (leaves, row)) = rayon::join(
+            || self.ledger.roots(),
+            || {
+                rayon::join(
+                    || receipts::leaves(height, &views, &transactions, &executed.result, &candidate.scores),
+                    || Row::encode(header, &candidate.body(), &executed.result, certificate),
+                )
+            },
+        );
+        let receipt_nodes = self.advance(header, candidate.hash, roots, &leaves);
+        Ok(Block {
+            tip: self.tip,
+            row,
+            result: executed.result,
+            transactions,
+            balances: executed.balances,
+            history: executed.history,
+            registered: executed.registered,
+            receipt_nodes,
+            applied: executed.applied,
+            refused: executed.refused,
+        })
+    }
+
+    /// Moves the tip; returns the mountain's new nodes.
+    pub(super) fn advance(
+        &mut self,
+        header: &Header,
+        hash: Hash,
+        roots: Roots,
+        leaves: &[Hash],
+    ) -> Vec<Hash> {
+        let nodes = self.append_receipts(leaves);
+        self.roots = roots;
+        self.tip = Tip {
+            height: header.height,
+            hash,
+            time_ns: header.time_ns,
+        };
+        if self.commitments.len() == self.lag() {
+            self.commitments.pop_front();
+        }
+        self.commitments.push_back(self.commitment());
+        nodes
+    }
+
+    /// ROOT_LAG: how many commitments are kept.
+    pub(super) fn lag(&self) -> usize {
+        usize::try_from(self.genesis.plane.root_lag()).expect("a lag is 1 or 2")
+    }
+
+    pub(super) fn append_receipts(&mut self, leaves: &[Hash]) -> Vec<Hash> {
+        let mut nodes = Vec::with_capacity(leaves.len() * 2);
+        for leaf in leaves {
+            self.receipts.append(*leaf, &mut nodes);
+        }
+        nodes
+    }
+
+    pub(super) fn commitment(&self) -> Commitment {
+        Commitment {
+            state_root: self.roots.state_root(),
+            receipts_root: self.receipts.root(),
+            receipts_size: self.receipts.size(),
+        }
+    }
+}
+
+/// Places of a block's transactions.
+pub(super) fn transactions(ids: impl Iterator<Item = Hash>, views: &[EnvelopeView<'_>]) -> Vec<Transaction> {
+    let mut first_operation = 0;
+    ids.zip(views)
+        .map(|(tx_id, view)| {
+            let operations = codec::narrow(view.operations().len());
+            let transaction = Transaction {
+                tx_id,
+                first_operation,
+                operations,
+            };
+            first_operation += operations;
+            transaction
+        })
+        .collect()
+}

@@ -1,0 +1,275 @@
+//! Answers: what the log, the index and the receipts' tree say of the past.
+
+use crate::store::{Store, StoreError};
+use selfchain_engine::commit::{Prepared, Transaction, actual_amount, operation_leaves};
+use selfchain_engine::proof::{self, Nodes, OperationReceipt, inclusion_path};
+use selfchain_storage::{Index, NodeFile};
+use selfchain_types::account::Balances;
+use selfchain_types::block::{BlockResult, Header, Row};
+use selfchain_types::receipt::NOT_SCORED;
+use selfchain_types::message::{Committed, HistoryRow};
+use selfchain_types::seam::log::{LogError, LogReader};
+use selfchain_types::{AccountId, Hash, Height, Outcome, TimeNs, codec};
+use std::io;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// The past, readable from any thread while the chain goes on.
+#[derive(Clone)]
+pub struct Past {
+    reader: Arc<dyn LogReader>,
+    index: Arc<Index>,
+    receipt_nodes: Arc<NodeFile>,
+    root_lag: u64,
+}
+
+impl core::fmt::Debug for Past {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Past(tip {:?})", self.reader.tip())
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+pub enum AnswerError {
+    /// Nothing by that name.
+    #[error("{what} is not on this chain")]
+    NotFound {
+        /// What was asked for.
+        what: &'static str,
+    },
+    /// The newest blocks are not committed to yet; a moment later they are.
+    #[error("height {height} is proved by header {by}, which is not there yet")]
+    NotYetProvable {
+        /// Where the transaction is.
+        height: Height,
+        /// The header that will prove it.
+        by: Height,
+    },
+    /// Retention dropped it.
+    #[error("pruned: the first height kept is {first}")]
+    Pruned {
+        /// First height kept.
+        first: Height,
+    },
+    /// The index is further behind than it may be.
+    #[error("the index is {by} blocks behind the log")]
+    IndexBehind {
+        /// Blocks.
+        by: u64,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<LogError> for AnswerError {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::NotFound { .. } => Self::NotFound { what: "the block" },
+            LogError::Pruned { first } => Self::Pruned { first: Height(first) },
+            other => Self::Store(other.into()),
+        }
+    }
+}
+
+impl From<selfchain_storage::IndexError> for AnswerError {
+    fn from(error: selfchain_storage::IndexError) -> Self {
+        match error {
+            selfchain_storage::IndexError::Behind { by } => Self::IndexBehind { by },
+            other => Self::Store(other.into()),
+        }
+    }
+}
+
+impl Past {
+    /// The past of a store.
+    pub fn of(store: &Store) -> Self {
+        Self {
+            reader: store.log_reader(),
+            index: Arc::clone(&store.index),
+            receipt_nodes: Arc::clone(&store.receipt_nodes),
+            root_lag: store.genesis.plane.root_lag(),
+        }
+    }
+
+    /// The log.
+    pub fn log(&self) -> &Arc<dyn LogReader> {
+        &self.reader
+    }
+
+    /// The newest height that the index holds.
+    pub fn indexed_through(&self) -> Height {
+        Height(self.index.indexed_through())
+    }
+
+    /// How many blocks the index is behind the log.
+    pub fn index_lag(&self) -> u64 {
+        self.reader.tip().unwrap_or(0).saturating_sub(self.index.indexed_through())
+    }
+
+    /// Where a transaction is and what became of it.
+    ///
+    /// # Errors
+    /// [`AnswerError`].
+    pub fn transaction(&self, tx_id: &Hash) -> Result<Committed, AnswerError> {
+        self.with_transaction(tx_id, |block, index| {
+            Ok(committed(
+                block.header().height,
+                block.header().time_ns,
+                codec::narrow(index),
+                &block.transactions()[index],
+                block.result(),
+                Vec::new(),
+            ))
+        })
+    }
+
+    /// The block at `height` and a transaction's place in it, handed to `use_it`.
+    fn with_transaction<T>(
+        &self,
+        tx_id: &Hash,
+        use_it: impl FnOnce(&Prepared<'_>, usize) -> Result<T, AnswerError>,
+    ) -> Result<T, AnswerError> {
+        self.index.check_lag(self.reader.tip().unwrap_or(0))?;
+        let mut prefix = [0; 16];
+        prefix.copy_from_slice(&tx_id.0[..16]);
+        for position in self.index.find_tx(&prefix)? {
+            let row = self.reader.read(position.height)?;
+            let block = Prepared::new(Height(position.height), &row).map_err(StoreError::from)?;
+            let index = codec::index(position.index);
+            if block.transactions().get(index).is_some_and(|transaction| transaction.tx_id == *tx_id) {
+                return use_it(&block, index);
+            }
+        }
+        Err(AnswerError::NotFound { what: "the transaction" })
+    }
+
+    /// The proof that operation `operation` of a transaction was decided, and how. It needs the header
+    /// ROOT_LAG heights later, which follows within a block interval.
+    ///
+    /// # Errors
+    /// [`AnswerError`].
+    pub fn receipt(&self, tx_id: &Hash, operation: u32) -> Result<OperationReceipt, AnswerError> {
+        self.with_transaction(tx_id, |block, index| self.prove(block, index, operation))
+    }
+
+    /// As [`Past::receipt`], for the transaction at a known place.
+    ///
+    /// # Errors
+    /// [`AnswerError`].
+    pub fn receipt_at(&self, height: Height, index: u32, operation: u32) -> Result<OperationReceipt, AnswerError> {
+        let row = self.reader.read(height.0)?;
+        let block = Prepared::new(height, &row).map_err(StoreError::from)?;
+        self.prove(&block, codec::index(index), operation)
+    }
+
+    fn prove(&self, block: &Prepared<'_>, index: usize, operation: u32) -> Result<OperationReceipt, AnswerError> {
+        let height = block.header().height;
+        let proving = self.proving_row(height)?;
+        let row = Row::decode(&proving).map_err(|source| decode(height, source))?;
+        let header = Header::decode(row.header).map_err(|source| decode(height, source))?;
+        let transaction =
+            block.transactions().get(index).ok_or(AnswerError::NotFound { what: "the transaction" })?;
+        let view = &block.views()[index];
+        let at = codec::index(operation);
+        let taken = view.operations().get(at).ok_or(AnswerError::NotFound { what: "the operation" })?;
+        let leaves = operation_leaves(view, transaction.first_operation, block.result(), block.scores());
+        let position = transaction.first_operation + operation;
+        let outcome = Outcome::from_code(block.result().outcomes[codec::index(position)])
+            .expect("a decoded result holds known outcomes");
+        let receipt_index = self.receipts_before(height)? + codec::wide(index);
+        let nodes = FileNodes(&self.receipt_nodes);
+        let receipt_path = inclusion_path(receipt_index, header.receipts_size, &nodes)
+            .map_err(|_| AnswerError::NotFound { what: "the receipt's path" })?;
+        Ok(OperationReceipt {
+            operation: *taken,
+            outcome,
+            actual: actual_amount(taken, outcome, block.result().exception(position)),
+            score: block.scores().get(codec::index(position)).copied().unwrap_or(NOT_SCORED),
+            operation_index: operation,
+            operation_count: transaction.operations,
+            operation_path: proof::path(&leaves, at).expect("the operation was found above"),
+            tx_id: transaction.tx_id,
+            height,
+            transaction_index: codec::narrow(index),
+            receipt_index,
+            receipt_path,
+            header: row.header.to_vec(),
+            certificate: row.local.to_vec(),
+        })
+    }
+
+    /// The row whose header commits to the receipts of `height`.
+    fn proving_row(&self, height: Height) -> Result<Arc<[u8]>, AnswerError> {
+        let by = Height(height.0 + self.root_lag);
+        self.reader.read(by.0).map_err(|error| match error {
+            LogError::NotFound { .. } => AnswerError::NotYetProvable { height, by },
+            other => other.into(),
+        })
+    }
+
+    /// Receipts before the first of `height`: header `height − 1 + ROOT_LAG` says it.
+    fn receipts_before(&self, height: Height) -> Result<u64, AnswerError> {
+        let row = self.reader.read(height.0 + self.root_lag - 1)?;
+        let row = Row::decode(&row).map_err(|source| decode(height, source))?;
+        let header = Header::decode(row.header).map_err(|source| decode(height, source))?;
+        Ok(header.receipts_size)
+    }
+
+    /// Balances of an account with history, newest first, from height `until` down.
+    ///
+    /// # Errors
+    /// [`AnswerError`].
+    pub fn history(&self, account: AccountId, until: Height, rows_max: u16) -> Result<Vec<HistoryRow>, AnswerError> {
+        self.index.check_lag(self.reader.tip().unwrap_or(0))?;
+        let rows = self.index.history(account.0, until.0, usize::from(rows_max))?;
+        let row = |entry: selfchain_storage::HistoryEntry| HistoryRow {
+            height: Height(entry.height),
+            operation: entry.index,
+            balances: entry.value,
+        };
+        Ok(rows.into_iter().map(row).collect())
+    }
+}
+
+fn decode(height: Height, source: codec::DecodeError) -> AnswerError {
+    StoreError::Verify(selfchain_engine::commit::VerifyError::Decode { height, what: "row", source }).into()
+}
+
+/// A committed transaction's result, from its block's.
+pub fn committed(
+    height: Height,
+    time_ns: TimeNs,
+    index: u32,
+    transaction: &Transaction,
+    result: &BlockResult,
+    balances: Vec<(Balances, Balances)>,
+) -> Committed {
+    let first = codec::index(transaction.first_operation);
+    let outcomes = &result.outcomes[first..first + codec::index(transaction.operations)];
+    let refused = outcomes
+        .iter()
+        .zip(0u32..)
+        .filter(|(code, _)| **code != Outcome::Ok.code())
+        .filter_map(|(code, at)| {
+            let exception = result.exception(transaction.first_operation + at);
+            Outcome::from_code(*code).map(|outcome| (at, outcome, exception))
+        })
+        .collect();
+    Committed { duplicate: false, height, index, time_ns, operations: transaction.operations, refused, balances }
+}
+
+struct FileNodes<'a>(&'a NodeFile);
+
+impl Nodes for FileNodes<'_> {
+    fn node(&self, position: u64) -> Option<Hash> {
+        match self.0.node(position) {
+            Ok(node) => node.map(Hash),
+            Err(error) => {
+                tracing::error!(position, error = %io::Error::to_string(&error), "receipts' node not readable");
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The drive: the threads between the socket and the subscriber, and the queues between them.
+//!
+//! ```text
+//! Service ─▶ intake ─▶ [verified] ─▶ order ─▶ [log] ─▶ record ─▶ [publish] ─▶ publish ─▶ [index] ─▶ project
+//!   refuses   rayon      waits       one       waits    group      waits       replies     waits
+//!   when full            when full   writer             commit
+//! ```
+
+pub mod queue;
+pub mod tag;
+pub mod registry;
+pub mod intake;
+pub mod order;
+pub mod record;
+pub mod publish;
+pub mod project;
+pub mod past;
+mod fault;
+mod pipeline;
+
+pub use fault::Fault;
+pub use pipeline::{Pipeline, PipelineConfig, PipelineError};
+pub use tag::Tag;

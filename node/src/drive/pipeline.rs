@@ -1,0 +1,287 @@
+//! The pipeline: starts the threads, joins them in order, and knows nothing of sockets.
+
+use super::fault::Fault;
+use super::intake::{Intake, IntakeQueue, Submission};
+use super::order::{Order, StateQuery};
+use super::past::{PastJob, PastThread};
+use super::project::Project;
+use super::publish::{DurableTip, Publish};
+use super::queue::Queue;
+use super::record::{Executed, Record};
+use super::registry::Registry;
+use crate::answers::Past;
+use crate::recover::Snapshotter;
+use crate::store::Store;
+use crate::telemetry::{Metrics, Queue as Name};
+use core::sync::atomic::AtomicU64;
+use core::time::Duration;
+use selfchain_engine::builder::Order as BlockOrder;
+use selfchain_engine::commit::Chain;
+use selfchain_engine::pool::{Pool, PoolLimits};
+use selfchain_types::KeyId;
+use selfchain_types::seam::consensus::Plane;
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use thiserror::Error;
+
+/// How the pipeline is cut.
+#[derive(Clone, Debug)]
+pub struct PipelineConfig {
+    /// Submissions that may wait for verification.
+    pub intake_len_max: usize,
+    /// Bytes of submissions that may wait for verification.
+    pub intake_bytes_max: u64,
+    /// Verified transactions that may wait for admission.
+    pub verified_len_max: usize,
+    /// Executed blocks that may wait for the disk.
+    pub log_len_max: usize,
+    /// Durable blocks that may wait for their replies, and again for the index.
+    pub publish_len_max: usize,
+    /// Questions that may wait, of each sort.
+    pub queries_len_max: usize,
+    /// Verifier threads; 0 = one a core.
+    pub verify_threads: usize,
+    /// Threads for roots, receipts and rows; 0 = one a core.
+    pub commit_threads: usize,
+    /// Least time between two blocks.
+    pub block_interval: Duration,
+    /// How blocks are filled.
+    pub order: BlockOrder,
+    /// The pool.
+    pub pool: PoolLimits,
+    /// Blocks between two snapshots; 0 = only when the node stops.
+    pub snapshot_every: u64,
+    /// Bytes of log to keep; 0 = all.
+    pub retention_bytes: u64,
+}
+
+impl Default for PipelineConfig {
+    fn default() -> Self {
+        Self {
+            intake_len_max: 65_536,
+            intake_bytes_max: 64 * 1024 * 1024,
+            verified_len_max: 16_384,
+            log_len_max: 4,
+            publish_len_max: 64,
+            queries_len_max: 4_096,
+            verify_threads: 0,
+            commit_threads: 0,
+            block_interval: Duration::from_millis(5),
+            order: BlockOrder::Fee,
+            pool: PoolLimits::default(),
+            snapshot_every: 0,
+            retention_bytes: 0,
+        }
+    }
+}
+
+/// Why the pipeline could not start.
+#[derive(Debug, Error)]
+pub enum PipelineError {
+    /// The operating system refused a thread.
+    #[error("could not start thread {name}")]
+    Thread {
+        /// Which.
+        name: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The thread pool did not start.
+    #[error("could not start the {name} threads")]
+    Pool {
+        /// Which.
+        name: &'static str,
+        /// Why.
+        #[source]
+        source: rayon::ThreadPoolBuildError,
+    },
+    /// The operating system has no random numbers.
+    #[error("no random numbers from the operating system")]
+    Random,
+}
+
+/// The running threads, and the ends that the service holds.
+pub struct Pipeline {
+    /// Submissions go in here.
+    pub intake: Arc<IntakeQueue>,
+    /// Questions about the state go in here.
+    pub state_queries: Arc<Queue<StateQuery>>,
+    /// Questions about the past go in here.
+    pub past_queries: Arc<Queue<PastJob>>,
+    /// Wakes the order thread when a question waits.
+    pub wake_order: Arc<dyn Fn() + Send + Sync>,
+    /// The newest durable block.
+    pub tip: Arc<DurableTip>,
+    /// What stopped the node, if anything did.
+    pub fault: Fault,
+    threads: Vec<JoinHandle<()>>,
+    order: JoinHandle<Chain>,
+    snapshotter: Snapshotter,
+}
+
+impl Pipeline {
+    /// Starts every thread on a recovered chain. `tip_moved` is called after each durable block.
+    ///
+    /// # Errors
+    /// [`PipelineError`].
+    pub fn start(
+        store: Store,
+        chain: Chain,
+        plane: Box<dyn Plane>,
+        proposer: KeyId,
+        config: &PipelineConfig,
+        metrics: &Arc<Metrics>,
+        tip_moved: Box<dyn Fn() + Send>,
+    ) -> Result<Self, PipelineError> {
+        let fault = Fault::default();
+        let queue = |name: Name, len: usize| {
+            metrics.queue(name).set_limit(selfchain_types::codec::wide(len));
+            (name, len)
+        };
+        let submissions: Arc<Queue<Submission>> = new(queue(Name::Intake, config.intake_len_max), metrics);
+        let verified = new(queue(Name::Verified, config.verified_len_max), metrics);
+        let log_queue: Arc<Queue<Executed>> = new(queue(Name::Log, config.log_len_max), metrics);
+        let publish_queue: Arc<Queue<Executed>> = new(queue(Name::Publish, config.publish_len_max), metrics);
+        let index_queue = new(queue(Name::Index, config.publish_len_max), metrics);
+        let state_queries: Arc<Queue<StateQuery>> = new(queue(Name::State, config.queries_len_max), metrics);
+        let past_queries: Arc<Queue<PastJob>> = new(queue(Name::Past, config.queries_len_max), metrics);
+        let intake = Arc::new(IntakeQueue::new(submissions, config.intake_bytes_max));
+        let registry = Arc::new(Registry::default());
+        registry.register(chain.ledger().public_keys().cloned());
+        let tip = Arc::new(DurableTip::new(chain.tip()));
+        let snapshot_height = Arc::new(AtomicU64::new(0));
+        let log_reader = store.log_reader();
+        let past = Past::of(&store);
+        let mut entropy = [0; 32];
+        selfchain_types::crypto::fill_random(&mut entropy).map_err(|_| PipelineError::Random)?;
+
+        let intake_thread = Intake {
+            from: Arc::clone(&intake),
+            to: Arc::clone(&verified),
+            chain_id: chain.chain_id(),
+            registry: Arc::clone(&registry),
+            log: Arc::clone(&log_reader),
+            pool: rayon_pool("verify", config.verify_threads, VERIFY_NICENESS)?,
+            entropy,
+            metrics: Arc::clone(metrics),
+            fault: fault.clone(),
+        };
+        let project = Project {
+            from: Arc::clone(&index_queue),
+            index: Arc::clone(&store.index),
+            receipt_nodes: Arc::clone(&store.receipt_nodes),
+            log: Arc::clone(&log_reader),
+            metrics: Arc::clone(metrics),
+            fault: fault.clone(),
+        };
+        let past_thread = PastThread { from: Arc::clone(&past_queries), past, genesis: store.genesis.to_bytes() };
+        let snapshotter = Snapshotter::of(&store);
+        let record = Record {
+            from: Arc::clone(&log_queue),
+            to: Arc::clone(&publish_queue),
+            log: store.log,
+            retention_bytes: config.retention_bytes,
+            snapshot_height: Arc::clone(&snapshot_height),
+            metrics: Arc::clone(metrics),
+            fault: fault.clone(),
+        };
+        let publish = Publish {
+            from: Arc::clone(&publish_queue),
+            to: Arc::clone(&index_queue),
+            tip: Arc::clone(&tip),
+            tip_moved,
+            metrics: Arc::clone(metrics),
+        };
+        let order = Order {
+            verified: Arc::clone(&verified),
+            queries: Arc::clone(&state_queries),
+            past: Arc::clone(&past_queries),
+            to: log_queue,
+            pool: Pool::new(config.pool),
+            chain,
+            durable: Arc::clone(&tip),
+            log: log_reader,
+            plane,
+            proposer,
+            registry,
+            commit_pool: rayon_pool("commit", config.commit_threads, 0)?,
+            interval: config.block_interval,
+            order: config.order,
+            snapshot_every: config.snapshot_every,
+            snapshotter: snapshotter.clone(),
+            snapshot_height,
+            metrics: Arc::clone(metrics),
+            fault: fault.clone(),
+        };
+        let wake = Arc::clone(&verified);
+        let threads = vec![
+            spawn("intake", move || intake_thread.run())?,
+            spawn("record", move || drop(record.run()))?,
+            spawn("publish", move || publish.run())?,
+            spawn("project", move || project.run())?,
+            spawn("past", move || past_thread.run())?,
+        ];
+        Ok(Self {
+            intake,
+            state_queries,
+            past_queries,
+            wake_order: Arc::new(move || wake.wake()),
+            tip,
+            fault,
+            threads,
+            order: spawn("order", move || order.run())?,
+            snapshotter,
+        })
+    }
+
+    /// Takes no more submissions, lets everything admitted be decided, made durable and answered, writes a
+    /// snapshot, and ends. Returns what stopped the node, if anything did.
+    pub fn stop(self) -> Option<String> {
+        self.intake.close();
+        let chain = self.order.join();
+        for thread in self.threads {
+            let name = thread.thread().name().unwrap_or("unnamed").to_owned();
+            if thread.join().is_err() {
+                return Some(format!("thread {name} panicked; restart to recover"));
+            }
+        }
+        let Ok(chain) = chain else { return Some("thread order panicked; restart to recover".into()) };
+        if let Some(text) = self.fault.text() {
+            return Some(text.to_owned());
+        }
+        if let Err(error) = self.snapshotter.write(&chain) {
+            tracing::warn!(error = %error, "snapshot not written: the next start folds more of the log");
+        }
+        None
+    }
+}
+
+fn new<T>((name, len): (Name, usize), metrics: &Arc<Metrics>) -> Arc<Queue<T>> {
+    Queue::new(name, len, Arc::clone(metrics))
+}
+
+fn spawn<T: Send + 'static>(
+    name: &'static str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, PipelineError> {
+    thread::Builder::new().name(name.into()).spawn(run).map_err(|source| PipelineError::Thread { name, source })
+}
+
+/// Verifiers yield to the threads that commit: with every core busy on signatures, a sync still starts at once.
+const VERIFY_NICENESS: i32 = 5;
+
+fn rayon_pool(name: &'static str, threads: usize, niceness: i32) -> Result<Arc<rayon::ThreadPool>, PipelineError> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(move |at| format!("{name}-{at}"))
+        .start_handler(move |_| {
+            if niceness > 0 && let Err(error) = rustix::process::nice(niceness) {
+                tracing::debug!(error = %error, "thread priority unchanged");
+            }
+        })
+        .build()
+        .map(Arc::new)
+        .map_err(|source| PipelineError::Pool { name, source })
+}

@@ -1,0 +1,193 @@
+//! The running node: a recovered chain, its pipeline, and the QUIC server in front of it.
+
+use crate::drive::{Pipeline, PipelineConfig, PipelineError};
+use crate::ledger::LedgerError;
+use crate::recover::Progress;
+use crate::service::NodeService;
+use crate::store::{Store, StoreConfig, StoreError};
+use crate::telemetry::Metrics;
+use core::time::Duration;
+use selfchain_consensus::Solo;
+use selfchain_engine::commit::Tip;
+use selfchain_storage::{Disk, StorageMetrics};
+use selfchain_transport::{Limits, Server, ServerConfig, StartError};
+use selfchain_types::crypto::SigningKey;
+use selfchain_types::seam::consensus::Plane;
+use selfchain_types::{Genesis, Hash};
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use thiserror::Error;
+use tokio::runtime::Handle;
+
+/// What a node starts with.
+pub struct NodeConfig {
+    /// Where to listen for transactions; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// What peers may use.
+    pub limits: Limits,
+    /// How the pipeline is cut.
+    pub pipeline: PipelineConfig,
+    /// How the store keeps what it keeps.
+    pub store: StoreConfig,
+    /// The value of `SSLKEYLOGFILE`; a node refuses to start when it is set.
+    pub key_log_path: Option<OsString>,
+}
+
+/// Why a node did not start.
+#[derive(Debug, Error)]
+pub enum NodeError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The pipeline.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    /// The server.
+    #[error(transparent)]
+    Server(#[from] StartError),
+    /// The chain has other validators than this key.
+    #[error("this node's key {key} is not the chain's validator {validator}")]
+    NotValidator {
+        /// This node's.
+        key: Hash,
+        /// The chain's.
+        validator: Hash,
+    },
+    /// The embedded ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// Something stopped a running node.
+    #[error("the node stopped: {0}")]
+    Stopped(String),
+}
+
+/// A running node.
+pub struct Node {
+    pipeline: Pipeline,
+    server: Server,
+    metrics: Arc<Metrics>,
+    storage: Arc<StorageMetrics>,
+    genesis: Genesis,
+}
+
+/// How long a drain waits for peers to take their replies.
+pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Node {
+    /// Recovers the chain on `disk`, starts the pipeline, and listens. `key` is both the validator's and the
+    /// server's: clients pin it.
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing is listening then.
+    pub fn start(
+        disk: Arc<dyn Disk>,
+        key: &SigningKey,
+        config: &NodeConfig,
+        metrics: Arc<Metrics>,
+        runtime: &Handle,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self, NodeError> {
+        let store = Store::open(disk, &config.store)?;
+        let genesis = store.genesis.clone();
+        let validator = genesis.validators[0].key.id();
+        if validator != key.id() {
+            return Err(NodeError::NotValidator { key: key.id().0, validator: validator.0 });
+        }
+        let chain = store.recover(progress)?;
+        let storage = Arc::clone(&store.metrics);
+        let log = store.log_reader();
+        let plane: Box<dyn Plane> = Box::new(Solo::new(chain.chain_id(), SigningKey::from_seed(&key.seed())));
+        let woken: Arc<OnceLock<selfchain_transport::Tip>> = Arc::default();
+        let wake = Arc::clone(&woken);
+        let tip_moved = Box::new(move || {
+            if let Some(tip) = wake.get() {
+                tip.moved();
+            }
+        });
+        let pipeline = Pipeline::start(store, chain, plane, key.id(), &config.pipeline, &metrics, tip_moved)?;
+        let service = NodeService {
+            intake: Arc::clone(&pipeline.intake),
+            state_queries: Arc::clone(&pipeline.state_queries),
+            wake_order: Arc::clone(&pipeline.wake_order),
+            past_queries: Arc::clone(&pipeline.past_queries),
+            log,
+            metrics: Arc::clone(&metrics),
+        };
+        let server = ServerConfig {
+            listen: config.listen,
+            key_seed: *key.seed(),
+            key_log_path: config.key_log_path.clone(),
+            limits: config.limits.clone(),
+        };
+        match Server::start(&server, Arc::new(service), runtime) {
+            Ok(server) => {
+                woken.get_or_init(|| server.tip());
+                Ok(Self { pipeline, server, metrics, storage, genesis })
+            }
+            Err(error) => {
+                pipeline.stop();
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// The key that clients pin.
+    pub fn public_key(&self) -> [u8; 32] {
+        self.server.public_key()
+    }
+
+    /// What the chain was born with.
+    pub fn genesis(&self) -> &Genesis {
+        &self.genesis
+    }
+
+    /// The newest durable block.
+    pub fn tip(&self) -> Tip {
+        self.pipeline.tip.get()
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// What its storage counts.
+    pub fn storage_metrics(&self) -> &Arc<StorageMetrics> {
+        &self.storage
+    }
+
+    /// What its server counts.
+    pub fn transport_metrics(&self) -> Arc<selfchain_transport::Metrics> {
+        self.server.metrics()
+    }
+
+    /// What stopped it, if anything did. Then only [`Node::stop`] is of use.
+    pub fn fault(&self) -> Option<String> {
+        self.pipeline.fault.text().map(str::to_owned)
+    }
+
+    /// Drains: takes no more transactions, answers everything admitted, closes the connections, writes a
+    /// snapshot.
+    ///
+    /// # Errors
+    /// [`NodeError::Stopped`] when something had stopped it before.
+    pub async fn stop(self) -> Result<(), NodeError> {
+        self.server.drain();
+        let pipeline = self.pipeline;
+        let stopped = tokio::task::spawn_blocking(move || pipeline.stop()).await;
+        if !self.server.shutdown(SHUTDOWN_TIMEOUT).await {
+            tracing::warn!("some connections did not close in time");
+        }
+        match stopped {
+            Ok(None) => Ok(()),
+            Ok(Some(text)) => Err(NodeError::Stopped(text)),
+            Err(error) => Err(NodeError::Stopped(error.to_string())),
+        }
+    }
+}

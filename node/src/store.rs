@@ -1,0 +1,155 @@
+//! The store: everything of a chain that lies in its directory, opened together.
+
+use selfchain_storage::{
+    Disk, Index, IndexConfig, IndexError, LogConfig, NodeFile, SegmentLog, Snapshots, StorageMetrics, disk,
+};
+use selfchain_types::Genesis;
+use selfchain_types::codec::DecodeError;
+use selfchain_types::seam::log::LogError;
+use selfchain_types::seam::snapshot::SnapshotError;
+use std::io;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// How a store keeps what it keeps.
+#[derive(Clone, Debug, Default)]
+pub struct StoreConfig {
+    /// The log.
+    pub log: LogConfig,
+    /// The index behind it.
+    pub index: IndexConfig,
+    /// Whole snapshots kept; at least 1.
+    pub snapshots_keep: usize,
+}
+
+/// Everything of a chain that lies in its directory.
+#[derive(Debug)]
+pub struct Store {
+    /// What the chain was born with.
+    pub genesis: Genesis,
+    /// The directory.
+    pub disk: Arc<dyn Disk>,
+    /// The truth.
+    pub log: SegmentLog,
+    /// Transaction → position, and balances of accounts with history; a projection.
+    pub index: Arc<Index>,
+    /// State by height; a projection.
+    pub snapshots: Arc<Snapshots>,
+    /// The receipts' tree; a projection.
+    pub receipt_nodes: Arc<NodeFile>,
+    /// What storage counts.
+    pub metrics: Arc<StorageMetrics>,
+}
+
+/// Why a store could not be opened.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// No chain is there.
+    #[error("no chain here: {GENESIS_FILE} is missing; `selfchain init` makes one")]
+    NotInitialised,
+    /// A chain is there already.
+    #[error("a chain is here already ({GENESIS_FILE} exists); it is not touched")]
+    Initialised,
+    /// The genesis file is damaged.
+    #[error("{GENESIS_FILE} cannot be read")]
+    Genesis(#[source] DecodeError),
+    /// The log failed.
+    #[error("the log could not be used")]
+    Log(#[from] LogError),
+    /// The index failed.
+    #[error("the index could not be used")]
+    Index(#[from] IndexError),
+    /// The snapshots failed.
+    #[error("the snapshots could not be used")]
+    Snapshots(#[from] SnapshotError),
+    /// The log begins above the newest usable snapshot: state cannot be rebuilt.
+    #[error("the log begins at height {first}, and no usable snapshot reaches height {}", first - 1)]
+    Unreachable {
+        /// First height of the log.
+        first: u64,
+    },
+    /// The log says what cannot be.
+    #[error("the log does not hold")]
+    Verify(#[from] selfchain_engine::commit::VerifyError),
+    /// The disk failed.
+    #[error("could not {action}")]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// What the disk said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The genesis file, in the directory's root.
+pub const GENESIS_FILE: &str = "genesis";
+const RECEIPT_NODES_FILE: &str = "receipts";
+
+impl Store {
+    /// Makes a chain in an empty directory: writes its genesis, durably.
+    ///
+    /// # Errors
+    /// [`StoreError::Initialised`], or what the disk says.
+    pub fn create(disk: &dyn Disk, genesis: &Genesis) -> Result<(), StoreError> {
+        if Self::exists(disk)? {
+            return Err(StoreError::Initialised);
+        }
+        disk::publish(disk, GENESIS_FILE, &genesis.to_bytes())
+            .map_err(|source| StoreError::Io { action: "write the genesis file", source })
+    }
+
+    /// Whether a chain is there.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn exists(disk: &dyn Disk) -> Result<bool, StoreError> {
+        let files = disk.list("").map_err(|source| StoreError::Io { action: "list the data directory", source })?;
+        Ok(files.iter().any(|file| file == GENESIS_FILE))
+    }
+
+    /// Opens everything. The disk holds the directory's lock.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn open(disk: Arc<dyn Disk>, config: &StoreConfig) -> Result<Self, StoreError> {
+        let genesis = read_genesis(&*disk)?;
+        let metrics = Arc::new(StorageMetrics::default());
+        let log = SegmentLog::open(Arc::clone(&disk), config.log.clone(), Arc::clone(&metrics))?;
+        let index = Index::open(Arc::clone(&disk), config.index.clone())?;
+        let snapshots = Snapshots::open(Arc::clone(&disk), config.snapshots_keep.max(1))?;
+        let receipt_nodes = NodeFile::open(&*disk, RECEIPT_NODES_FILE)
+            .map_err(|source| StoreError::Io { action: "open the receipts' nodes", source })?;
+        Ok(Self {
+            genesis,
+            disk,
+            log,
+            index: Arc::new(index),
+            snapshots: Arc::new(snapshots),
+            receipt_nodes: Arc::new(receipt_nodes),
+            metrics,
+        })
+    }
+}
+
+/// The genesis of the chain on this disk.
+///
+/// # Errors
+/// [`StoreError::NotInitialised`], [`StoreError::Genesis`], or what the disk says.
+pub fn read_genesis(disk: &dyn Disk) -> Result<Genesis, StoreError> {
+    let io = |source| StoreError::Io { action: "read the genesis file", source };
+    let file = match disk.open_read_only(GENESIS_FILE) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(StoreError::NotInitialised),
+        opened => opened.map_err(io)?,
+    };
+    let len = file.len().map_err(io)?;
+    if len > GENESIS_BYTES_MAX {
+        return Err(StoreError::Genesis(DecodeError::Value { what: "genesis length", value: len }));
+    }
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or_default()];
+    file.read_at(0, &mut bytes).map_err(io)?;
+    Genesis::decode(&bytes).map_err(StoreError::Genesis)
+}
+
+/// No genesis is larger: 65,535 validators' keys fit many times.
+const GENESIS_BYTES_MAX: u64 = 64 * 1024 * 1024;
