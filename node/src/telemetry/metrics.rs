@@ -2,7 +2,7 @@
 
 use super::Distribution;
 use core::sync::atomic::{AtomicU64, Ordering};
-use selfchain_types::{Outcome, Refusal};
+use selfchain_types::{Outcome, Refusal, codec};
 
 /// What the node has done since it started, and how it stands. Held by an `Arc` and recorded into from anywhere.
 #[derive(Debug)]
@@ -205,25 +205,28 @@ pub enum Queue {
     Intake,
     /// From verification to the drive thread.
     Verified,
-    /// Decided blocks to the executor.
-    Executor,
     /// Executed blocks to the log writer.
     Log,
     /// Durable blocks to the publisher.
     Publish,
     /// Durable blocks to the index.
     Index,
+    /// Questions about the state.
+    State,
+    /// Questions about the past.
+    Past,
 }
 
 impl Queue {
     /// Every queue, in the order of the road.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Intake,
         Self::Verified,
-        Self::Executor,
         Self::Log,
         Self::Publish,
         Self::Index,
+        Self::State,
+        Self::Past,
     ];
 
     /// The name that metrics and JSON use.
@@ -231,10 +234,11 @@ impl Queue {
         match self {
             Self::Intake => "intake",
             Self::Verified => "verified",
-            Self::Executor => "executor",
             Self::Log => "log",
             Self::Publish => "publish",
             Self::Index => "index",
+            Self::State => "state",
+            Self::Past => "past",
         }
     }
 
@@ -287,7 +291,8 @@ pub struct QueueMetrics {
 
 impl QueueMetrics {
     /// It holds `len` items: noted as of now and in the distribution of lengths.
-    pub fn set(&self, len: u64) {
+    pub fn set(&self, len: usize) {
+        let len = codec::wide(len);
         self.len.set(len);
         self.lens.record(len);
     }
@@ -344,11 +349,16 @@ impl Counter {
     }
 }
 
-/// A number that is set.
+/// A number that is set, or that grows in parts.
 #[derive(Debug, Default)]
 pub struct Gauge(AtomicU64);
 
 impl Gauge {
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
     /// Sets it.
     pub fn set(&self, value: u64) {
         self.0.store(value, Ordering::Relaxed);
@@ -370,8 +380,8 @@ mod tests {
         for (at, stage) in (1..).zip(Stage::ALL) {
             metrics.stage(stage).add_busy(at);
         }
-        for (at, queue) in (1..).zip(Queue::ALL) {
-            metrics.queue(queue).set(at);
+        for (len, queue) in (1..).zip(Queue::ALL) {
+            metrics.queue(queue).set(len);
         }
         for (at, refusal) in (1..).zip(Refusal::ALL) {
             metrics.refused(*refusal, at);

@@ -1,12 +1,16 @@
 //! What the node says about itself: metrics that every build counts, the text that Prometheus reads, and the log.
 
 pub mod distribution;
+#[cfg(feature = "cli")]
+mod log;
 pub mod metrics;
 mod process;
 #[cfg(feature = "network")]
 mod text;
 
 pub use distribution::{Distribution, DistributionSnapshot};
+#[cfg(feature = "cli")]
+pub use log::{LogError, start_log};
 pub use metrics::{Counter, Gauge, Metrics, Queue, QueueMetrics, Stage, StageMetrics};
 pub use process::{ProcessUsage, usage};
 #[cfg(feature = "network")]
