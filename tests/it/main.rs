@@ -5,5 +5,8 @@
     reason = "tests fail by panicking"
 )]
 
+mod ed25519;
 mod light;
+mod parsers;
 mod tidy;
+mod vectors;

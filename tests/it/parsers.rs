@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use selfchain_tests::targets::{TARGETS, Target};
+use selfchain_types::codec::{SECTION_VERSION, put_section_versioned};
 
 use crate::vectors::stored_bytes;
 
@@ -96,6 +97,31 @@ fn spliced_bytes_break_no_parser() {
     });
 }
 
+/// Containers that are well made but for their content: empty sections, skippable ones, ones of later versions.
+#[test]
+fn made_up_containers_break_no_parser() {
+    let contents: Vec<Vec<u8>> = TARGETS.iter().flat_map(|(name, _)| stored_bytes(name)).collect();
+    each_target(|run, _, random| {
+        for _ in 0..CASES {
+            let mut out = Vec::new();
+            for kind in 1..6 {
+                if random.below(3) == 0 {
+                    continue;
+                }
+                let version = if random.below(8) == 0 { 2 } else { SECTION_VERSION };
+                let ignorable = random.below(8) == 0;
+                let content = match random.below(3) {
+                    0 => Vec::new(),
+                    1 => random.pick(&contents).clone(),
+                    _ => random.bytes(40),
+                };
+                put_section_versioned(&mut out, kind, version, ignorable, |out| out.extend(content));
+            }
+            run(&out);
+        }
+    });
+}
+
 /// Runs `cases` on every target with the valid bytes of its format. A panic inside names all that repeats it.
 fn each_target(cases: impl Fn(&dyn Fn(&[u8]), &[Vec<u8>], &mut Random)) {
     let seed = std::env::var("SELFCHAIN_SEED").map_or(SEED, |text| text.parse().expect("a number"));
@@ -125,7 +151,10 @@ fn a_broken_parser_is_reported_with_its_bytes() {
     }
     let caught = catch_unwind(|| check("broken", broken, &[0xab, 0xcd], 7)).unwrap_err();
     let message = caught.downcast_ref::<String>().unwrap();
-    assert!(message.contains("these 2 bytes: abcd") && message.contains("SELFCHAIN_SEED=7"), "{message}");
+    assert!(
+        message.contains("these 2 bytes: abcd") && message.contains("SELFCHAIN_SEED=7"),
+        "{message}"
+    );
 }
 
 /// Every target has a program in `fuzz/`, and every program a target.
@@ -139,7 +168,10 @@ fn every_target_has_its_fuzz_program() {
     programs.sort();
     let manifest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/Cargo.toml")).unwrap();
     for (name, _) in TARGETS {
-        assert!(manifest.contains(&format!("path = \"fuzz_targets/{name}.rs\"")), "{name}");
+        assert!(
+            manifest.contains(&format!("path = \"fuzz_targets/{name}.rs\"")),
+            "{name}"
+        );
     }
     let names: Vec<String> = TARGETS.iter().map(|(name, _)| format!("{name}.rs")).collect();
     assert_eq!(programs, names);

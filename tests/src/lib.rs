@@ -1,1 +1,3 @@
 //! What needs more than one plane to be tested: the tests themselves are in `it/`, the programs in `src/bin/`.
+
+pub mod targets;

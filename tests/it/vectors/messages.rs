@@ -1,0 +1,255 @@
+//! Vectors of every message between a client and a node.
+
+use selfchain_types::block::Exception;
+use selfchain_types::message::{
+    AccountState, Answer, Committed, Detail, HistoryRow, Query, Refused, Reply, Request, Status,
+};
+use selfchain_types::{AccountId, Amount, AssetId, Height, Outcome, Refusal, TimeNs};
+use serde_json::{Value, json};
+
+use super::{Vector, filled, hex, key, records};
+
+/// The client's own number in every vector.
+const NUMBER: u64 = 0x0102_0304_0506_0708;
+
+pub fn requests() -> Vec<Vector> {
+    let of = |name, request: Request<'static>, mut fields: Value| {
+        fields["request"] = NUMBER.to_string().into();
+        Vector::new(name, fields, request.encode(NUMBER), move |bytes| {
+            Request::decode(bytes).is_ok_and(|read| read == (NUMBER, request.clone()))
+        })
+    };
+    let query = |name, query, fields| of(name, Request::Query(query), fields);
+    let submit = |detail| Request::Submit {
+        detail,
+        envelope: b"stands for an envelope",
+    };
+    let envelope = hex(b"stands for an envelope");
+    let account = AccountId(101);
+    let history = Query::History {
+        account,
+        from: Height(9),
+        rows_max: 100,
+    };
+    let receipt = Query::Receipt {
+        tx_id: filled(0x11),
+        operation: 3,
+    };
+    vec![
+        of(
+            "submit",
+            submit(Detail::Refusals),
+            json!({ "detail": 0, "envelope": envelope }),
+        ),
+        of(
+            "submit for balances",
+            submit(Detail::Balances),
+            json!({ "detail": 1, "envelope": envelope }),
+        ),
+        of(
+            "subscribe",
+            Request::Subscribe { from: Height(5) },
+            json!({ "from": "5" }),
+        ),
+        query("query status", Query::Status, json!({})),
+        query(
+            "query account",
+            Query::Account(account),
+            json!({ "account": "101" }),
+        ),
+        query(
+            "query key",
+            Query::Key(key(1).id()),
+            json!({ "key": key(1).id().0.to_hex() }),
+        ),
+        query("query asset", Query::Asset(AssetId(7)), json!({ "asset": 7 })),
+        query(
+            "query transaction",
+            Query::Transaction(filled(0x11)),
+            json!({ "tx_id": filled(0x11).to_hex() }),
+        ),
+        query("query block", Query::Block(Height(7)), json!({ "height": "7" })),
+        query(
+            "query history",
+            history,
+            json!({ "account": "101", "from": "9", "rows_max": 100 }),
+        ),
+        query("query genesis", Query::Genesis, json!({})),
+        query(
+            "query receipt",
+            receipt,
+            json!({ "tx_id": filled(0x11).to_hex(), "operation": 3 }),
+        ),
+    ]
+}
+
+pub fn replies() -> Vec<Vector> {
+    let of = |name, reply: Reply, mut fields: Value| {
+        fields["request"] = NUMBER.to_string().into();
+        Vector::new(name, fields, reply.encode(NUMBER), move |bytes| {
+            Reply::decode(bytes).is_ok_and(|read| read == (NUMBER, reply.clone()))
+        })
+    };
+    let answer = |name, answer, fields| of(name, Reply::Answer(answer), fields);
+    let clean = Committed {
+        duplicate: true,
+        refused: Vec::new(),
+        balances: Vec::new(),
+        ..committed()
+    };
+    let refused = Refused {
+        refusal: Refusal::PoolFull,
+        retry_after_ms: 20,
+        text: "the pool is full: 5 of 5".into(),
+    };
+    let refused_fields = json!({ "refusal": 33, "retry_after_ms": 20, "text": refused.text });
+    let account = AccountState {
+        hot: records::hot(),
+        cold: records::cold(),
+    };
+    let history = vec![HistoryRow {
+        height: Height(7),
+        operation: 3,
+        balances: records::hot().balances(),
+    }];
+    let history_fields = json!({
+        "rows": [{
+            "height": "7",
+            "operation": 3,
+            "balances": records::balances_fields(&records::hot().balances()),
+        }]
+    });
+    let bytes = |text: &str| json!({ "bytes": hex(text.as_bytes()) });
+    vec![
+        of("accepted", Reply::Accepted, json!({})),
+        of(
+            "committed",
+            Reply::Committed(committed()),
+            committed_fields(&committed()),
+        ),
+        of(
+            "committed before, all done",
+            Reply::Committed(clean.clone()),
+            committed_fields(&clean),
+        ),
+        of("refused", Reply::Refused(refused), refused_fields),
+        answer(
+            "answer status",
+            Answer::Status(status()),
+            status_fields(&status()),
+        ),
+        answer(
+            "answer account",
+            Answer::Account(account),
+            json!({ "see": "records.json: account" }),
+        ),
+        answer(
+            "answer key",
+            Answer::Key(records::registered()),
+            json!({ "see": "records.json: key" }),
+        ),
+        answer(
+            "answer asset",
+            Answer::Asset(records::asset()),
+            json!({ "see": "records.json: asset" }),
+        ),
+        answer(
+            "answer transaction",
+            Answer::Transaction(committed()),
+            committed_fields(&committed()),
+        ),
+        answer(
+            "answer block",
+            Answer::Block(b"stands for a row".to_vec()),
+            bytes("stands for a row"),
+        ),
+        answer("answer history", Answer::History(history), history_fields),
+        answer(
+            "answer genesis",
+            Answer::Genesis(b"stands for genesis".to_vec()),
+            bytes("stands for genesis"),
+        ),
+        answer(
+            "answer receipt",
+            Answer::Receipt(b"stands for a proof".to_vec()),
+            bytes("stands for a proof"),
+        ),
+    ]
+}
+
+fn committed() -> Committed {
+    let shortfall = Exception::Shortfall {
+        needed: Amount(9),
+        available: Amount(5),
+    };
+    let balances = records::hot().balances();
+    Committed {
+        duplicate: false,
+        height: Height(7),
+        index: 3,
+        time_ns: TimeNs(1_700_000_000_000_000_007),
+        operations: 4,
+        refused: vec![
+            (0, Outcome::DebitAccountUnknown, None),
+            (1, Outcome::InsufficientFunds, Some(shortfall)),
+            (2, Outcome::LinkedFailed, Some(Exception::Actual(Amount(5)))),
+        ],
+        balances: vec![(balances, Default::default()); 2],
+    }
+}
+
+fn committed_fields(committed: &Committed) -> Value {
+    let refused = committed
+        .refused
+        .iter()
+        .map(|(at, outcome, exception)| match exception {
+            None => json!({ "at": at, "outcome": outcome.code() }),
+            Some(Exception::Actual(amount)) => {
+                json!({ "at": at, "outcome": outcome.code(), "actual": amount.to_string() })
+            }
+            Some(Exception::Shortfall { needed, available }) => json!({
+                "at": at,
+                "outcome": outcome.code(),
+                "needed": needed.to_string(),
+                "available": available.to_string(),
+            }),
+        });
+    let balances = committed.balances.iter().map(|(debit, credit)| {
+        json!({ "debit": records::balances_fields(debit), "credit": records::balances_fields(credit) })
+    });
+    json!({
+        "duplicate": committed.duplicate,
+        "height": committed.height.0.to_string(),
+        "index": committed.index,
+        "time_ns": committed.time_ns.0.to_string(),
+        "operations": committed.operations,
+        "refused": refused.collect::<Vec<_>>(),
+        "balances": balances.collect::<Vec<_>>(),
+    })
+}
+
+fn status() -> Status {
+    Status {
+        chain_id: filled(0xcc),
+        tip: Height(7),
+        tip_hash: filled(0x0d),
+        first: Height(1),
+        time_ns: TimeNs(1_700_000_000_000_000_007),
+        accounts: 1_000,
+        operations: 50_000,
+        validity_max: 4_096,
+    }
+}
+
+fn status_fields(status: &Status) -> Value {
+    json!({
+        "chain_id": status.chain_id.to_hex(),
+        "tip": status.tip.0.to_string(),
+        "tip_hash": status.tip_hash.to_hex(),
+        "first": status.first.0.to_string(),
+        "time_ns": status.time_ns.0.to_string(),
+        "accounts": status.accounts.to_string(),
+        "operations": status.operations.to_string(),
+        "validity_max": status.validity_max,
+    })
+}
