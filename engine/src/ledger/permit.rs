@@ -1,0 +1,357 @@
+//! The rules: whether a resolved action may be done, by whom, and for how much.
+
+use super::Ledger;
+use super::resolve::{Action, Grant, Move, Opening};
+use super::signed::Signed;
+use selfchain_types::account::AccountHot;
+use selfchain_types::asset::SCALE_MAX;
+use selfchain_types::genesis::AccountIds;
+use selfchain_types::key::SessionScope;
+use selfchain_types::{
+    AccountFlags, AccountId, Amount, AssetId, KeyId, Operation, OperationFlags, Outcome, TimeNs,
+};
+
+/// Why an operation is refused, and what it wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub(super) outcome: Outcome,
+    /// `(needed, available)`.
+    pub(super) shortfall: Option<(Amount, Amount)>,
+}
+
+impl From<Outcome> for Refused {
+    fn from(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            shortfall: None,
+        }
+    }
+}
+
+fn check(is_right: bool, otherwise: Outcome) -> Result<(), Outcome> {
+    if is_right { Ok(()) } else { Err(otherwise) }
+}
+
+/// Refuses when less is available than needed.
+fn check_available(available: Option<Amount>, needed: Amount, otherwise: Outcome) -> Result<(), Refused> {
+    match available {
+        Some(available) if available < needed => Err(Refused {
+            outcome: otherwise,
+            shortfall: Some((needed, available)),
+        }),
+        _ => Ok(()),
+    }
+}
+
+impl Ledger {
+    /// Decides an action. A balancing transfer's amount is reduced, and a transfer that the owner did not
+    /// sign is given the session that covers it.
+    ///
+    /// # Errors
+    /// Why it may not be done; the first rule in the order of `docs/formats/operation.md`.
+    pub(super) fn permit(
+        &self,
+        action: &mut Action,
+        operation: &Operation,
+        signed: &Signed<'_>,
+        now: TimeNs,
+    ) -> Result<(), Refused> {
+        match action {
+            Action::Move(transfer) => {
+                self.permit_accounts(transfer, operation)?;
+                transfer.session = self.payer(transfer.debit, SessionScope::TRANSFER, signed, now)?;
+                self.permit_amount(transfer, operation)
+            }
+            Action::Reserve(transfer, _) => {
+                self.permit_accounts(transfer, operation)?;
+                transfer.session = self.payer(transfer.debit, SessionScope::PENDING, signed, now)?;
+                self.permit_one_more_pending(transfer.debit)?;
+                self.permit_amount(transfer, operation)
+            }
+            Action::Post(slot, amount) => {
+                self.permit_match(*slot, operation)?;
+                self.permit_post(*slot, signed, now)?;
+                let pending = self.pendings.slab[*slot].amount.get();
+                Ok(check(amount.0 <= pending, Outcome::PendingAmountExceeded)?)
+            }
+            Action::Void(slot) => {
+                self.permit_match(*slot, operation)?;
+                Ok(self.permit_void(*slot, signed, now)?)
+            }
+            Action::PostChain(slots) => {
+                let had = self.pendings.slab[slots[0]].chain_len.get();
+                let is_whole = u32::try_from(slots.len()) == Ok(had);
+                check(is_whole, Outcome::PendingUnknown)?;
+                Ok(slots
+                    .iter()
+                    .try_for_each(|slot| self.permit_post(*slot, signed, now))?)
+            }
+            Action::VoidChain(slots) => Ok(slots
+                .iter()
+                .try_for_each(|slot| self.permit_void(*slot, signed, now))?),
+            Action::OpenAccount(opening) => Ok(self.permit_opening(opening, signed)?),
+            Action::CreateAsset(opening, record) => {
+                check(record.scale.get() <= SCALE_MAX, Outcome::ScaleTooLarge)?;
+                self.permit_id(opening, signed)?;
+                Ok(check(signed.has_id(&opening.owner), Outcome::NotAuthorized)?)
+            }
+            Action::CloseAccount(index) => Ok(self.permit_closing(*index, signed)?),
+            Action::SetLimit(index, _) => Ok(self.permit_limit(*index, signed)?),
+            Action::RevokeKey(key) => Ok(check(signed.has(*key), Outcome::NotAuthorized)?),
+            Action::SetSession(grant) => Ok(self.permit_session(grant, signed, now)?),
+            Action::EndSession(_, account) | Action::Report(account) => {
+                Ok(self.permit_owner(*account, signed)?)
+            }
+            Action::Upgrade(version, height) => {
+                check(signed.has_id(&self.rules.authority), Outcome::NotAuthorized)?;
+                let is_newer = *version > self.chain.protocol_version;
+                Ok(check(
+                    is_newer && *height > signed.height,
+                    Outcome::UpgradeInvalid,
+                )?)
+            }
+            Action::RegisterKey(_) | Action::Record => Ok(()),
+        }
+    }
+
+    fn permit_accounts(&self, transfer: &Move, operation: &Operation) -> Result<(), Outcome> {
+        let debit = &self.accounts.hot[transfer.debit];
+        let credit = &self.accounts.hot[transfer.credit];
+        check(!is_closed(debit), Outcome::DebitAccountClosed)?;
+        check(!is_closed(credit), Outcome::CreditAccountClosed)?;
+        let is_one = debit.asset == operation.asset && credit.asset == operation.asset;
+        check(is_one, Outcome::AssetMismatch)
+    }
+
+    /// The session by which a signer may debit an account; `None` when its owner signed.
+    pub(super) fn payer(
+        &self,
+        account: u32,
+        scope: SessionScope,
+        signed: &Signed<'_>,
+        now: TimeNs,
+    ) -> Result<Option<u32>, Outcome> {
+        if signed.has(self.accounts.hot[account].owner.get()) {
+            return Ok(None);
+        }
+        self.session_for(account, scope, signed, now).map(Some)
+    }
+
+    /// The first signer's session that covers `scope` for the account; else what the first session lacks.
+    fn session_for(
+        &self,
+        account: u32,
+        scope: SessionScope,
+        signed: &Signed<'_>,
+        now: TimeNs,
+    ) -> Result<u32, Outcome> {
+        let mut refusal = None;
+        for key in signed.keys() {
+            let Some(slot) = self.sessions.find(account, *key) else {
+                continue;
+            };
+            let session = &self.sessions.slab[slot];
+            let lacks = match () {
+                () if !SessionScope(session.scope.get()).has(scope) => Outcome::SessionScope,
+                () if session.expires_ns.get() <= now.0 => Outcome::SessionExpired,
+                // What a key granted ends with the key: whoever stole it may have granted it.
+                () if self.is_revoked(self.accounts.hot[account].owner.get(), signed) => {
+                    Outcome::SessionExpired
+                }
+                () => return Ok(slot),
+            };
+            refusal = refusal.or(Some(lacks));
+        }
+        Err(refusal.unwrap_or(Outcome::NotAuthorized))
+    }
+
+    /// Whether a key was revoked at an earlier height.
+    pub(super) fn is_revoked(&self, key: u32, signed: &Signed<'_>) -> bool {
+        let revoked = self.keys.records[key].revoked.get();
+        revoked != 0 && revoked < signed.height.0
+    }
+
+    /// Reduces a balancing amount, then checks cap, overflow, and both constraints.
+    fn permit_amount(&self, transfer: &mut Move, operation: &Operation) -> Result<(), Refused> {
+        let debit = &self.accounts.hot[transfer.debit];
+        let credit = &self.accounts.hot[transfer.credit];
+        transfer.amount = balanced(operation, debit, credit)?;
+        let amount = transfer.amount;
+        if let Some(slot) = transfer.session {
+            let left = Amount(self.sessions.slab[slot].cap_left.get());
+            check_available(Some(left), amount, Outcome::SessionCap)?;
+        }
+        let fits = |posted: u128, pending: u128| {
+            let total = posted.checked_add(pending);
+            total.and_then(|total| total.checked_add(amount.0)).is_some()
+        };
+        let both_fit = fits(debit.debits_posted.get(), debit.debits_pending.get())
+            && fits(credit.credits_posted.get(), credit.credits_pending.get());
+        check(both_fit, Outcome::AmountOverflow)?;
+        let too_little = if debit.flags().has(AccountFlags::ISSUANCE) {
+            Outcome::SupplyCapExceeded
+        } else {
+            Outcome::InsufficientFunds
+        };
+        check_available(debit.available_to_debit(), amount, too_little)?;
+        check_available(credit.available_to_credit(), amount, Outcome::CreditExceedsDebits)
+    }
+
+    fn permit_one_more_pending(&self, debit: u32) -> Result<(), Outcome> {
+        let limits = &self.rules.limits;
+        let open = self.accounts.hot[debit].pendings_open.get();
+        check(
+            open < limits.open_pending_account_max,
+            Outcome::AccountPendingsFull,
+        )?;
+        let in_all = self.pendings.slab.used();
+        check(in_all < limits.open_pending_chain_max, Outcome::ChainPendingsFull)
+    }
+
+    /// Whether the fields that a post or void gives are the pending's.
+    fn permit_match(&self, slot: u32, operation: &Operation) -> Result<(), Outcome> {
+        let pending = &self.pendings.slab[slot];
+        let is_id = |given: u128, index: u32| given == 0 || AccountId(given) == self.accounts.id(index);
+        let asset = operation.asset.get();
+        let matches = is_id(operation.debit.get(), pending.debit.get())
+            && is_id(operation.credit.get(), pending.credit.get())
+            && (asset == 0 || asset == pending.asset.get());
+        check(matches, Outcome::PendingMismatch)
+    }
+
+    /// Either side may post: the payer hands over, or the payee takes what it was promised.
+    fn permit_post(&self, slot: u32, signed: &Signed<'_>, now: TimeNs) -> Result<(), Outcome> {
+        let pending = &self.pendings.slab[slot];
+        check(!pending.is_over(now.0), Outcome::PendingExpired)?;
+        let settles = |side: u32| self.payer(side, SessionScope::SETTLE, signed, now);
+        either(settles(pending.debit.get()), || settles(pending.credit.get()))
+    }
+
+    /// Only the payee may void, or whoever is both sides: a payer that could take its promise back alone
+    /// would have promised nothing.
+    fn permit_void(&self, slot: u32, signed: &Signed<'_>, now: TimeNs) -> Result<(), Outcome> {
+        let pending = &self.pendings.slab[slot];
+        check(!pending.is_over(now.0), Outcome::PendingExpired)?;
+        let settles = |side: u32| self.payer(side, SessionScope::SETTLE, signed, now);
+        let (debit, credit) = (pending.debit.get(), pending.credit.get());
+        let by_payee = settles(credit);
+        if self.accounts.hot[debit].owner == self.accounts.hot[credit].owner {
+            return either(by_payee, || settles(debit));
+        }
+        by_payee.map(|_| ())
+    }
+
+    fn permit_opening(&self, opening: &Opening, signed: &Signed<'_>) -> Result<(), Outcome> {
+        self.permit_id(opening, signed)?;
+        let hot = &opening.hot;
+        let is_bounded = hot.flags().has(AccountFlags::DEBITS_MUST_NOT_EXCEED_CREDITS);
+        let is_credit = hot.limit.get() != 0 || !is_bounded;
+        // Whoever may go below zero makes the asset's units: that is its issuer's to allow.
+        check(
+            !is_credit || self.issuer_signed(hot.asset.get(), signed),
+            Outcome::NotAuthorized,
+        )
+    }
+
+    /// Whether the account may have this id.
+    fn permit_id(&self, opening: &Opening, signed: &Signed<'_>) -> Result<(), Outcome> {
+        let id = AccountId(opening.cold.id.get());
+        let asset = AssetId(opening.hot.asset.get());
+        let derived = || AccountId::derive(&opening.owner, asset, opening.cold.user_data_64.get());
+        let is_free = self.rules.account_ids == AccountIds::Free;
+        // The collector's id is in genesis, so that no owner derives it.
+        let is_collector = !self.rules.fees.is_free() && id == self.rules.fees.collector;
+        check(
+            is_free || is_collector || id == derived(),
+            Outcome::AccountIdNotDerived,
+        )?;
+        // Whoever opens the collector's account collects the fees.
+        check(
+            !is_collector || signed.has_id(&self.rules.authority),
+            Outcome::NotAuthorized,
+        )
+    }
+
+    fn issuer_signed(&self, asset: u32, signed: &Signed<'_>) -> bool {
+        self.assets
+            .find(AssetId(asset))
+            .is_some_and(|asset| signed.has_id(&KeyId(asset.issuer)))
+    }
+
+    fn permit_closing(&self, index: u32, signed: &Signed<'_>) -> Result<(), Outcome> {
+        let hot = &self.accounts.hot[index];
+        check(!is_closed(hot), Outcome::AccountClosed)?;
+        let fees = &self.rules.fees;
+        let is_collector = !fees.is_free() && self.accounts.id(index) == fees.collector;
+        // Without its collector a chain could charge no fee, and so do nothing any more.
+        check(!is_collector, Outcome::NotAuthorized)?;
+        self.permit_owner(index, signed)?;
+        let has_pending =
+            hot.pendings_open.get() != 0 || hot.debits_pending.get() != 0 || hot.credits_pending.get() != 0;
+        check(!has_pending, Outcome::AccountPending)
+    }
+
+    fn permit_limit(&self, index: u32, signed: &Signed<'_>) -> Result<(), Outcome> {
+        let hot = &self.accounts.hot[index];
+        check(!is_closed(hot), Outcome::AccountClosed)?;
+        // The limit of an issuance account is the asset's cap, which is a promise.
+        let is_issuance = hot.flags().has(AccountFlags::ISSUANCE);
+        let may = !is_issuance && self.issuer_signed(hot.asset.get(), signed);
+        check(may, Outcome::NotAuthorized)
+    }
+
+    fn permit_session(&self, grant: &Grant, signed: &Signed<'_>, now: TimeNs) -> Result<(), Outcome> {
+        check(
+            !is_closed(&self.accounts.hot[grant.account]),
+            Outcome::AccountClosed,
+        )?;
+        self.permit_owner(grant.account, signed)?;
+        check(grant.scope != 0, Outcome::SessionScope)?;
+        check(grant.expires_ns > now.0, Outcome::SessionExpired)?;
+        let key = self.keys.find(&grant.key);
+        let is_new = key.is_none_or(|key| self.sessions.find(grant.account, key).is_none());
+        let is_full = self.sessions.slab.used() >= self.rules.limits.sessions_max;
+        check(!(is_new && is_full), Outcome::SessionsFull)
+    }
+
+    fn permit_owner(&self, account: u32, signed: &Signed<'_>) -> Result<(), Outcome> {
+        let owner = self.accounts.hot[account].owner.get();
+        check(signed.has(owner), Outcome::NotAuthorized)
+    }
+}
+
+pub(super) fn is_closed(hot: &AccountHot) -> bool {
+    hot.flags().has(AccountFlags::CLOSED)
+}
+
+/// Right if either is; else what is wrong with the first, unless that is only "no authority at all".
+fn either(
+    first: Result<Option<u32>, Outcome>,
+    second: impl FnOnce() -> Result<Option<u32>, Outcome>,
+) -> Result<(), Outcome> {
+    let Err(wrong) = first else { return Ok(()) };
+    match second() {
+        Ok(_) => Ok(()),
+        Err(other) if wrong == Outcome::NotAuthorized => Err(other),
+        Err(_) => Err(wrong),
+    }
+}
+
+/// The amount of a transfer: for a balancing one, what the constraint leaves. One that nothing bounds would
+/// move all there can be, and overflows.
+fn balanced(operation: &Operation, debit: &AccountHot, credit: &AccountHot) -> Result<Amount, Outcome> {
+    let flags = operation.flags();
+    let amount = Amount(operation.amount.get());
+    let bounds = [
+        (OperationFlags::BALANCING_DEBIT, debit.available_to_debit()),
+        (OperationFlags::BALANCING_CREDIT, credit.available_to_credit()),
+    ];
+    let balances = bounds.iter().any(|(flag, _)| flags.has(*flag));
+    let bounds = bounds.into_iter().filter(|(flag, _)| flags.has(*flag));
+    let bound = bounds.filter_map(|(_, available)| available).min();
+    match bound {
+        Some(bound) => Ok(amount.min(bound)),
+        None if balances && amount == Amount::MAX => Err(Outcome::AmountOverflow),
+        None => Ok(amount),
+    }
+}
