@@ -24,11 +24,17 @@
 
 pub mod disk;
 mod guard;
+pub mod index;
+pub mod journal;
 pub mod log;
 pub mod metrics;
 pub mod nodes;
+pub mod snapshots;
 
 pub use disk::{Disk, FaultyDisk, File, FileDisk, MemoryDisk};
-pub use log::{LogConfig, Sealing, SegmentLog};
+pub use index::{HistoryEntry, HistoryRow, Index, IndexConfig, IndexError, IndexReader, Position, TxEntry};
+pub use journal::{Journal, JournalConfig, JournalError};
+pub use log::{LogConfig, Sealing, SegmentLog, SegmentReader, SegmentSummary};
 pub use metrics::StorageMetrics;
 pub use nodes::NodeFile;
+pub use snapshots::{SnapshotConfig, Snapshots};

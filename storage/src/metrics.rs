@@ -57,6 +57,16 @@ pub struct StorageMetrics {
     pub log_tail_hits: Gauge,
     /// Reads that went to a segment.
     pub log_tail_misses: Gauge,
+    /// Heights the index is behind the log, at the newest look.
+    pub index_lag_heights: Gauge,
+    /// Memory of index entries that are in no run, in bytes.
+    pub index_buffer_bytes: Gauge,
+    /// Runs of the index.
+    pub index_runs: Gauge,
+    /// Bytes of those runs.
+    pub index_bytes: Gauge,
+    /// Runs dropped as damaged since start.
+    pub index_runs_dropped: Gauge,
     /// Free space at the newest look, in bytes.
     pub disk_free_bytes: Gauge,
 }

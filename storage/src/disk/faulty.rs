@@ -72,6 +72,13 @@ impl FaultyDisk {
         }
     }
 
+    /// Another disk with the same content, now and after a power cut, which then goes its own way.
+    pub fn duplicate(&self) -> Self {
+        Self {
+            state: Arc::new(Mutex::new(lock(&self.state).clone())),
+        }
+    }
+
     /// Flips one bit of a byte, as ageing media do: on the disk and in what is read.
     pub fn flip_bit(&self, path: &str, offset: u64, bit: u8) -> io::Result<()> {
         let mut state = lock(&self.state);
@@ -282,7 +289,7 @@ impl File for FaultyFile {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct State {
     faults: Faults,
     random: Random,
@@ -392,7 +399,7 @@ impl State {
 }
 
 /// One file: what is seen, what survives, and the changes between the two.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Content {
     live: Vec<u8>,
     durable: Vec<u8>,
@@ -411,7 +418,7 @@ impl Content {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Change {
     Write { offset: u64, bytes: Vec<u8> },
     SetLen(u64),
@@ -450,7 +457,7 @@ impl Change {
 }
 
 /// One change of names: created (`to` only), removed (`from` only), or renamed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Naming {
     from: Option<String>,
     to: Option<String>,
@@ -485,7 +492,7 @@ enum Doing {
 }
 
 /// SplitMix64: small, seeded, good enough to choose what breaks.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Random(u64);
 
 impl Random {

@@ -337,11 +337,9 @@ fn a_flipped_bit_anywhere_is_reported_or_harmless() {
         }
     }));
     let (mut flips, mut reported) = (0, 0);
-    let names = {
-        let disk = FaultyDisk::new(1);
-        fill(&disk);
-        disk.list("log").unwrap()
-    };
+    let filled = FaultyDisk::new(1);
+    fill(&filled);
+    let names = filled.list("log").unwrap();
     assert_eq!(
         names.iter().filter(|name| name.ends_with(".redb")).count(),
         3,
@@ -350,12 +348,8 @@ fn a_flipped_bit_anywhere_is_reported_or_harmless() {
     for name in names.iter().filter(|name| name.as_str() != "tip") {
         let path = format!("log/{name}");
         let mut offset = 3;
-        loop {
-            let disk = FaultyDisk::new(1);
-            fill(&disk);
-            if offset >= disk.file_len(&path).unwrap() {
-                break;
-            }
+        while offset < filled.file_len(&path).unwrap() {
+            let disk = filled.duplicate();
             disk.flip_bit(&path, offset, (offset % 8) as u8).unwrap();
             flips += 1;
             match read_all(&disk, 17) {
