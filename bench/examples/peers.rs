@@ -1,9 +1,11 @@
-//! Measures SQLite, and PostgreSQL when given its connection string: `peers [SECONDS] ["host=… user=… dbname=…"]`.
+//! Measures this machine, SQLite, and PostgreSQL when given its connection string: `peers [SECONDS] ["host=… user=… dbname=…"]`.
 
 use std::env;
 use std::error::Error;
+use std::path::Path;
 use std::time::Duration;
 
+use selfchain_bench::ceiling::{Ceiling, CeilingPlan};
 use selfchain_bench::machine::{Commit, Machine, build_flags};
 use selfchain_bench::peers::{self, PeerPlan};
 use selfchain_bench::report::{Report, SCHEMA};
@@ -17,8 +19,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         folder: env::temp_dir(),
         ..PeerPlan::default()
     };
+    let ceiling_plan = CeilingPlan {
+        folder: plan.folder.clone(),
+        ..CeilingPlan::default()
+    };
+    let ceiling = Ceiling::measure(&ceiling_plan, &mut |step| eprintln!("{step}"))?;
     let results = peers::measure(&plan, &mut |step| eprintln!("{step}"))?;
-    let commit = Commit::of(&plan.folder);
+    let commit = Commit::of(Path::new("."));
     let report = Report {
         schema: SCHEMA,
         commit: commit.id,
@@ -29,10 +36,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         seed: plan.seed,
         machine: Machine::of(&plan.folder),
         flags: build_flags(),
+        ceiling,
         peers: results,
         ..Report::default()
     };
     println!("{}", serde_json::to_string_pretty(&report)?);
-    eprint!("{}", peers::Table(&report.peers));
+    eprint!("{report}");
     Ok(())
 }

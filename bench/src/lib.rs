@@ -16,14 +16,22 @@
 //! # Ok::<(), selfchain_bench::load::workload::WorkloadError>(())
 //! ```
 
-pub mod ceiling;
-pub mod compare;
-pub mod load;
-pub mod machine;
-pub mod peers;
 pub mod prepared;
-pub mod process;
-pub mod report;
+
+pub mod load;
+
 pub mod rig;
+
+pub mod ceiling;
+
+pub mod peers;
+
+pub mod process;
+
+pub mod machine;
+
+pub mod report;
+
+pub mod compare;
 
 mod rate;

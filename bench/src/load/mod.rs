@@ -1,12 +1,17 @@
 //! Load in the order it flows: which transfers, when, how many in flight, what came of them, at which rate it breaks.
 
-pub mod drive;
-pub mod flight;
-pub mod hlog;
-pub mod recorder;
-pub mod schedule;
-pub mod search;
+pub mod workload;
 
+pub mod schedule;
+
+pub mod flight;
+
+pub mod recorder;
+
+pub mod hlog;
+
+pub mod drive;
 mod lane;
 mod watch;
-pub mod workload;
+
+pub mod search;

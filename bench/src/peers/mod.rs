@@ -4,8 +4,9 @@
 //! but a local socket, prepared statements, one round trip a transaction. Each is checked at the end: debits equal
 //! credits equal the sum of all transfers, and every acknowledged transfer is there.
 
-pub mod postgres;
 pub mod sqlite;
+
+pub mod postgres;
 
 use std::fmt::{self, Display, Formatter};
 use std::io;
