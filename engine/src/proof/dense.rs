@@ -72,7 +72,7 @@ impl DenseTree {
     pub fn leaf(&self, index: u32) -> Option<Hash> {
         let index = at_index(index);
         let layer = self.layers.first()?;
-        (index < layer.len).then(|| layer.pages[index / PAGE_LEAVES].0[PAGE_LEAVES + index % PAGE_LEAVES])
+        (index < layer.len).then(|| layer.pages[index / PAGE_LEAVES].leaf(index % PAGE_LEAVES))
     }
 
     /// RFC 9162 §2.1.3.1: the siblings from the leaf at `index` up to the root, for
@@ -122,6 +122,9 @@ fn assert_dense(changes: &[(u32, Hash)], mut len: u64) {
 /// Leaves of a page: a power of two. A page is then 64 KiB.
 const PAGE_LEAVES: usize = 1 << PAGE_HEIGHT;
 const PAGE_HEIGHT: u32 = 10;
+
+/// Changes up to which a page's nodes are read ahead: more of them share their nodes, and find them cached.
+const SPARSE_CHANGES: usize = 64;
 
 /// Changes from which a layer is updated by more than one thread: below, waking them costs more.
 #[cfg(feature = "std")]
@@ -194,24 +197,46 @@ fn update_page((page, leaves, changes): Share<'_>) -> (u32, Hash) {
 /// A complete subtree as a heap: node 1 is the root, the children of node `i` are `2i` and `2i + 1`, the
 /// leaves start at [`PAGE_LEAVES`]. In a part-filled page an odd last node is lifted up to where it pairs.
 #[derive(Clone, Debug)]
-struct Page(Box<[Hash]>);
+struct Page(Box<[Siblings]>);
+
+/// Nodes `2i` and `2i + 1`: what is hashed together lies in one cache line.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+struct Siblings([Hash; 2]);
 
 impl Page {
     fn new() -> Self {
-        Self(alloc::vec![Hash::ZERO; 2 * PAGE_LEAVES].into_boxed_slice())
+        Self(alloc::vec![Siblings([Hash::ZERO; 2]); PAGE_LEAVES].into_boxed_slice())
+    }
+
+    fn node(&self, at: usize) -> Hash {
+        self.0[at / 2].0[at % 2]
+    }
+
+    fn set(&mut self, at: usize, node: Hash) {
+        self.0[at / 2].0[at % 2] = node;
     }
 
     fn root(&self) -> Hash {
-        self.0[1]
+        self.node(1)
+    }
+
+    fn leaf(&self, at: usize) -> Hash {
+        self.node(PAGE_LEAVES + at)
     }
 
     fn update(&mut self, changes: &[(u32, Hash)], leaves: usize) {
         let mut touched = [0u16; PAGE_LEAVES];
-        let mut count = changes.len();
-        for ((index, leaf), slot) in changes.iter().zip(&mut touched) {
+        for ((index, _), slot) in changes.iter().zip(&mut touched) {
             let node = PAGE_LEAVES + at_index(*index) % PAGE_LEAVES;
-            self.0[node] = *leaf;
             *slot = u16::try_from(node).expect("a page has 2,048 nodes");
+        }
+        let mut count = changes.len();
+        if count <= SPARSE_CHANGES {
+            self.warm(&touched[..count]);
+        }
+        for ((_, leaf), node) in changes.iter().zip(&touched) {
+            self.set(usize::from(*node), *leaf);
         }
         let (mut base, mut width) = (PAGE_LEAVES, leaves);
         while base > 1 {
@@ -219,6 +244,20 @@ impl Page {
             base /= 2;
             width = width.div_ceil(2);
         }
+    }
+
+    /// Reads a byte of every cache line that hashing above `touched` will need: these reads overlap, where
+    /// hashing would wait for one after another.
+    fn warm(&self, touched: &[u16]) {
+        let mut sum = 0;
+        for node in touched {
+            let mut pair = usize::from(*node) / 2;
+            while pair > 0 {
+                sum ^= self.0[pair].0[0].0[0];
+                pair /= 2;
+            }
+        }
+        core::hint::black_box(sum);
     }
 
     /// Hashes the parents of the first `count` nodes of `touched`, all of one level that ends before node
@@ -234,8 +273,9 @@ impl Page {
             previous = parent;
             touched[parents] = parent;
             parents += 1;
-            let left = 2 * usize::from(parent);
-            self.0[usize::from(parent)] = parent_of(&self.0[left..end.min(left + 2)]);
+            let parent = usize::from(parent);
+            let children = if 2 * parent + 1 < end { 2 } else { 1 };
+            self.set(parent, parent_of(&self.0[parent].0[..children]));
         }
         parents
     }
@@ -244,7 +284,7 @@ impl Page {
         let (mut base, mut width, mut at) = (PAGE_LEAVES, leaves, index);
         while base > 1 {
             if at ^ 1 < width {
-                path.push(self.0[base + (at ^ 1)]);
+                path.push(self.node(base + (at ^ 1)));
             }
             base /= 2;
             width = width.div_ceil(2);
