@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use selfchain_bench::ceiling::{Ceiling, CeilingPlan};
-use selfchain_bench::machine::{Commit, Machine, build_flags};
+use selfchain_bench::machine::{Commit, Machine, build_flags, load_average_1m};
 use selfchain_bench::peers::{self, PeerPlan};
 use selfchain_bench::report::{Report, SCHEMA};
 
@@ -19,6 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         folder: env::temp_dir(),
         ..PeerPlan::default()
     };
+    let load_average_before = load_average_1m();
     let ceiling_plan = CeilingPlan {
         folder: plan.folder.clone(),
         ..CeilingPlan::default()
@@ -35,6 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         profile: plan.profile.to_string(),
         seed: plan.seed,
         machine: Machine::of(&plan.folder),
+        load_average_before,
         flags: build_flags(),
         ceiling,
         peers: results,

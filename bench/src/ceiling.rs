@@ -326,8 +326,8 @@ impl Display for Ceiling {
 
 /// Enough that keys and messages do not stay in a core's first cache, and that both cores finish together.
 const CORPUS_SIGNATURES: usize = 8_192;
-/// A fast disk must not be filled by measuring it.
-const APPEND_FILE_BYTES_MAX: u64 = 4 << 30;
+/// Most bytes of one append measurement: a fast disk must not be filled by measuring it.
+pub const APPEND_FILE_BYTES_MAX: u64 = 4 << 30;
 /// A slow disk still gives a percentile.
 const APPENDS_MIN: u64 = 20;
 

@@ -48,6 +48,17 @@ impl Machine {
     }
 }
 
+/// Mean number of threads that wanted to run over the last minute: what shared the machine with a run about to
+/// begin. 0 where the system does not say.
+#[must_use]
+pub fn load_average_1m() -> f64 {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split_whitespace()
+        .next()
+        .and_then(|first| first.parse().ok())
+        .unwrap_or(0.0)
+}
+
 /// The source state that a figure belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commit {

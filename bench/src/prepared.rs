@@ -385,8 +385,8 @@ const WRITE_BUFFER_BYTES: usize = 1 << 20;
 const READ_BUFFER_BYTES: usize = 1 << 20;
 /// A chunk is handed over once it has this many bytes.
 const CHUNK_BYTES: usize = 256 << 10;
-/// Chunks waiting for one track.
-const CHUNKS_AHEAD_MAX: usize = 8;
+/// Chunks of about 256 KiB waiting for one track.
+pub const CHUNKS_AHEAD_MAX: usize = 8;
 
 #[cfg(test)]
 #[allow(

@@ -67,6 +67,8 @@ pub struct Report {
     pub errors: BTreeMap<String, u64>,
     /// Where it ran.
     pub machine: Machine,
+    /// [`crate::machine::load_average_1m`] before the run: above half the cores, something else ran beside it.
+    pub load_average_before: f64,
     /// Build settings and whatever else the command line set.
     pub flags: String,
     /// Seed of everything random in the load.
@@ -318,6 +320,13 @@ impl Report {
             memory_bytes >> 30
         )?;
         writeln!(out, "disk       {filesystem} on {disk}")?;
+        if self.load_average_before > float(*cores) * BUSY_SHARE {
+            writeln!(
+                out,
+                "BUSY       load average {:.1} before the run: trust ratios only",
+                self.load_average_before
+            )?;
+        }
         writeln!(out, "build      {}", self.flags)
     }
 
@@ -414,6 +423,9 @@ impl Display for Latency {
         )
     }
 }
+
+/// Load per core before a run above which its figures are marked.
+const BUSY_SHARE: f64 = 0.5;
 
 #[cfg(test)]
 #[allow(
@@ -549,6 +561,23 @@ mod tests {
                 .any(|line| line.starts_with("intake.verify") && line.ends_with("<- busiest"))
         );
         assert!(table.contains("7 × pool_full"));
+    }
+
+    #[test]
+    fn a_run_beside_other_work_is_marked() {
+        let quiet = Report {
+            machine: Machine {
+                cores: 2,
+                ..Machine::default()
+            },
+            ..sample()
+        };
+        assert!(!quiet.to_string().contains("BUSY"));
+        let busy = Report {
+            load_average_before: 1.5,
+            ..quiet
+        };
+        assert!(busy.to_string().contains("BUSY       load average 1.5"));
     }
 
     #[test]
