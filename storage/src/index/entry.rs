@@ -62,6 +62,9 @@ pub struct IndexConfig {
     pub run_bytes_max: u64,
     /// More runs than this are merged whatever their size, so that a query asks a bounded number.
     pub runs_max: usize,
+    /// What must stay free on the disk: nothing is written that would leave less, so that the index never
+    /// takes the log's room.
+    pub reserve_bytes: u64,
     /// Heights the index may be behind before a query answers [`IndexError::Behind`].
     pub lag_max: u64,
 }
@@ -73,6 +76,7 @@ impl Default for IndexConfig {
             buffer_heights_max: 65_536,
             run_bytes_max: 256 << 20,
             runs_max: 96,
+            reserve_bytes: 256 << 20,
             lag_max: 1_000,
         }
     }
@@ -100,6 +104,14 @@ pub enum IndexError {
     Dropped {
         /// The height it must be fed next.
         expected: u64,
+    },
+    /// Too little space is left for a run. Nothing was inserted; the block may be tried again.
+    #[error("disk nearly full: {free_bytes} bytes free, {needed_bytes} needed with the reserve")]
+    DiskFull {
+        /// Free space now, in bytes.
+        free_bytes: u64,
+        /// What the run and the reserve need together, in bytes.
+        needed_bytes: u64,
     },
     /// A run does not match its checksums. The next insert drops it.
     #[error("index run {path} is damaged at byte {offset}")]

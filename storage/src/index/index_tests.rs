@@ -17,6 +17,7 @@ fn config() -> IndexConfig {
         buffer_heights_max: 40,
         run_bytes_max: 400_000,
         runs_max: 6,
+        reserve_bytes: 0,
         lag_max: 10,
     }
 }
@@ -357,4 +358,38 @@ fn answers_while_one_thread_inserts() {
         .collect();
     feed(&mut index, 2..=500).unwrap();
     readers.into_iter().for_each(|reader| reader.join().unwrap());
+}
+
+#[test]
+fn a_nearly_full_disk_refuses_blocks_and_answers() {
+    let disk = FaultyDisk::new(1);
+    let config = IndexConfig {
+        reserve_bytes: 50_000,
+        ..config()
+    };
+    let metrics = Arc::new(StorageMetrics::default());
+    let mut index = Index::open(Arc::new(disk.clone()), config, metrics, None).unwrap();
+    disk.set_faults(Faults {
+        capacity_bytes: Some(150_000),
+        ..Faults::default()
+    });
+    let error = (1..1_000)
+        .find_map(|height| feed(&mut index, height..=height).err())
+        .unwrap();
+    let IndexError::DiskFull {
+        free_bytes,
+        needed_bytes,
+    } = error
+    else {
+        panic!("{error}")
+    };
+    assert!(
+        free_bytes < needed_bytes && free_bytes >= 30_000,
+        "{free_bytes} {needed_bytes}"
+    );
+    let tip = index.indexed_through().unwrap();
+    check(&index.reader(), 1, tip, "full");
+    disk.set_faults(Faults::default());
+    feed(&mut index, tip + 1..=tip + 50).unwrap();
+    check(&index.reader(), 1, tip + 50, "room again");
 }

@@ -137,6 +137,7 @@ impl Index {
         if last < first {
             return Ok(());
         }
+        self.refuse_without_room(buffer_bytes(&read(&self.shared.state)))?;
         let run = {
             // Readers go on: they see the entries in memory until the run takes their place.
             let state = read(&self.shared.state);
@@ -217,16 +218,40 @@ impl Index {
             || heights >= self.shared.config.buffer_heights_max
     }
 
+    fn refuse_without_room(&self, bytes: u64) -> Result<(), IndexError> {
+        let free_bytes = self
+            .shared
+            .disk
+            .free_bytes()
+            .map_err(|source| io_error("measure", INDEX_DIR, source))?;
+        let needed_bytes = bytes.saturating_add(self.shared.config.reserve_bytes);
+        if free_bytes < needed_bytes {
+            Err(IndexError::DiskFull {
+                free_bytes,
+                needed_bytes,
+            })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Begins the merge that is due, unless the disk has no room for it: more runs are only slower.
+    fn begin_merge(&self) -> Result<Option<Merge>, IndexError> {
+        let state = read(&self.shared.state);
+        let Some(inputs) = choose(&state.runs, &self.shared.config) else {
+            return Ok(None);
+        };
+        match self.refuse_without_room(inputs.iter().map(|run| run.bytes).sum()) {
+            Ok(()) => Merge::begin(Arc::clone(&self.shared.disk), inputs, state.floor),
+            Err(IndexError::DiskFull { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     fn advance_merge(&mut self, records: u64) -> Result<(), IndexError> {
         let merge = match self.merge.take() {
             Some(merge) => Some(merge),
-            None => {
-                let state = read(&self.shared.state);
-                match choose(&state.runs, &self.shared.config) {
-                    Some(inputs) => Merge::begin(Arc::clone(&self.shared.disk), inputs, state.floor)?,
-                    None => None,
-                }
-            }
+            None => self.begin_merge()?,
         };
         let Some(merge) = merge else { return Ok(()) };
         let first = merge.first();

@@ -455,6 +455,17 @@ fn a_missing_segment_and_a_lost_tail_are_damage() {
         "what retention leaves when cut"
     );
     assert_eq!(check(&[seals[0]]), "Ok(Some(17))", "sealed again");
+    for len in [0, 1, 100_000] {
+        let disk = disk.duplicate();
+        disk.open(&format!("log/{}", databases[0]))
+            .unwrap()
+            .set_len(len)
+            .unwrap();
+        assert!(
+            matches!(open(&disk), Err(LogError::Corrupt { height: 1, .. })),
+            "a sealed file of {len} bytes"
+        );
+    }
 }
 
 #[test]

@@ -77,24 +77,23 @@ impl SegmentLog {
     /// Forgets the oldest segments until at most `limit_bytes` of rows are held, or only one segment is.
     /// Returns the first height still held (0 while the log is empty).
     pub fn retain_bytes(&mut self, limit_bytes: u64) -> Result<u64, LogError> {
+        self.retain_from(self.first_within(limit_bytes))
+    }
+
+    /// First height of the oldest segment that, with all newer ones, fits `limit_bytes`: at least the newest
+    /// one's, 0 while the log is empty.
+    pub fn first_within(&self, limit_bytes: u64) -> u64 {
+        let segments = read(&self.shared.segments);
         let mut held = 0_u64;
-        let mut keep_from = 0;
-        for (first, segment) in read(&self.shared.segments).iter().rev() {
+        let mut first_kept = segments.keys().next_back().copied().unwrap_or(0);
+        for (first, segment) in segments.iter().rev() {
             held = held.saturating_add(segment.bytes());
             if held > limit_bytes {
                 break;
             }
-            keep_from = *first;
+            first_kept = *first;
         }
-        if keep_from == 0 {
-            // Not even the newest segment fits: keep that one.
-            keep_from = read(&self.shared.segments)
-                .keys()
-                .next_back()
-                .copied()
-                .unwrap_or(0);
-        }
-        self.retain_from(keep_from)
+        first_kept
     }
 
     fn expected(&self) -> Option<u64> {
