@@ -1,9 +1,12 @@
 //! Answers: what the log, the index and the receipts' tree say of the past.
 
+use crate::recover::{operation_of, prefix};
 use crate::store::{Store, StoreError};
 use selfchain_engine::commit::{Prepared, Transaction, actual_amount, operation_leaves};
+
 use selfchain_engine::proof::{self, Nodes, OperationReceipt, inclusion_path};
-use selfchain_storage::{Index, NodeFile};
+use selfchain_storage::index::{self, Position};
+use selfchain_storage::{IndexReader, NodeFile};
 use selfchain_types::account::Balances;
 use selfchain_types::block::{BlockResult, Header, Row};
 use selfchain_types::receipt::NOT_SCORED;
@@ -12,13 +15,14 @@ use selfchain_types::seam::log::{LogError, LogReader};
 use selfchain_types::{AccountId, Hash, Height, Outcome, TimeNs, codec};
 use std::io;
 use std::sync::Arc;
+use zerocopy::FromBytes;
 use thiserror::Error;
 
 /// The past, readable from any thread while the chain goes on.
 #[derive(Clone)]
 pub struct Past {
     reader: Arc<dyn LogReader>,
-    index: Arc<Index>,
+    index: IndexReader,
     receipt_nodes: Arc<NodeFile>,
     root_lag: u64,
 }
@@ -87,7 +91,7 @@ impl Past {
     pub fn of(store: &Store) -> Self {
         Self {
             reader: store.log_reader(),
-            index: Arc::clone(&store.index),
+            index: store.index.reader(),
             receipt_nodes: Arc::clone(&store.receipt_nodes),
             root_lag: store.genesis.plane.root_lag(),
         }
@@ -100,12 +104,12 @@ impl Past {
 
     /// The newest height that the index holds.
     pub fn indexed_through(&self) -> Height {
-        Height(self.index.indexed_through())
+        Height(self.index.indexed_through().unwrap_or(0))
     }
 
     /// How many blocks the index is behind the log.
     pub fn index_lag(&self) -> u64 {
-        self.reader.tip().unwrap_or(0).saturating_sub(self.index.indexed_through())
+        self.index.lag(self.reader.tip().unwrap_or(0))
     }
 
     /// Where a transaction is and what became of it.
@@ -131,10 +135,8 @@ impl Past {
         tx_id: &Hash,
         use_it: impl FnOnce(&Prepared<'_>, usize) -> Result<T, AnswerError>,
     ) -> Result<T, AnswerError> {
-        self.index.check_lag(self.reader.tip().unwrap_or(0))?;
-        let mut prefix = [0; 16];
-        prefix.copy_from_slice(&tx_id.0[..16]);
-        for position in self.index.find_tx(&prefix)? {
+        self.index.refuse_behind(self.reader.tip().unwrap_or(0))?;
+        for position in self.index.find_tx(&prefix(tx_id))? {
             let row = self.reader.read(position.height)?;
             let block = Prepared::new(Height(position.height), &row).map_err(StoreError::from)?;
             let index = codec::index(position.index);
@@ -189,7 +191,7 @@ impl Past {
             score: block.scores().get(codec::index(position)).copied().unwrap_or(NOT_SCORED),
             operation_index: operation,
             operation_count: transaction.operations,
-            operation_path: proof::path(&leaves, at).expect("the operation was found above"),
+            operation_path: proof::tree::path(&leaves, at).expect("the operation was found above"),
             tx_id: transaction.tx_id,
             height,
             transaction_index: codec::narrow(index),
@@ -217,19 +219,32 @@ impl Past {
         Ok(header.receipts_size)
     }
 
-    /// Balances of an account with history, newest first, from height `until` down.
+    /// Balances of an account with history as they became, oldest first, from height `from` on.
     ///
     /// # Errors
     /// [`AnswerError`].
-    pub fn history(&self, account: AccountId, until: Height, rows_max: u16) -> Result<Vec<HistoryRow>, AnswerError> {
-        self.index.check_lag(self.reader.tip().unwrap_or(0))?;
-        let rows = self.index.history(account.0, until.0, usize::from(rows_max))?;
-        let row = |entry: selfchain_storage::HistoryEntry| HistoryRow {
-            height: Height(entry.height),
-            operation: entry.index,
-            balances: entry.value,
-        };
-        Ok(rows.into_iter().map(row).collect())
+    pub fn history(&self, account: AccountId, from: Height, rows_max: u16) -> Result<Vec<HistoryRow>, AnswerError> {
+        self.index.refuse_behind(self.reader.tip().unwrap_or(0))?;
+        let from = Position { height: from.0, index: 0 };
+        let rows = self.index.history(account.0, from, usize::from(rows_max))?;
+        Ok(rows.iter().map(history_row).collect())
+    }
+
+    /// Balances of an account with history as they were after `height`; `None` before its first change.
+    ///
+    /// # Errors
+    /// [`AnswerError`].
+    pub fn balance_at(&self, account: AccountId, height: Height) -> Result<Option<HistoryRow>, AnswerError> {
+        self.index.refuse_behind(self.reader.tip().unwrap_or(0))?;
+        Ok(self.index.balance_at(account.0, height.0)?.as_ref().map(history_row))
+    }
+}
+
+fn history_row(row: &index::HistoryRow) -> HistoryRow {
+    HistoryRow {
+        height: Height(row.position.height),
+        operation: operation_of(row.position.index).unwrap_or(u32::MAX),
+        balances: Balances::read_from_bytes(&row.value).expect("four totals of 16 bytes"),
     }
 }
 

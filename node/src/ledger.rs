@@ -5,20 +5,21 @@
 
 use crate::answers::{AnswerError, Past, committed};
 use crate::keys::{self, KeyError};
-use crate::recover::{Progress, Snapshotter, project};
+use crate::recover::{Progress, project};
 use crate::store::{Store, StoreConfig, StoreError};
 use selfchain_consensus::Solo;
 use selfchain_engine::commit::{Chain, ChainError, Folded};
+
 use selfchain_engine::proof::OperationReceipt;
 use selfchain_storage::{Disk, FileDisk};
 use selfchain_types::crypto::SigningKey;
 use selfchain_types::message::{AccountState, Committed};
 use selfchain_types::seam::consensus::{Effect, Input, Plane, PlaneError};
 use selfchain_types::seam::log::{Log, LogError};
-use selfchain_types::seam::snapshot::{SnapshotError, SnapshotStore};
+use selfchain_types::seam::snapshot::SnapshotError;
 use selfchain_types::{
     AccountFlags, AccountId, Amount, AssetId, Envelope, EnvelopeBuilder, Genesis, Height, KeyId,
-    Operation, Outcome, Refusal, TimeNs, Verified,
+    Operation, Outcome, Refusal, TimeNs, Verified, codec,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -110,13 +111,13 @@ impl Ledger {
         disk: Arc<dyn Disk>,
         key: SigningKey,
         config: &StoreConfig,
-        progress: &mut dyn FnMut(Progress),
+        progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Self, LedgerError> {
         if !Store::exists(&*disk)? {
             let genesis = Genesis::solo("embedded", now()?.0, key.public().clone());
             Store::create(&*disk, &genesis)?;
         }
-        let store = Store::open(disk, config)?;
+        let mut store = Store::open(disk, config)?;
         let chain = store.recover(progress)?;
         let mut plane = Solo::new(chain.chain_id(), SigningKey::from_seed(&key.seed()));
         start(&mut plane, &chain)?;
@@ -221,7 +222,7 @@ impl Ledger {
                 Err(refusal) => refusals.push(Some(refusal)),
             }
         }
-        let mut results = self.commit_block(admitted)?.into_iter();
+        let mut results = self.commit_blocks(admitted)?.into_iter();
         let answer = |refusal: Option<Refusal>| match refusal {
             Some(refusal) => Err(LedgerError::Intake(refusal)),
             None => Ok(results.next().expect("one result an admitted transaction")),
@@ -261,11 +262,25 @@ impl Ledger {
         Ok(verified)
     }
 
-    fn commit_block(&mut self, envelopes: Vec<Verified>) -> Result<Vec<Committed>, LedgerError> {
+    /// As many blocks as the limits of one demand, and one sync.
+    fn commit_blocks(&mut self, envelopes: Vec<Verified>) -> Result<Vec<Committed>, LedgerError> {
         if envelopes.is_empty() {
             return Ok(Vec::new());
         }
-        let results = self.decide(envelopes)?;
+        let limits = self.chain.genesis().limits;
+        let (bytes_max, operations_max) = (codec::index(limits.block_bytes_max), codec::index(limits.block_effects_max));
+        let mut results = Vec::with_capacity(envelopes.len());
+        let (mut block, mut bytes, mut operations) = (Vec::new(), 0, 0);
+        for envelope in envelopes {
+            let (len, count) = (envelope.as_bytes().len(), envelope.view().operations().len());
+            if !block.is_empty() && (bytes + len > bytes_max || operations + count > operations_max) {
+                results.extend(self.decide(core::mem::take(&mut block))?);
+                (bytes, operations) = (0, 0);
+            }
+            (bytes, operations) = (bytes + len, operations + count);
+            block.push(envelope);
+        }
+        results.extend(self.decide(block)?);
         // The roots after a block are committed to by the header ROOT_LAG heights later: an empty block
         // makes the receipts of this one provable at once.
         for _ in 0..self.chain.genesis().plane.root_lag() {
@@ -299,14 +314,14 @@ impl Ledger {
             history: block.history,
             receipt_nodes: block.receipt_nodes,
         };
-        project(&self.store.index, &self.store.receipt_nodes, &folded)?;
+        project(&mut self.store.index, &self.store.receipt_nodes, &folded)?;
         start(&mut self.plane, &self.chain)?;
         Ok(results)
     }
 
     /// The account, if there is one.
     pub fn account(&self, account: AccountId) -> Option<AccountState> {
-        self.chain.ledger().account(account)
+        self.chain.ledger().account(account).map(|found| AccountState { hot: found.hot, cold: found.cold })
     }
 
     /// The proof that an operation was decided, and how: verifies offline, without this ledger.
@@ -341,8 +356,8 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::Store`].
-    pub fn snapshot(&self) -> Result<Height, LedgerError> {
-        Snapshotter::of(&self.store).write(&self.chain)?;
+    pub fn snapshot(&mut self) -> Result<Height, LedgerError> {
+        self.store.write_snapshot(&self.chain)?;
         Ok(self.chain.tip().height)
     }
 }

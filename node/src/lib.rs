@@ -16,11 +16,23 @@ pub mod ledger;
 pub mod verify;
 pub mod telemetry;
 #[cfg(feature = "network")]
+pub mod config;
+#[cfg(feature = "network")]
 pub mod drive;
 #[cfg(feature = "network")]
 pub mod service;
 #[cfg(feature = "network")]
 pub mod node;
+#[cfg(feature = "network")]
+pub mod api;
+#[cfg(feature = "network")]
+pub mod client;
+#[cfg(feature = "cli")]
+pub mod demo;
+#[cfg(feature = "cli")]
+pub mod bench;
+#[cfg(feature = "cli")]
+pub mod cli;
 
 pub use ledger::{Ledger, LedgerError};
 pub use selfchain_engine as engine;

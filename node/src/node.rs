@@ -21,6 +21,7 @@ use thiserror::Error;
 use tokio::runtime::Handle;
 
 /// What a node starts with.
+#[derive(Clone, Debug)]
 pub struct NodeConfig {
     /// Where to listen for transactions; port 0 takes any free one.
     pub listen: SocketAddr,
@@ -86,9 +87,9 @@ impl Node {
         config: &NodeConfig,
         metrics: Arc<Metrics>,
         runtime: &Handle,
-        progress: &mut dyn FnMut(Progress),
+        progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Self, NodeError> {
-        let store = Store::open(disk, &config.store)?;
+        let mut store = Store::open(disk, &config.store)?;
         let genesis = store.genesis.clone();
         let validator = genesis.validators[0].key.id();
         if validator != key.id() {

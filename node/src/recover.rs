@@ -2,15 +2,17 @@
 
 use crate::store::{Store, StoreError};
 use rayon::prelude::*;
-use selfchain_engine::commit::{Chain, ChainSnapshot, Folded, Prepared};
-use selfchain_engine::ledger::Ledger;
+use selfchain_engine::commit::{Chain, ChainSnapshot, Folded, Prepared, Transaction};
+use selfchain_engine::ledger::{Cause, HistoryChange, Ledger};
 use selfchain_engine::proof::mountain::node_count;
-use selfchain_storage::{HistoryEntry, Index, NodeFile, Snapshots, TxEntry};
+use selfchain_storage::index::{HistoryEntry, TxEntry};
+use selfchain_storage::{Index, NodeFile, Snapshots};
 use selfchain_types::roots::Table;
 use selfchain_types::seam::log::{LogError, LogReader};
 use selfchain_types::seam::snapshot::SnapshotStore;
 use selfchain_types::{Hash, Height, codec};
 use std::sync::Arc;
+use zerocopy::IntoBytes;
 
 /// How far recovery is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +29,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]; a damaged row is named by its height.
-    pub fn recover(&self, progress: &mut dyn FnMut(Progress)) -> Result<Chain, StoreError> {
+    pub fn recover(&mut self, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<Chain, StoreError> {
         let reader = self.log_reader();
         let tip = Height(reader.tip().unwrap_or(0));
         let mut chain = self.newest_snapshot(tip)?.unwrap_or_else(|| Chain::new(self.genesis.clone()));
@@ -39,9 +41,10 @@ impl Store {
         let io = |source| StoreError::Io { action: "cut the receipts' nodes", source };
         self.receipt_nodes.truncate(node_count(chain.receipts().size())).map_err(io)?;
         let with_roots_from = chain.roots_needed_from(tip);
+        let (index, receipt_nodes) = (&mut self.index, &self.receipt_nodes);
         for_each_prepared(&*reader, next, tip, &mut |block, height| {
             let folded = chain.fold(block, height >= with_roots_from)?;
-            project(&self.index, &self.receipt_nodes, &folded)?;
+            project(index, receipt_nodes, &folded)?;
             progress(Progress { height, tip });
             Ok(())
         })?;
@@ -55,7 +58,8 @@ impl Store {
 
     fn newest_snapshot(&self, tip: Height) -> Result<Option<Chain>, StoreError> {
         let mut heights = self.snapshots.list()?;
-        heights.retain(|height| *height <= tip.0.min(self.index.indexed_through()));
+        let indexed = self.index.indexed_through().unwrap_or(0);
+        heights.retain(|height| *height <= tip.0.min(indexed));
         while let Some(height) = heights.pop() {
             match self.restore(height) {
                 Ok(chain) if self.receipt_nodes.len() >= node_count(chain.receipts().size()) => {
@@ -84,47 +88,68 @@ impl Store {
     }
 }
 
-/// Writes snapshots, each after the projections that it will be opened with.
-#[derive(Clone, Debug)]
-pub struct Snapshotter {
-    snapshots: Arc<Snapshots>,
-    index: Arc<Index>,
-    receipt_nodes: Arc<NodeFile>,
+/// The state at one height, on its way to the disk while the chain goes on.
+#[derive(Debug)]
+pub struct Frozen {
+    ledger: Ledger,
+    snapshot: ChainSnapshot,
 }
 
-impl Snapshotter {
-    /// The snapshotter of a store.
-    pub fn of(store: &Store) -> Self {
-        Self {
-            snapshots: Arc::clone(&store.snapshots),
-            index: Arc::clone(&store.index),
-            receipt_nodes: Arc::clone(&store.receipt_nodes),
-        }
+impl Frozen {
+    /// The state at the chain's tip.
+    pub fn of(chain: &Chain) -> Self {
+        Self { ledger: chain.ledger().clone(), snapshot: chain.snapshot() }
     }
 
-    /// Writes the chain's state down at its tip.
+    /// Its height.
+    pub fn height(&self) -> Height {
+        self.snapshot.tip.height
+    }
+
+    /// Writes it down, after the projections that it will be opened with.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn write(&self, chain: &Chain) -> Result<(), StoreError> {
-        self.receipt_nodes.sync().map_err(|source| StoreError::Io { action: "sync the receipts' nodes", source })?;
-        self.index.flush()?;
-        let mut writer = self.snapshots.begin(chain.tip().height.0)?;
-        let mut failed = Ok(());
-        chain.ledger().snapshot(&mut |table, chunk| {
-            if failed.is_ok() {
-                failed = writer.put(table.code(), chunk);
-            }
-        });
-        failed?;
-        writer.finish(&chain.snapshot().to_bytes())?;
-        Ok(())
+    pub fn write(
+        &self,
+        snapshots: &Snapshots,
+        index: &mut Index,
+        receipt_nodes: &NodeFile,
+    ) -> Result<(), StoreError> {
+        write_snapshot(&self.ledger, &self.snapshot, snapshots, index, receipt_nodes)
     }
+}
 
-    /// Whether the projections have caught up with this height.
-    pub fn is_caught_up(&self, height: Height) -> bool {
-        self.index.indexed_through() >= height.0
+impl Store {
+    /// Writes the chain's state at its tip down, after the projections that it will be opened with.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn write_snapshot(&mut self, chain: &Chain) -> Result<(), StoreError> {
+        write_snapshot(chain.ledger(), &chain.snapshot(), &self.snapshots, &mut self.index, &self.receipt_nodes)
     }
+}
+
+/// Projections first: a snapshot above what they hold would be passed over at the next start.
+pub(crate) fn write_snapshot(
+    ledger: &Ledger,
+    snapshot: &ChainSnapshot,
+    snapshots: &Snapshots,
+    index: &mut Index,
+    receipt_nodes: &NodeFile,
+) -> Result<(), StoreError> {
+    receipt_nodes.sync().map_err(|source| StoreError::Io { action: "sync the receipts' nodes", source })?;
+    index.flush()?;
+    let mut writer = snapshots.begin(snapshot.tip.height.0)?;
+    let mut written = Ok(());
+    ledger.snapshot(&mut |table, chunk| {
+        if written.is_ok() {
+            written = writer.put(table.code(), chunk);
+        }
+    });
+    written?;
+    writer.finish(&snapshot.to_bytes())?;
+    Ok(())
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -134,14 +159,14 @@ enum RestoreFailure {
     #[error("its manifest cannot be read")]
     Manifest(#[from] codec::DecodeError),
     #[error(transparent)]
-    Ledger(#[from] selfchain_engine::ledger::RestoreError),
+    Ledger(#[from] selfchain_engine::ledger::RestoreError<selfchain_types::seam::snapshot::SnapshotError>),
     #[error("its {} table does not have the root it says", .0.name())]
     Root(Table),
 }
 
 /// Tells the projections behind the log what a block did.
 pub(crate) fn project(
-    index: &Index,
+    index: &mut Index,
     receipt_nodes: &NodeFile,
     folded: &Folded,
 ) -> Result<(), StoreError> {
@@ -150,22 +175,47 @@ pub(crate) fn project(
     receipt_nodes
         .append(&nodes)
         .map_err(|source| StoreError::Io { action: "append to the receipts' nodes", source })?;
-    if height <= index.indexed_through() {
+    if index.indexed_through() >= Some(height) {
         return Ok(());
     }
-    let transactions: Vec<TxEntry> = folded
-        .transactions
-        .iter()
-        .enumerate()
-        .map(|(index, transaction)| tx_entry(&transaction.tx_id, height, codec::narrow(index)))
+    let transactions: Vec<TxEntry> = (0u32..)
+        .zip(&folded.transactions)
+        .map(|(index, transaction)| TxEntry { prefix: prefix(&transaction.tx_id), index })
         .collect();
-    let history: Vec<HistoryEntry> = folded
-        .history
-        .iter()
-        .map(|change| history_entry(change, height))
-        .collect();
+    let history: Vec<HistoryEntry> =
+        folded.history.iter().map(|change| history_entry(change, &folded.transactions)).collect();
     index.insert_block(height, &transactions, &history)?;
     Ok(())
+}
+
+/// What the index knows a transaction by.
+pub(crate) fn prefix(tx_id: &Hash) -> [u8; 16] {
+    let mut prefix = [0; 16];
+    prefix.copy_from_slice(&tx_id.0[..16]);
+    prefix
+}
+
+/// Places of a block's changes in the index, in the order in which they happened: expiries, then for each
+/// envelope its fee and its operations.
+const OPERATIONS_FROM: u32 = 1 << 24;
+
+fn history_entry(change: &HistoryChange, transactions: &[Transaction]) -> HistoryEntry {
+    let index = match change.cause {
+        Cause::Expiry(at) => at,
+        Cause::Fee(envelope) => {
+            let first = transactions.get(codec::index(envelope)).map_or(0, |one| one.first_operation);
+            OPERATIONS_FROM + 2 * first
+        }
+        Cause::Operation(at) => OPERATIONS_FROM + 2 * at + 1,
+    };
+    let mut value = [0; 64];
+    value.copy_from_slice(change.balances.as_bytes());
+    HistoryEntry { account: change.account.0, index, value }
+}
+
+/// The operation that a place of the index belongs to; a fee belongs to its envelope's first.
+pub(crate) fn operation_of(index: u32) -> Option<u32> {
+    index.checked_sub(OPERATIONS_FROM).map(|place| place / 2)
 }
 
 /// Splits, decodes and hashes the rows `from ..= to` in parallel batches, one batch ahead of `each`.
@@ -211,14 +261,4 @@ fn read_batch(
         *next = next.next();
     }
     Ok(rows)
-}
-
-fn tx_entry(tx_id: &Hash, height: u64, index: u32) -> TxEntry {
-    let mut prefix = [0; 16];
-    prefix.copy_from_slice(&tx_id.0[..16]);
-    TxEntry { prefix, height, index }
-}
-
-fn history_entry(change: &selfchain_engine::ledger::HistoryChange, height: u64) -> HistoryEntry {
-    HistoryEntry { account: change.account.0, height, index: change.operation, value: change.balances }
 }

@@ -1,12 +1,14 @@
 //! The store: everything of a chain that lies in its directory, opened together.
 
 use selfchain_storage::{
-    Disk, Index, IndexConfig, IndexError, LogConfig, NodeFile, SegmentLog, Snapshots, StorageMetrics, disk,
+    Disk, Index, IndexConfig, IndexError, LogConfig, NodeFile, SegmentLog, SnapshotConfig,
+    Snapshots, StorageMetrics, disk,
 };
 use selfchain_types::Genesis;
 use selfchain_types::codec::DecodeError;
-use selfchain_types::seam::log::LogError;
+use selfchain_types::seam::log::{Log, LogError};
 use selfchain_types::seam::snapshot::SnapshotError;
+use core::ops::RangeInclusive;
 use std::io;
 use std::sync::Arc;
 use thiserror::Error;
@@ -18,8 +20,8 @@ pub struct StoreConfig {
     pub log: LogConfig,
     /// The index behind it.
     pub index: IndexConfig,
-    /// Whole snapshots kept; at least 1.
-    pub snapshots_keep: usize,
+    /// The snapshots of its state.
+    pub snapshots: SnapshotConfig,
 }
 
 /// Everything of a chain that lies in its directory.
@@ -32,7 +34,7 @@ pub struct Store {
     /// The truth.
     pub log: SegmentLog,
     /// Transaction → position, and balances of accounts with history; a projection.
-    pub index: Arc<Index>,
+    pub index: Index,
     /// State by height; a projection.
     pub snapshots: Arc<Snapshots>,
     /// The receipts' tree; a projection.
@@ -116,20 +118,27 @@ impl Store {
         let genesis = read_genesis(&*disk)?;
         let metrics = Arc::new(StorageMetrics::default());
         let log = SegmentLog::open(Arc::clone(&disk), config.log.clone(), Arc::clone(&metrics))?;
-        let index = Index::open(Arc::clone(&disk), config.index.clone())?;
-        let snapshots = Snapshots::open(Arc::clone(&disk), config.snapshots_keep.max(1))?;
+        let held = held(&log);
+        let index = Index::open(Arc::clone(&disk), config.index.clone(), Arc::clone(&metrics), held)?;
+        let snapshots = Snapshots::open_with(Arc::clone(&disk), config.snapshots.clone())?;
         let receipt_nodes = NodeFile::open(&*disk, RECEIPT_NODES_FILE)
             .map_err(|source| StoreError::Io { action: "open the receipts' nodes", source })?;
         Ok(Self {
             genesis,
             disk,
             log,
-            index: Arc::new(index),
+            index,
             snapshots: Arc::new(snapshots),
             receipt_nodes: Arc::new(receipt_nodes),
             metrics,
         })
     }
+}
+
+/// The heights that the log holds.
+fn held(log: &SegmentLog) -> Option<RangeInclusive<u64>> {
+    let reader = log.reader();
+    reader.first().zip(reader.tip()).map(|(first, tip)| first..=tip)
 }
 
 /// The genesis of the chain on this disk.

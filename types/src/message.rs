@@ -55,12 +55,12 @@ pub enum Query {
     Transaction(Hash),
     /// A block's row: [`Answer::Block`].
     Block(Height),
-    /// An account's balances as they were after a height, for accounts with history: [`Answer::History`].
+    /// An account's balances as they became, oldest first, for accounts with history: [`Answer::History`].
     History {
         /// The account.
         account: AccountId,
-        /// The newest height wanted.
-        until: Height,
+        /// The oldest height wanted.
+        from: Height,
         /// Most rows wanted, at most [`HISTORY_ROWS_MAX`].
         rows_max: u16,
     },
@@ -156,7 +156,7 @@ pub struct AccountState {
 pub struct HistoryRow {
     /// The block.
     pub height: Height,
-    /// Operation's position in it.
+    /// Operation's position in it; a fee counts as its transaction's first, an expiry as `u32::MAX`.
     pub operation: u32,
     /// What they became.
     pub balances: Balances,
@@ -181,7 +181,7 @@ pub enum Answer {
     Transaction(Committed),
     /// To [`Query::Block`]: [`crate::block::Row::decode`].
     Block(Vec<u8>),
-    /// To [`Query::History`]: newest first.
+    /// To [`Query::History`]: oldest first.
     History(Vec<HistoryRow>),
     /// To [`Query::Genesis`]: [`crate::Genesis::decode`].
     Genesis(Vec<u8>),
@@ -299,11 +299,11 @@ impl Query {
             Self::Block(height) => put(out, query_kind::BLOCK, &height.0.to_le_bytes()),
             Self::History {
                 account,
-                until,
+                from,
                 rows_max,
             } => {
                 put(out, query_kind::HISTORY, &account.0.to_le_bytes());
-                out.extend_from_slice(&until.0.to_le_bytes());
+                out.extend_from_slice(&from.0.to_le_bytes());
                 out.extend_from_slice(&rows_max.to_le_bytes());
             }
             Self::Genesis => out.push(query_kind::GENESIS),
@@ -324,7 +324,7 @@ impl Query {
             query_kind::BLOCK => Self::Block(Height(reader.u64()?)),
             query_kind::HISTORY => Self::History {
                 account: AccountId(reader.u128()?),
-                until: Height(reader.u64()?),
+                from: Height(reader.u64()?),
                 rows_max: reader.u16()?,
             },
             query_kind::GENESIS => Self::Genesis,
@@ -612,7 +612,7 @@ mod tests {
             Request::Query(Query::Account(AccountId(7))),
             Request::Query(Query::History {
                 account: AccountId(7),
-                until: Height(9),
+                from: Height(9),
                 rows_max: 3,
             }),
             Request::Query(Query::Receipt {

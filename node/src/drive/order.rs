@@ -9,15 +9,13 @@ use super::record::Executed;
 use super::registry::Registry;
 use super::tag::Tag;
 use crate::ledger::{now, start};
-use crate::recover::Snapshotter;
+use crate::recover::Frozen;
 use crate::telemetry::{Metrics, Stage};
-use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use selfchain_engine::builder::{BlockLimits, Order as BlockOrder, build};
-use selfchain_engine::commit::{Candidate, Chain};
+use selfchain_engine::commit::{Block, Candidate, Chain};
 use selfchain_engine::pool::{LaneView, Pool};
-use selfchain_types::genesis::Fees;
-use selfchain_types::message::{Answer, Detail, Query, Reply, Status};
+use selfchain_types::message::{AccountState, Answer, Detail, Query, Reply, Status};
 use selfchain_types::seam::consensus::{Effect, Input, Plane};
 use selfchain_types::seam::log::LogReader;
 use selfchain_types::{Height, KeyId, Outcome, Refusal, TimeNs, Verified, codec};
@@ -60,10 +58,6 @@ pub struct Order {
     pub order: BlockOrder,
     /// Blocks between two snapshots; 0 = only when the node stops.
     pub snapshot_every: u64,
-    /// Writes them.
-    pub snapshotter: Snapshotter,
-    /// Newest height that a snapshot holds.
-    pub snapshot_height: Arc<AtomicU64>,
     /// Counts.
     pub metrics: Arc<Metrics>,
     /// Stops the node.
@@ -81,7 +75,6 @@ impl Order {
     pub fn run(mut self) -> Chain {
         let mut last_block = Instant::now();
         let mut empties_due = 0;
-        let mut last_snapshot = self.chain.tip().height;
         if let Err(error) = start(&mut *self.plane, &self.chain) {
             self.fault.raise(&error);
         }
@@ -97,10 +90,6 @@ impl Order {
                     Ok(_) => empties_due = self.chain.genesis().plane.root_lag(),
                     Err(error) => self.fault.raise(&*error),
                 }
-                if self.snapshot_every > 0 && self.chain.tip().height.0 - last_snapshot.0 >= self.snapshot_every {
-                    last_snapshot = self.chain.tip().height;
-                    self.write_snapshot();
-                }
             } else if done && self.pool.is_empty() && empties_due == 0 {
                 break;
             } else {
@@ -112,8 +101,10 @@ impl Order {
     }
 
     fn end(mut self) -> Chain {
-        for entry in self.pool.drain() {
-            entry.tag.refuse(Refusal::Poisoned, "the node has stopped; it must be restarted");
+        let mut left = Vec::new();
+        self.pool.advance(Height(u64::MAX), &mut left);
+        for (tag, _) in left {
+            tag.refuse(Refusal::Poisoned, "the node has stopped; it must be restarted");
         }
         self.queries.close();
         self.past.close();
@@ -121,26 +112,14 @@ impl Order {
         self.chain
     }
 
-    /// Waits until the projections have caught up with the tip, which is as good as on the disk then, and
-    /// writes the state down. A failure only makes the next start fold more of the log.
-    fn write_snapshot(&self) {
-        let height = self.chain.tip().height;
-        let began = Instant::now();
-        while !self.snapshotter.is_caught_up(height) && !self.fault.is_raised() && began.elapsed() < CATCH_UP_MAX {
-            std::thread::park_timeout(WAIT_MIN);
-        }
-        match self.snapshotter.write(&self.chain) {
-            Ok(()) => self.snapshot_height.store(height.0, Ordering::Release),
-            Err(error) => tracing::warn!(height = height.0, error = %error, "snapshot not written"),
-        }
-    }
-
     fn answer_queries(&mut self) {
         for _ in 0..QUERY_ROUND_MAX {
             let Some((query, tag)) = self.queries.pop() else { return };
             let ledger = self.chain.ledger();
             let answer = match query {
-                Query::Account(id) => ledger.account(id).map(Answer::Account),
+                Query::Account(id) => ledger
+                    .account(id)
+                    .map(|found| Answer::Account(AccountState { hot: found.hot, cold: found.cold })),
                 Query::Key(id) => ledger.key(&id).map(Answer::Key),
                 Query::Asset(id) => ledger.asset(id).map(Answer::Asset),
                 Query::Status => Some(Answer::Status(self.status())),
@@ -175,7 +154,7 @@ impl Order {
             let Some((verified, tag)) = self.verified.pop() else { break };
             let tx_id = verified.tx_id();
             let waiting = tag.clone();
-            match self.pool.admit(verified, tag, &View(&self.chain), &mut evicted) {
+            match self.pool.admit(verified, tag, &Lanes(&self.chain), &mut evicted) {
                 Ok(()) => waiting.accept(),
                 Err((tag, Refusal::CounterUsed)) => {
                     let height = self.chain.tip().height;
@@ -193,7 +172,7 @@ impl Order {
             self.metrics.stage(Stage::Admit).add_busy(elapsed_ns(began));
             self.metrics.stage(Stage::Admit).add_items(admitted);
             self.metrics.pool_transactions.set(codec::wide(self.pool.len()));
-            self.metrics.pool_bytes.set(codec::wide(self.pool.bytes()));
+            self.metrics.pool_bytes.set(self.pool.bytes());
         }
     }
 
@@ -204,11 +183,13 @@ impl Order {
 
     fn is_wanted(&self, empties_due: u64) -> bool {
         let overdue = |due: TimeNs| now().is_ok_and(|now| due <= now);
-        !self.pool.is_empty() || empties_due > 0 || self.chain.ledger().next_expiry().is_some_and(overdue)
+        self.pool.has_ready() || empties_due > 0 || self.chain.ledger().next_expiry().is_some_and(overdue)
     }
 
     fn is_block_full(&self) -> bool {
-        self.pool.bytes() >= codec::index(self.chain.genesis().limits.block_bytes_max)
+        let limits = &self.chain.genesis().limits;
+        self.pool.bytes() >= u64::from(limits.block_bytes_max)
+            || self.pool.effects() >= u64::from(limits.block_effects_max)
     }
 
     /// One height: the plane is told that there is something to order, and its effects are performed.
@@ -241,12 +222,15 @@ impl Order {
 
     fn build(&mut self, now: TimeNs) -> (Candidate, Vec<Tag>) {
         let began = Instant::now();
-        let mut expired = Vec::new();
-        self.pool.expire(self.chain.tip().height.next(), &mut expired);
-        expired.iter().for_each(|(tag, refusal)| self.refuse(tag, *refusal));
-        let limits = BlockLimits::of(&self.chain.genesis().limits);
+        let limits = self.chain.genesis().limits;
+        let limits = BlockLimits {
+            bytes_max: u64::from(limits.block_bytes_max),
+            effects_max: u64::from(limits.block_effects_max),
+            envelopes_max: BLOCK_ENVELOPES_MAX,
+        };
+        let entries = build(&mut self.pool, &limits, self.order);
         let (envelopes, tags): (Vec<Verified>, Vec<Tag>) =
-            build(&mut self.pool, &limits, self.order).into_iter().map(|entry| (entry.verified, entry.tag)).unzip();
+            entries.into_iter().map(|entry| (entry.verified, entry.ticket.tag)).unzip();
         let (chain, proposer) = (&self.chain, self.proposer);
         let candidate = self.commit_pool.install(|| chain.propose(envelopes, Vec::new(), now, proposer));
         self.metrics.stage(Stage::Build).add_busy(elapsed_ns(began));
@@ -270,10 +254,25 @@ impl Order {
         self.metrics.stage(Stage::Execute).add_items(block.applied + block.refused);
         self.count(&block.result.outcomes, block.applied);
         self.metrics.accounts.set(self.chain.ledger().account_count());
-        if self.to.push(Executed { block, tags }).is_err() {
+        self.settle(candidate, &block);
+        let due = self.snapshot_every > 0 && block.tip.height.0.is_multiple_of(self.snapshot_every);
+        let frozen = due.then(|| Box::new(Frozen::of(&self.chain)));
+        if self.to.push(Executed { block, tags, frozen }).is_err() {
             return Err("the log writer has stopped".into());
         }
         Ok(())
+    }
+
+    /// Tells the pool what is decided, and that the next height begins.
+    fn settle(&mut self, candidate: &Candidate, block: &Block) {
+        let mut refused = Vec::new();
+        for (envelope, transaction) in candidate.envelopes().iter().zip(&block.transactions) {
+            // A transaction of a proposal of ours has its tag in the proposal.
+            let none = self.pool.decided(&transaction.tx_id, envelope.view().signers(), &mut refused);
+            assert!(none.is_none(), "what is proposed does not wait");
+        }
+        self.pool.advance(block.tip.height.next(), &mut refused);
+        refused.iter().for_each(|(tag, refusal)| self.refuse(tag, *refusal));
     }
 
     fn count(&self, outcomes: &[u16], applied: u64) {
@@ -286,28 +285,16 @@ impl Order {
     }
 }
 
+/// Most transactions of one block: at the interval of 5 ms, 13 million a second.
+const BLOCK_ENVELOPES_MAX: usize = 65_536;
 const IDLE_WAIT: Duration = Duration::from_millis(20);
-/// A snapshot above what the projections hold is passed over at the next start: better late than that.
-const CATCH_UP_MAX: Duration = Duration::from_secs(5);
 const WAIT_MIN: Duration = Duration::from_micros(50);
 
-/// What the pool asks of the chain.
-struct View<'a>(&'a Chain);
+/// The lanes as the newest executed block left them.
+struct Lanes<'a>(&'a Chain);
 
-impl LaneView for View<'_> {
+impl LaneView for Lanes<'_> {
     fn lane(&self, key: &KeyId, lane: u32) -> u64 {
         self.0.ledger().lane(key, lane)
-    }
-
-    fn next_height(&self) -> Height {
-        self.0.tip().height.next()
-    }
-
-    fn validity_max(&self) -> u32 {
-        self.0.genesis().limits.validity_max
-    }
-
-    fn fees(&self) -> Fees {
-        self.0.genesis().fees
     }
 }

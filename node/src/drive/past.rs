@@ -69,8 +69,8 @@ impl PastThread {
         Ok(match query {
             Query::Transaction(tx_id) => Answer::Transaction(self.past.transaction(tx_id)?),
             Query::Block(height) => Answer::Block(self.past.log().read(height.0)?.to_vec()),
-            Query::History { account, until, rows_max } => {
-                Answer::History(self.past.history(*account, *until, (*rows_max).min(HISTORY_ROWS_MAX))?)
+            Query::History { account, from, rows_max } => {
+                Answer::History(self.past.history(*account, *from, (*rows_max).min(HISTORY_ROWS_MAX))?)
             }
             Query::Receipt { tx_id, operation } => {
                 Answer::Receipt(self.past.receipt(tx_id, *operation)?.to_bytes())

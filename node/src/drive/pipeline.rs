@@ -10,14 +10,15 @@ use super::queue::Queue;
 use super::record::{Executed, Record};
 use super::registry::Registry;
 use crate::answers::Past;
-use crate::recover::Snapshotter;
+use crate::recover::write_snapshot;
 use crate::store::Store;
 use crate::telemetry::{Metrics, Queue as Name};
 use core::sync::atomic::AtomicU64;
 use core::time::Duration;
 use selfchain_engine::builder::Order as BlockOrder;
 use selfchain_engine::commit::Chain;
-use selfchain_engine::pool::{Pool, PoolLimits};
+use selfchain_engine::pool::{Pool, PoolLimits, PoolRules};
+use selfchain_storage::{Index, NodeFile, Snapshots};
 use selfchain_types::KeyId;
 use selfchain_types::seam::consensus::Plane;
 use std::io;
@@ -118,7 +119,9 @@ pub struct Pipeline {
     pub fault: Fault,
     threads: Vec<JoinHandle<()>>,
     order: JoinHandle<Chain>,
-    snapshotter: Snapshotter,
+    project: JoinHandle<Index>,
+    snapshots: Arc<Snapshots>,
+    receipt_nodes: Arc<NodeFile>,
 }
 
 impl Pipeline {
@@ -170,14 +173,15 @@ impl Pipeline {
         };
         let project = Project {
             from: Arc::clone(&index_queue),
-            index: Arc::clone(&store.index),
+            index: store.index,
+            snapshots: Arc::clone(&store.snapshots),
+            snapshot_height: Arc::clone(&snapshot_height),
             receipt_nodes: Arc::clone(&store.receipt_nodes),
             log: Arc::clone(&log_reader),
             metrics: Arc::clone(metrics),
             fault: fault.clone(),
         };
         let past_thread = PastThread { from: Arc::clone(&past_queries), past, genesis: store.genesis.to_bytes() };
-        let snapshotter = Snapshotter::of(&store);
         let record = Record {
             from: Arc::clone(&log_queue),
             to: Arc::clone(&publish_queue),
@@ -199,7 +203,7 @@ impl Pipeline {
             queries: Arc::clone(&state_queries),
             past: Arc::clone(&past_queries),
             to: log_queue,
-            pool: Pool::new(config.pool),
+            pool: Pool::new(config.pool, PoolRules::of(chain.genesis()), chain.tip().height.next()),
             chain,
             durable: Arc::clone(&tip),
             log: log_reader,
@@ -210,8 +214,6 @@ impl Pipeline {
             interval: config.block_interval,
             order: config.order,
             snapshot_every: config.snapshot_every,
-            snapshotter: snapshotter.clone(),
-            snapshot_height,
             metrics: Arc::clone(metrics),
             fault: fault.clone(),
         };
@@ -220,7 +222,6 @@ impl Pipeline {
             spawn("intake", move || intake_thread.run())?,
             spawn("record", move || drop(record.run()))?,
             spawn("publish", move || publish.run())?,
-            spawn("project", move || project.run())?,
             spawn("past", move || past_thread.run())?,
         ];
         Ok(Self {
@@ -232,7 +233,9 @@ impl Pipeline {
             fault,
             threads,
             order: spawn("order", move || order.run())?,
-            snapshotter,
+            project: spawn("project", move || project.run())?,
+            snapshots: store.snapshots,
+            receipt_nodes: store.receipt_nodes,
         })
     }
 
@@ -247,11 +250,15 @@ impl Pipeline {
                 return Some(format!("thread {name} panicked; restart to recover"));
             }
         }
-        let Ok(chain) = chain else { return Some("thread order panicked; restart to recover".into()) };
+        let (Ok(chain), Ok(mut index)) = (chain, self.project.join()) else {
+            return Some("thread order or project panicked; restart to recover".into());
+        };
         if let Some(text) = self.fault.text() {
             return Some(text.to_owned());
         }
-        if let Err(error) = self.snapshotter.write(&chain) {
+        let written =
+            write_snapshot(chain.ledger(), &chain.snapshot(), &self.snapshots, &mut index, &self.receipt_nodes);
+        if let Err(error) = written {
             tracing::warn!(error = %error, "snapshot not written: the next start folds more of the log");
         }
         None

@@ -3,22 +3,37 @@
 use super::fault::Fault;
 use super::intake::elapsed_ns;
 use super::queue::Queue;
-use crate::recover::project;
+use crate::recover::{Frozen, project};
+use crate::store::StoreError;
 use crate::telemetry::{Metrics, Stage};
+use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use selfchain_engine::commit::Folded;
-use selfchain_storage::{Index, NodeFile};
+use selfchain_storage::{Index, NodeFile, Snapshots};
 use selfchain_types::codec;
 use selfchain_types::seam::log::LogReader;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// A durable block as the projections see it.
+#[derive(Debug)]
+pub struct Projection {
+    /// What it did.
+    pub folded: Folded,
+    /// The state after it, where a snapshot is due.
+    pub frozen: Option<Box<Frozen>>,
+}
+
 /// What the project thread works with.
 pub struct Project {
     /// Where durable blocks come from.
-    pub from: Arc<Queue<Folded>>,
+    pub from: Arc<Queue<Projection>>,
     /// Transaction → position, and history.
-    pub index: Arc<Index>,
+    pub index: Index,
+    /// Where snapshots go.
+    pub snapshots: Arc<Snapshots>,
+    /// Newest height that a snapshot holds.
+    pub snapshot_height: Arc<AtomicU64>,
     /// The receipts' tree.
     pub receipt_nodes: Arc<NodeFile>,
     /// The log it follows, for the lag.
@@ -32,33 +47,51 @@ pub struct Project {
 const IDLE_WAIT: Duration = Duration::from_millis(100);
 
 impl Project {
-    /// Runs until the queue is closed and empty, or a projection cannot be written.
-    pub fn run(self) {
+    /// Runs until the queue is closed and empty, or a projection cannot be written. Gives the index back.
+    pub fn run(mut self) -> Index {
         let mut retained = 0;
         while !self.from.is_done() {
             if !self.from.wait(IDLE_WAIT) {
                 continue;
             }
-            while let Some(folded) = self.from.pop() {
-                let began = Instant::now();
-                if let Err(error) = project(&self.index, &self.receipt_nodes, &folded) {
+            while let Some(projection) = self.from.pop() {
+                if let Err(error) = self.project(&projection) {
                     self.fault.raise(&error);
                     self.from.close();
-                    return;
-                }
-                self.metrics.stage(Stage::Index).add_busy(elapsed_ns(began));
-                self.metrics.stage(Stage::Index).add_items(codec::wide(folded.transactions.len()));
-                let tip = self.log.tip().unwrap_or(0);
-                self.metrics.index_lag_blocks.set(tip.saturating_sub(folded.tip.height.0));
-            }
-            let first = self.log.first().unwrap_or(0);
-            if first > retained {
-                retained = first;
-                if let Err(error) = self.index.retain_from(first) {
-                    tracing::warn!(first, error = %error, "the index keeps what the log has dropped");
+                    return self.index;
                 }
             }
+            self.retain(&mut retained);
             self.from.gauge();
+        }
+        self.index
+    }
+
+    fn project(&mut self, projection: &Projection) -> Result<(), StoreError> {
+        let began = Instant::now();
+        let folded = &projection.folded;
+        project(&mut self.index, &self.receipt_nodes, folded)?;
+        self.metrics.stage(Stage::Index).add_busy(elapsed_ns(began));
+        self.metrics.stage(Stage::Index).add_items(codec::wide(folded.transactions.len()));
+        let tip = self.log.tip().unwrap_or(0);
+        self.metrics.index_lag_blocks.set(tip.saturating_sub(folded.tip.height.0));
+        if let Some(frozen) = &projection.frozen {
+            match frozen.write(&self.snapshots, &mut self.index, &self.receipt_nodes) {
+                Ok(()) => self.snapshot_height.store(frozen.height().0, Ordering::Release),
+                // Without it the next start folds more of the log.
+                Err(error) => tracing::warn!(height = frozen.height().0, error = %error, "snapshot not written"),
+            }
+        }
+        Ok(())
+    }
+
+    fn retain(&mut self, retained: &mut u64) {
+        let first = self.log.first().unwrap_or(0);
+        if first > *retained {
+            *retained = first;
+            if let Err(error) = self.index.retain_from(first) {
+                tracing::warn!(first, error = %error, "the index keeps what the log has dropped");
+            }
         }
     }
 }

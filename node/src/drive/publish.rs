@@ -1,6 +1,7 @@
 //! The publish thread: what is durable is told to whoever waits for it, and the tip moves.
 
 use super::intake::elapsed_ns;
+use super::project::Projection;
 use super::queue::Queue;
 use super::record::Executed;
 use crate::answers::committed;
@@ -37,7 +38,7 @@ pub struct Publish {
     /// Where durable blocks come from.
     pub from: Arc<Queue<Executed>>,
     /// Where the projections hear of them.
-    pub to: Arc<Queue<Folded>>,
+    pub to: Arc<Queue<Projection>>,
     /// The newest durable block.
     pub tip: Arc<DurableTip>,
     /// Wakes subscribers.
@@ -64,7 +65,7 @@ impl Publish {
 
     fn publish(&self, executed: Executed) {
         let began = Instant::now();
-        let Executed { block, tags } = executed;
+        let Executed { block, tags, frozen } = executed;
         self.tip.set(block.tip);
         (self.tip_moved)();
         let mut balances = block.balances.into_iter().peekable();
@@ -86,7 +87,7 @@ impl Publish {
             history: block.history,
             receipt_nodes: block.receipt_nodes,
         };
-        if self.to.push(folded).is_err() {
+        if self.to.push(Projection { folded, frozen }).is_err() {
             tracing::warn!(height = block.tip.height.0, "the index has stopped; a restart rebuilds it");
         }
     }

@@ -121,7 +121,7 @@ impl<T> Queue<T> {
 
     /// Sets the gauge. The consumer calls this once a round, not once an item.
     pub fn gauge(&self) {
-        self.metrics.queue(self.name).set(selfchain_types::codec::wide(self.items.len()));
+        self.metrics.queue(self.name).set(self.items.len());
     }
 }
 

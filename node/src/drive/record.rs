@@ -4,6 +4,7 @@ use super::fault::Fault;
 use super::intake::elapsed_ns;
 use super::queue::Queue;
 use super::tag::Tag;
+use crate::recover::Frozen;
 use crate::telemetry::{Metrics, Stage};
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
@@ -21,6 +22,8 @@ pub struct Executed {
     pub block: Block,
     /// Whom to answer, in the order of its transactions.
     pub tags: Vec<Tag>,
+    /// The state after it, where a snapshot is due.
+    pub frozen: Option<Box<Frozen>>,
 }
 
 /// What the record thread works with.

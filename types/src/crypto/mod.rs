@@ -206,3 +206,12 @@ impl core::fmt::Debug for SigningKey {
         write!(f, "SigningKey({})", self.id)
     }
 }
+
+/// Fills `bytes` with random numbers from the operating system.
+///
+/// # Errors
+/// When the operating system has none.
+#[cfg(feature = "std")]
+pub fn fill_random(bytes: &mut [u8]) -> Result<(), getrandom::Error> {
+    getrandom::fill(bytes)
+}

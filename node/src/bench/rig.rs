@@ -1,0 +1,321 @@
+//! The rig: a real node, its real files and sockets, as the harness measures it.
+
+use crate::drive::PipelineConfig;
+use crate::node::{Node, NodeConfig, NodeError};
+use crate::store::{Store, StoreConfig, StoreError};
+use crate::telemetry::{DistributionSnapshot, Metrics, Queue, Stage};
+use crate::verify::verify;
+use core::time::Duration;
+use selfchain_bench::process::Process;
+use selfchain_bench::report;
+use selfchain_bench::rig::{Answer, Answers, Connection, Rig, RigError, Submit, Verdict};
+use selfchain_storage::FileDisk;
+use selfchain_transport::client::{Receiver, ReceiveError, Sender};
+use selfchain_transport::limits::Rate;
+use selfchain_transport::{Client, ClientConfig, Limits};
+use selfchain_types::crypto::SigningKey;
+use selfchain_types::message::{Detail, Reply, Request};
+use selfchain_types::{Genesis, Refusal, codec};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use thiserror::Error;
+use tokio::runtime::Runtime;
+
+/// What a rig starts with.
+#[derive(Clone, Debug)]
+pub struct RigConfig {
+    /// How the pipeline is cut.
+    pub pipeline: PipelineConfig,
+    /// How the store keeps what it keeps.
+    pub store: StoreConfig,
+    /// Threads of the socket runtime, shared with the clients.
+    pub socket_threads: usize,
+}
+
+impl Default for RigConfig {
+    fn default() -> Self {
+        Self { pipeline: PipelineConfig::default(), store: StoreConfig::default(), socket_threads: 2 }
+    }
+}
+
+/// Why a rig did not start.
+#[derive(Debug, Error)]
+pub enum RigStartError {
+    /// The node.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The runtime.
+    #[error("the socket runtime did not start")]
+    Runtime(#[source] std::io::Error),
+}
+
+/// A running node in `directory`.
+pub struct NodeRig {
+    runtime: Arc<Runtime>,
+    node: Mutex<Option<Node>>,
+    metrics: Arc<Metrics>,
+    directory: PathBuf,
+    client: ClientConfig,
+    mark: Mutex<Mark>,
+}
+
+/// Where the stages stood when the measured time began.
+struct Mark {
+    at: Instant,
+    busy_ns: Vec<u64>,
+    lens: Vec<DistributionSnapshot>,
+    refused: BTreeMap<&'static str, u64>,
+}
+
+impl NodeRig {
+    /// Makes a chain in an empty directory and starts a node on it.
+    ///
+    /// # Errors
+    /// [`RigStartError`].
+    pub fn start(
+        directory: &Path,
+        genesis: &Genesis,
+        key: &SigningKey,
+        config: &RigConfig,
+    ) -> Result<Self, RigStartError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(config.socket_threads)
+            .thread_name("socket")
+            .enable_all()
+            .build()
+            .map_err(RigStartError::Runtime)?;
+        let disk = Arc::new(FileDisk::open(directory).map_err(StoreError::from)?);
+        Store::create(&*disk, genesis)?;
+        let metrics = Arc::new(Metrics::default());
+        let node = NodeConfig {
+            listen: ([127, 0, 0, 1], 0).into(),
+            limits: limits(),
+            pipeline: config.pipeline.clone(),
+            store: config.store.clone(),
+            key_log_path: None,
+        };
+        let started =
+            Node::start(disk, key, &node, Arc::clone(&metrics), runtime.handle(), &mut |_| {})?;
+        let client = ClientConfig {
+            receive_window_bytes: 16 << 20,
+            stream_receive_window_bytes: 8 << 20,
+            send_window_bytes: 16 << 20,
+            ..ClientConfig::new(started.address(), started.public_key())
+        };
+        let mark = Mutex::new(Mark::of(&metrics));
+        Ok(Self {
+            runtime: Arc::new(runtime),
+            node: Mutex::new(Some(started)),
+            metrics,
+            directory: directory.to_owned(),
+            client,
+            mark,
+        })
+    }
+
+    fn marked(&self) -> std::sync::MutexGuard<'_, Mark> {
+        self.mark.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// No limit of rate for the harness: it measures the node, not the fences. The fences have their own tests.
+fn limits() -> Limits {
+    let free = Rate { per_s: u64::from(u32::MAX), burst: u64::from(u32::MAX) };
+    let bytes = Rate { per_s: 1 << 40, burst: 1 << 40 };
+    Limits {
+        connection_frames: free,
+        connection_bytes: bytes,
+        identity_frames: free,
+        identity_bytes: bytes,
+        requests_in_flight_max: 1 << 20,
+        bytes_in_flight_max: 256 << 20,
+        receive_window_bytes: 16 << 20,
+        stream_receive_window_bytes: 8 << 20,
+        ..Limits::default()
+    }
+}
+
+impl Mark {
+    fn of(metrics: &Metrics) -> Self {
+        Self {
+            at: Instant::now(),
+            busy_ns: Stage::ALL.iter().map(|stage| metrics.stage(*stage).busy_ns()).collect(),
+            lens: Queue::ALL.iter().map(|queue| metrics.queue(*queue).lens().snapshot()).collect(),
+            refused: Refusal::ALL.iter().map(|one| (one.name(), metrics.refused_count(*one))).collect(),
+        }
+    }
+}
+
+impl Rig for NodeRig {
+    fn connect(&self) -> Result<Connection, RigError> {
+        let connect = async { Client::new(self.client.clone())?.connect().await };
+        let connection = self.runtime.block_on(connect).map_err(|error| RigError::Connect(error.into()))?;
+        let (sender, receiver) = connection.split();
+        Ok(Connection {
+            submit: Box::new(SubmitEnd {
+                runtime: Arc::clone(&self.runtime),
+                sender,
+                gathered: Vec::with_capacity(GATHER_BYTES * 2),
+                frames: 0,
+                next: 0,
+            }),
+            answers: Box::new(AnswersEnd { runtime: Arc::clone(&self.runtime), receiver }),
+        })
+    }
+
+    fn mark_stages(&self) {
+        *self.marked() = Mark::of(&self.metrics);
+    }
+
+    fn stages(&self) -> Vec<report::Stage> {
+        let mark = self.marked();
+        let elapsed_ns = mark.at.elapsed().as_secs_f64() * 1e9;
+        let now = Mark::of(&self.metrics);
+        let dropped = |refusals: &[Refusal]| {
+            let count = |one: &Refusal| now.refused[one.name()] - mark.refused[one.name()];
+            refusals.iter().map(count).sum()
+        };
+        Stage::ALL
+            .iter()
+            .enumerate()
+            .map(|(at, stage)| report::Stage {
+                name: stage.name().into(),
+                busy: seconds(now.busy_ns[at] - mark.busy_ns[at]) * 1e9 / elapsed_ns,
+                queue_p99: queue_before(*stage).map_or(0, |queue| {
+                    let at = Queue::ALL.iter().position(|one| *one == queue).unwrap_or(0);
+                    now.lens[at].since(&mark.lens[at]).quantile(0.99)
+                }),
+                dropped: match stage {
+                    Stage::Verify => dropped(&[Refusal::IntakeFull, Refusal::SignatureInvalid, Refusal::DiskFull]),
+                    Stage::Admit => dropped(&[Refusal::PoolFull, Refusal::LaneFull, Refusal::Evicted]),
+                    _ => 0,
+                },
+            })
+            .collect()
+    }
+
+    fn process(&self) -> Process {
+        Process::Own
+    }
+
+    fn log_bytes(&self) -> u64 {
+        directory_bytes(&self.directory.join("log"))
+    }
+
+    fn durability(&self) -> &'static str {
+        "synced (fdatasync before every reply)"
+    }
+
+    fn verify(self: Box<Self>) -> Result<report::Verify, RigError> {
+        let node = self.node.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(node) = node {
+            self.runtime.block_on(node.stop()).map_err(|error| RigError::Verify(error.into()))?;
+        }
+        let disk = FileDisk::open(&self.directory).map_err(|error| RigError::Verify(error.into()))?;
+        match verify(Arc::new(disk), &mut |_, _| {}) {
+            Ok(found) => Ok(report::Verify { ok: true, height: found.height.0, transfers: found.transfers }),
+            Err(error @ StoreError::Verify(_)) => {
+                tracing::error!(error = %error, "the log does not hold");
+                Ok(report::Verify { ok: false, height: 0, transfers: 0 })
+            }
+            Err(error) => Err(RigError::Verify(error.into())),
+        }
+    }
+}
+
+fn seconds(ns: u64) -> f64 {
+    Duration::from_nanos(ns).as_secs_f64()
+}
+
+/// The queue that feeds a stage.
+fn queue_before(stage: Stage) -> Option<Queue> {
+    match stage {
+        Stage::Decode | Stage::Verify => Some(Queue::Intake),
+        Stage::Admit => Some(Queue::Verified),
+        Stage::Record | Stage::Sync => Some(Queue::Log),
+        Stage::Publish => Some(Queue::Publish),
+        Stage::Index => Some(Queue::Index),
+        Stage::Build | Stage::Execute | Stage::Root => None,
+    }
+}
+
+fn directory_bytes(directory: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(directory) else { return 0 };
+    entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|file| file.len()).sum()
+}
+
+/// Bytes gathered before they are handed to the connection.
+const GATHER_BYTES: usize = 64 * 1024;
+/// Longest wait for room in the connection.
+const SEND_MAX: Duration = Duration::from_secs(60);
+
+struct SubmitEnd {
+    runtime: Arc<Runtime>,
+    sender: Sender,
+    gathered: Vec<u8>,
+    frames: usize,
+    next: u64,
+}
+
+impl Submit for SubmitEnd {
+    fn submit(&mut self, envelope: &[u8]) -> Result<(), RigError> {
+        let front = Request::Submit { detail: Detail::Refusals, envelope: &[] }.encode(self.next);
+        self.next += 1;
+        self.gathered.extend_from_slice(&codec::narrow(front.len() + envelope.len()).to_le_bytes());
+        self.gathered.extend_from_slice(&front);
+        self.gathered.extend_from_slice(envelope);
+        self.frames += 1;
+        if self.gathered.len() >= GATHER_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), RigError> {
+        if self.frames == 0 {
+            return Ok(());
+        }
+        let bytes = core::mem::replace(&mut self.gathered, Vec::with_capacity(GATHER_BYTES * 2));
+        let frames = core::mem::take(&mut self.frames);
+        self.runtime
+            .block_on(self.sender.send_raw(bytes.into(), frames, SEND_MAX))
+            .map_err(|error| RigError::Broken(error.into()))
+    }
+}
+
+struct AnswersEnd {
+    runtime: Arc<Runtime>,
+    receiver: Receiver,
+}
+
+impl Answers for AnswersEnd {
+    fn receive(&mut self, wait: Duration, into: &mut Vec<Answer>) -> Result<(), RigError> {
+        let frames = match self.runtime.block_on(self.receiver.receive(wait)) {
+            Ok(frames) => frames,
+            Err(ReceiveError::Deadline { .. }) => return Ok(()),
+            Err(error) => return Err(RigError::Broken(error.into())),
+        };
+        for frame in frames {
+            let (ticket, reply) = Reply::decode(&frame).map_err(|error| RigError::Broken(error.into()))?;
+            let verdict = match reply {
+                Reply::Accepted => Verdict::Accepted,
+                Reply::Committed(committed) => {
+                    let mut refused: BTreeMap<&'static str, u64> = BTreeMap::new();
+                    for (_, outcome, _) in &committed.refused {
+                        *refused.entry(outcome.name()).or_default() += 1;
+                    }
+                    Verdict::Committed {
+                        applied: u64::from(committed.operations) - codec::wide(committed.refused.len()),
+                        refused: refused.into_iter().collect(),
+                    }
+                }
+                Reply::Refused(refused) => Verdict::Dropped { code: refused.refusal.name() },
+                Reply::Answer(_) => continue,
+            };
+            into.push(Answer { ticket, verdict });
+        }
+        Ok(())
+    }
+}
