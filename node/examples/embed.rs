@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let done = ledger.transfer(alice, bob, Amount(12_50))?;
     let receipt = ledger.receipt(&done, 0)?;
     let proved = receipt.verify(&ledger.genesis().chain_id(), &ledger.genesis().validators)?;
-    println!("block {}: {} units moved, proved by {} bytes", done.height, proved.actual, receipt.to_bytes().len());
+    println!("block {}: {} moved, proved by block {}", done.height, receipt.actual.at_scale(2), proved.height);
     println!("{}", ledger.transfer(alice, bob, Amount(1_000_00)).expect_err("alice has 87.50"));
     Ok(())
 }
