@@ -539,6 +539,38 @@ impl Model {
         let proposed: usize = self.proposals.iter().map(Vec::len).sum();
         assert_eq!(self.pool.proposed(), proposed);
         assert_eq!(self.pool.len() + proposed, self.inside.len());
+        check_orders(&self.pool);
+    }
+}
+
+/// What the pool keeps beside the lanes must say what the lanes say.
+fn check_orders(pool: &Pool<u32>) {
+    let (mut ready, mut tails, mut waiting) = (BTreeSet::new(), BTreeSet::new(), 0);
+    for list in pool.later.values().chain([&pool.arrival]) {
+        let mut at = list.first;
+        while at != NONE {
+            let slot = &pool.slots[at];
+            let links = slot.links.as_slice();
+            let waits = |other: u32| other != NONE && pool.slots[other].is_waiting();
+            let behind = links.iter().filter(|link| waits(link.previous)).count();
+            let ahead = links.iter().filter(|link| link.next != NONE).count();
+            assert_eq!(
+                (usize::from(slot.behind), usize::from(slot.ahead)),
+                (behind, ahead)
+            );
+            if behind == 0 && slot.from <= pool.height {
+                ready.insert(slot.rank(at));
+            }
+            if ahead == 0 {
+                tails.insert(slot.rank(at));
+            }
+            waiting += 1;
+            at = slot.order.next;
+        }
+    }
+    assert_eq!(pool.len(), waiting);
+    if pool.is_priced() {
+        assert_eq!((&pool.ready, &pool.tails), (&ready, &tails));
     }
 }
 
