@@ -4,12 +4,12 @@
 //! `SELFCHAIN_INGEST__LISTEN` in the environment. A flag wins over the environment, that over the file, that
 //! over the default. The table [`KEYS`] holds them all; nothing reads a key that is not in it.
 
-mod annotated;
-mod choice;
-mod ingest;
-mod layers;
-mod nearest;
 mod value;
+mod choice;
+mod annotated;
+mod planes;
+mod nearest;
+mod layers;
 
 pub use annotated::annotated;
 pub use choice::{BlockOrder, LogFormat, LogLevel};
@@ -193,16 +193,12 @@ planes! {
         publish_queue_len: u64 = 64, "blocks", 1..=4_096;
         /// Questions that may wait for an answer, of each sort. Full: refused as `intake_full`.
         query_queue_len: u64 = 4_096, "questions", 1..=10_000_000;
-        /// Signatures that are verified together. Larger is faster per signature, up to about 256.
-        verify_batch: u64 = 256, "signatures", 1..=8_192;
         /// Threads that decode and verify. Zero: one a core.
         verify_threads: u64 = 0, "threads", 0..=1_024;
         /// Threads that compute roots, receipts and rows. Zero: one a core.
         commit_threads: u64 = 0, "threads", 0..=1_024;
         /// A block is built this long after the one before, or when one is full. Pacing only, never validity.
         block_interval_ms: u64 = 5, "milliseconds", 0..=60_000;
-        /// Bytes of envelopes in a block, where genesis does not allow less.
-        block_bytes_max: u64 = 16 * MIB, "bytes", 2 * MIB..=16 * MIB;
         /// What is taken from the pool first: `fee` the highest fee, `fair` a mix that starves nobody.
         order: BlockOrder = BlockOrder::Fee, "fee | fair";
         /// On SIGTERM, how long what is in flight may take to commit before the node stops all the same.
@@ -225,14 +221,12 @@ planes! {
         segments_open_max: u64 = 8, "segments", 1..=1_024;
         /// Reads every page of the newest segment when the log opens.
         check_on_open: bool = true, "true | false";
-        /// Heights between snapshots. Zero: none.
-        snapshot_interval_blocks: u64 = 100_000, "blocks", 0..=1_000_000_000_000;
+        /// Heights between snapshots; each copies the state in memory first. Zero: only when the node stops.
+        snapshot_interval_blocks: u64 = 0, "blocks", 0..=1_000_000_000_000;
         /// Snapshots that are kept; older ones are removed.
         snapshots_keep: u64 = 2, "snapshots", 1..=1_000;
-        /// Keeps the index from transaction to block, and the history of flagged accounts.
-        index: bool = true, "true | false";
         /// Heights that the index may be behind the log. Above: queries of it say `index_behind`.
-        index_lag_max_blocks: u64 = 100_000, "blocks", 1..=1_000_000_000_000;
+        index_lag_max_blocks: u64 = 1_000, "blocks", 1..=1_000_000_000_000;
     }
 
     /// The HTTP port: health, readiness, metrics, version.

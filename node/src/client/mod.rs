@@ -19,10 +19,10 @@
 //! # }
 //! ```
 
-mod calls;
 mod error;
 mod flight;
 mod link;
+mod calls;
 mod signer;
 mod subscription;
 

@@ -61,27 +61,27 @@ fn every_key_works_in_the_file_in_the_environment_and_as_a_flag() {
 #[test]
 fn a_flag_wins_over_the_environment_and_that_over_the_file() {
     let mut layers = Layers {
-        file: file("[pipeline]\nverify_batch = 1\nverify_threads = 1\nblock_interval_ms = 1\n"),
+        file: file("[pipeline]\nquery_queue_len = 1\nverify_threads = 1\nblock_interval_ms = 1\n"),
         env: vec![
-            ("SELFCHAIN_PIPELINE__VERIFY_BATCH".into(), "2".into()),
+            ("SELFCHAIN_PIPELINE__QUERY_QUEUE_LEN".into(), "2".into()),
             ("SELFCHAIN_PIPELINE__VERIFY_THREADS".into(), "2".into()),
             ("PATH".into(), "untouched".into()),
             ("SELFCHAIN_CONFIG".into(), "selfchain.toml".into()),
         ],
-        flags: vec![("pipeline.verify_batch".into(), "3".into())],
+        flags: vec![("pipeline.query_queue_len".into(), "3".into())],
         unused_ports: false,
     };
     let pipeline = resolve(&layers).unwrap().config.pipeline;
     assert_eq!(
         (
-            pipeline.verify_batch,
+            pipeline.query_queue_len,
             pipeline.verify_threads,
             pipeline.block_interval_ms
         ),
         (3, 2, 1)
     );
     layers.flags.clear();
-    assert_eq!(resolve(&layers).unwrap().config.pipeline.verify_batch, 2);
+    assert_eq!(resolve(&layers).unwrap().config.pipeline.query_queue_len, 2);
 }
 
 #[test]
@@ -135,15 +135,15 @@ fn wrong_values_are_refused_with_what_is_expected() {
         assert!(message.contains(want), "{text}: {message}");
     };
     check("ingest.listen = \"nowhere\"", "expected an address with a port");
-    check("pipeline.verify_batch = 0", "must be from 1 to 8192");
+    check("pipeline.query_queue_len = 0", "must be from 1 to 10000000");
     check(
-        "pipeline.verify_batch = 1.5",
+        "pipeline.query_queue_len = 1.5",
         "takes one plain value, not a float",
     );
     check("pipeline.order = \"random\"", "expected fee or fair");
     check("storage = 7", "there is no key `storage`");
     check("[a.b]\nc = 1", "`a.b` takes one plain value, not a table");
-    check("pipeline.verify_batch = ", "is not TOML");
+    check("pipeline.query_queue_len = ", "is not TOML");
     check(
         "ingest.connections_max = 3",
         "`ingest.connections_per_ip_max` = 64 must not exceed",

@@ -238,12 +238,7 @@ impl Resolved {
 
     /// What no single key can say.
     fn check(&self) -> Result<(), ConfigError> {
-        let Config {
-            ingest,
-            pool,
-            pipeline,
-            ..
-        } = &self.config;
+        let ingest = &self.config.ingest;
         for (larger, larger_value, smaller, smaller_value) in [
             (
                 "ingest.connections_per_ip_max",
@@ -262,12 +257,6 @@ impl Resolved {
                 ingest.reply_queue_bytes_max,
                 "ingest.reply_queue_total_bytes_max",
                 ingest.reply_queue_total_bytes_max,
-            ),
-            (
-                "pipeline.block_bytes_max",
-                pipeline.block_bytes_max,
-                "pool.bytes_max",
-                pool.bytes_max,
             ),
         ] {
             if larger_value > smaller_value {

@@ -1,12 +1,12 @@
 //! What the node says about itself: metrics that every build counts, the text that Prometheus reads, and the log.
 
 pub mod distribution;
-#[cfg(feature = "cli")]
-mod log;
 pub mod metrics;
 mod process;
 #[cfg(feature = "network")]
 mod text;
+#[cfg(feature = "cli")]
+mod log;
 
 pub use distribution::{Distribution, DistributionSnapshot};
 #[cfg(feature = "cli")]
@@ -14,4 +14,4 @@ pub use log::{LogError, start_log};
 pub use metrics::{Counter, Gauge, Metrics, Queue, QueueMetrics, Stage, StageMetrics};
 pub use process::{ProcessUsage, usage};
 #[cfg(feature = "network")]
-pub use text::{encode, encode_transport};
+pub use text::{encode, encode_storage, encode_transport};

@@ -2,6 +2,7 @@
 
 use super::{Distribution, Metrics, Queue, Stage, usage};
 use core::fmt::{Display, Write};
+use selfchain_storage::StorageMetrics;
 use selfchain_transport::Metrics as TransportMetrics;
 use selfchain_types::seam::transport::{CloseReason, Limit};
 use selfchain_types::{Outcome, Refusal};
@@ -354,6 +355,120 @@ pub fn encode_transport(metrics: &TransportMetrics) -> String {
     text.0
 }
 
+/// The metrics of the storage plane, appended to [`encode`]'s.
+pub fn encode_storage(metrics: &StorageMetrics) -> String {
+    let mut text = Text::default();
+    for (name, help, gauge) in [
+        (
+            "selfchain_storage_log_written_bytes",
+            "Bytes of rows made durable since the start.",
+            &metrics.log_bytes,
+        ),
+        (
+            "selfchain_storage_log_pending_bytes",
+            "Bytes that wait for a sync.",
+            &metrics.log_pending_bytes,
+        ),
+        (
+            "selfchain_storage_log_segments",
+            "Segments held.",
+            &metrics.log_segments,
+        ),
+        (
+            "selfchain_storage_log_tail_bytes",
+            "Newest rows kept in memory.",
+            &metrics.log_tail_bytes,
+        ),
+        (
+            "selfchain_storage_index_lag_blocks",
+            "Heights that the index is behind.",
+            &metrics.index_lag_heights,
+        ),
+        (
+            "selfchain_storage_index_buffer_bytes",
+            "Index entries in no run.",
+            &metrics.index_buffer_bytes,
+        ),
+        (
+            "selfchain_storage_index_runs",
+            "Runs of the index.",
+            &metrics.index_runs,
+        ),
+        (
+            "selfchain_storage_index_size_bytes",
+            "Bytes of those runs.",
+            &metrics.index_bytes,
+        ),
+        (
+            "selfchain_storage_disk_free_bytes",
+            "Free space at the newest look.",
+            &metrics.disk_free_bytes,
+        ),
+    ] {
+        text.family(name, "gauge", help);
+        text.sample(name, &[], gauge.get());
+    }
+    for (name, help, gauge) in [
+        (
+            "selfchain_storage_log_rows_total",
+            "Rows made durable.",
+            &metrics.log_rows,
+        ),
+        (
+            "selfchain_storage_log_syncs_total",
+            "Commits of the log.",
+            &metrics.log_syncs,
+        ),
+        (
+            "selfchain_storage_log_seals_total",
+            "Segments sealed.",
+            &metrics.log_seals,
+        ),
+        (
+            "selfchain_storage_log_tail_hits_total",
+            "Reads answered from memory.",
+            &metrics.log_tail_hits,
+        ),
+        (
+            "selfchain_storage_log_tail_misses_total",
+            "Reads that went to a segment.",
+            &metrics.log_tail_misses,
+        ),
+        (
+            "selfchain_storage_index_runs_dropped_total",
+            "Runs dropped as damaged.",
+            &metrics.index_runs_dropped,
+        ),
+    ] {
+        text.family(name, "counter", help);
+        text.sample(name, &[], gauge.get());
+    }
+    for (name, kind, help, gauge) in [
+        (
+            "selfchain_storage_log_sync_seconds_total",
+            "counter",
+            "All commits of the log together.",
+            &metrics.log_sync_total_ns,
+        ),
+        (
+            "selfchain_storage_log_sync_max_seconds",
+            "gauge",
+            "The longest commit of the log.",
+            &metrics.log_sync_max_ns,
+        ),
+        (
+            "selfchain_storage_log_sync_last_seconds",
+            "gauge",
+            "The newest commit of the log.",
+            &metrics.log_sync_last_ns,
+        ),
+    ] {
+        text.family(name, kind, help);
+        text.sample(name, &[], Seconds(gauge.get()));
+    }
+    text.0
+}
+
 /// Quantiles that a summary names; 1 is the maximum.
 const QUANTILES: [(&str, f64); 5] = [
     ("0.5", 0.5),
@@ -489,6 +604,8 @@ mod tests {
     fn the_ports_metrics_read_back() {
         let samples = parse(&encode_transport(&TransportMetrics::default()));
         assert_eq!(samples["selfchain_transport_connections"], 0.0);
+        let storage = parse(&encode_storage(&StorageMetrics::default()));
+        assert_eq!(storage["selfchain_storage_log_sync_max_seconds"], 0.0);
         assert_eq!(
             samples["selfchain_transport_closed_total{reason=\"slow_reader\"}"],
             0.0

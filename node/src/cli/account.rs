@@ -1,0 +1,148 @@
+//! `account`: opens, shows, limits and closes accounts.
+
+use super::access::{self, asked};
+use super::arguments::{AccountCommand, AccountOpenArguments, SignArguments};
+use super::output::Output;
+use super::settings::Settings;
+use super::{Failure, describe};
+use selfchain_types::genesis::AccountIds;
+use selfchain_types::{AccountFlags, AccountId, AssetId, Height, KeyId, Operation};
+use serde_json::{Value, json};
+
+pub(super) fn account(command: AccountCommand, settings: &Settings, output: Output) -> Result<(), Failure> {
+    match command {
+        AccountCommand::Open(arguments) => open(&arguments, settings, output),
+        AccountCommand::Show { account, node } => {
+            let client = access::connect(&node, settings)?;
+            let account = access::account(&client, AccountId(account))?;
+            let scale = access::scale(&client, AssetId(account.hot.asset.get()))?;
+            let value = describe::account(&account, scale);
+            output.result(&describe::lines(&value), &value)
+        }
+        AccountCommand::History {
+            account,
+            from,
+            rows,
+            node,
+        } => {
+            let client = access::connect(&node, settings)?;
+            let account = AccountId(account);
+            let asset = access::account(&client, account)?.hot.asset.get();
+            let scale = access::scale(&client, AssetId(asset))?;
+            let history = client.history(account, Height(from), rows);
+            let history = history.map_err(asked("cannot show the history"))?;
+            let rows: Vec<Value> = (history.iter())
+                .map(|row| {
+                    let balances = describe::balances(&row.balances, scale);
+                    json!({ "height": row.height.0, "operation": row.operation, "balances": balances })
+                })
+                .collect();
+            let value = json!({ "account": account.to_string(), "history": rows });
+            output.result(&describe::lines(&value), &value)
+        }
+        AccountCommand::Limit { account, limit, sign } => {
+            limit_account(AccountId(account), &limit, &sign, settings, output)
+        }
+        AccountCommand::Close { account, sign } => {
+            let (_, signer) = access::sign(&sign, settings)?;
+            let what = format!("cannot close account {account}");
+            commit(
+                &what,
+                &signer,
+                Operation::close_account(AccountId(account)),
+                0,
+                json!({}),
+                output,
+            )
+        }
+    }
+}
+
+fn open(arguments: &AccountOpenArguments, settings: &Settings, output: Output) -> Result<(), Failure> {
+    let (client, signer) = access::sign(&arguments.sign, settings)?;
+    let asset = AssetId(arguments.asset);
+    let owner = match &arguments.owner {
+        Some(text) => KeyId(access::parse_hash("--owner", text)?),
+        None => signer.id(),
+    };
+    let genesis = client
+        .genesis()
+        .map_err(asked("cannot ask which account ids may be opened"))?;
+    let account = match (genesis.account_ids, arguments.account) {
+        (_, Some(account)) => AccountId(account),
+        (AccountIds::Derived, None) => AccountId::derive(&owner, asset, arguments.salt),
+        (AccountIds::Free, None) => {
+            return Err(Failure::usage(
+                "the account's number is missing",
+                "selfchain account open NUMBER --asset NUMBER",
+            ));
+        }
+    };
+    let scale = access::scale(&client, asset)?;
+    let limit = access::amount(&arguments.limit, scale)?;
+    let mut flags = AccountFlags::default();
+    if !arguments.unconstrained {
+        flags = flags.with(AccountFlags::DEBITS_MUST_NOT_EXCEED_CREDITS);
+    }
+    if arguments.history {
+        flags = flags.with(AccountFlags::HISTORY);
+    }
+    let operation = Operation::open_account(account, asset, owner, flags, limit, arguments.salt);
+    let what = format!("cannot open account {account}");
+    commit(
+        &what,
+        &signer,
+        operation,
+        scale,
+        json!({ "account": account.to_string() }),
+        output,
+    )
+}
+
+fn limit_account(
+    account: AccountId,
+    limit: &str,
+    sign: &SignArguments,
+    settings: &Settings,
+    output: Output,
+) -> Result<(), Failure> {
+    let (client, signer) = access::sign(sign, settings)?;
+    let asset = access::account(&client, account)?.hot.asset.get();
+    let scale = access::scale(&client, AssetId(asset))?;
+    let operation = Operation::set_limit(account, access::amount(limit, scale)?);
+    let what = format!("cannot set the limit of account {account}");
+    commit(
+        &what,
+        &signer,
+        operation,
+        scale,
+        json!({ "account": account.to_string() }),
+        output,
+    )
+}
+
+/// Commits one operation and says where it is, with the fields of `also`.
+pub(super) fn commit(
+    what: &str,
+    signer: &crate::client::Signer,
+    operation: Operation,
+    scale: u8,
+    also: Value,
+    output: Output,
+) -> Result<(), Failure> {
+    let ticket = signer
+        .submit(vec![operation], selfchain_types::message::Detail::Balances)
+        .map_err(asked(what))?;
+    let tx_id = ticket.tx_id();
+    let committed = ticket.wait().map_err(asked(what))?;
+    describe::all_applied(what, &committed, scale)?;
+    let mut value = describe::committed(tx_id, &committed);
+    if let (Value::Object(fields), Value::Object(also)) = (&mut value, also) {
+        fields.extend(also);
+    }
+    if let [(debit, credit)] = committed.balances.as_slice() {
+        value["debit_balances"] = describe::balances(debit, scale);
+        value["credit_balances"] = describe::balances(credit, scale);
+    }
+    output.result(&describe::lines(&value), &value)
+}

@@ -1,0 +1,325 @@
+//! What can be typed: every command with its arguments.
+
+use super::demo::DemoArguments;
+use super::settings::KeyFlags;
+use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap_complete::Shell;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// An event-sourced double-entry ledger: signed transactions over QUIC, durable before they are answered.
+#[derive(Debug, Parser)]
+#[command(name = "selfchain", version, about, after_help = EXIT_CODES, subcommand_required = true)]
+pub(super) struct Arguments {
+    /// Configuration file [default: selfchain.toml in the data directory; env: SELFCHAIN_CONFIG].
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Answer with one JSON object on the last line.
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// Listen on unused ports, for tests.
+    #[arg(long = "with-unused-ports", global = true, hide = true)]
+    pub(super) unused_ports: bool,
+    #[command(flatten)]
+    pub(super) keys: KeyFlags,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Every key of `selfchain config show` is a flag too: --ingest.listen 127.0.0.1:7400
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 refused by the ledger,
+4 node not reached in time, 5 data does not hold.";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make a chain: data directory, node key, genesis, annotated configuration.
+    Init(InitArguments),
+    /// Run the node until SIGTERM or ctrl-c, then drain.
+    Run,
+    /// Make and show keys.
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Open, show, limit and close accounts.
+    #[command(subcommand)]
+    Account(AccountCommand),
+    /// Create and show assets.
+    #[command(subcommand)]
+    Asset(AssetCommand),
+    /// Move an amount; or reserve, post or void one.
+    Transfer(TransferArguments),
+    /// Show where a transaction is and what became of it.
+    Tx(TxArguments),
+    /// Show a block.
+    Block(BlockArguments),
+    /// Print events, one JSON object a line.
+    Events(EventsArguments),
+    /// Replay the log of a stopped node: every hash, root and total.
+    Verify,
+    /// Write and list snapshots of a stopped node.
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
+    /// Stream transfers through a node of its own, and check what came of them.
+    Demo(DemoArguments),
+    /// Show the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print completions for a shell.
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InitArguments {
+    /// The chain's name, for people.
+    #[arg(long, default_value = "selfchain")]
+    pub(super) name: String,
+    /// Which account ids may be opened: any, or only those derived from owner, asset and salt.
+    #[arg(long, value_enum, default_value_t = AccountIdsArgument::Free)]
+    pub(super) account_ids: AccountIdsArgument,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum AccountIdsArgument {
+    /// Any.
+    Free,
+    /// Derived from owner, asset and salt.
+    Derived,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeysCommand {
+    /// Make a key file, readable by you alone.
+    New {
+        /// Where.
+        file: PathBuf,
+    },
+    /// Show a key's public half: its id and public key.
+    Show {
+        /// Which key file [default: the node's].
+        file: Option<PathBuf>,
+    },
+}
+
+/// How to reach the node.
+#[derive(Clone, Debug, Args)]
+pub(super) struct NodeArguments {
+    /// The node's address [default: ingest.listen].
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) server: Option<SocketAddr>,
+    /// The node's public key, 64 hexadecimal characters [default: that of the key in the data directory].
+    #[arg(long, value_name = "HEX")]
+    pub(super) server_key: Option<String>,
+    /// The longest that the command waits for the node.
+    #[arg(long, value_name = "MS", default_value_t = 10_000)]
+    pub(super) deadline_ms: u64,
+}
+
+/// How to reach the node, and who signs.
+#[derive(Clone, Debug, Args)]
+pub(super) struct SignArguments {
+    #[command(flatten)]
+    pub(super) node: NodeArguments,
+    /// The key file that signs [default: the node's].
+    #[arg(long, value_name = "FILE")]
+    pub(super) key: Option<PathBuf>,
+    /// Which of the key's lanes to use. Programs that sign at the same time need one each.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..16))]
+    pub(super) lane: u32,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AccountCommand {
+    /// Open an account.
+    Open(AccountOpenArguments),
+    /// Show an account.
+    Show {
+        /// Its number.
+        account: u128,
+        #[command(flatten)]
+        node: NodeArguments,
+    },
+    /// Show how the balances of an account with history became what they are, oldest first.
+    History {
+        /// Its number.
+        account: u128,
+        /// First height.
+        #[arg(long, default_value_t = 1)]
+        from: u64,
+        /// Most rows.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        rows: u16,
+        #[command(flatten)]
+        node: NodeArguments,
+    },
+    /// Set an account's credit limit; by the issuer of its asset.
+    Limit {
+        /// Its number.
+        account: u128,
+        /// The limit, at the asset's scale.
+        limit: String,
+        #[command(flatten)]
+        sign: SignArguments,
+    },
+    /// Close an account that has nothing pending.
+    Close {
+        /// Its number.
+        account: u128,
+        #[command(flatten)]
+        sign: SignArguments,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AccountOpenArguments {
+    /// Its number. Left out on a chain with derived ids.
+    pub(super) account: Option<u128>,
+    /// What it counts.
+    #[arg(long)]
+    pub(super) asset: u32,
+    /// The key id that owns it [default: the signer's].
+    #[arg(long, value_name = "KEY_ID")]
+    pub(super) owner: Option<String>,
+    /// How far it may be overdrawn, at the asset's scale; by the asset's issuer.
+    #[arg(long, default_value = "0", value_name = "AMOUNT")]
+    pub(super) limit: String,
+    /// Let debits exceed credits without limit.
+    #[arg(long)]
+    pub(super) unconstrained: bool,
+    /// Keep every change of its balances.
+    #[arg(long)]
+    pub(super) history: bool,
+    /// Tells accounts of one owner and asset apart on a chain with derived ids.
+    #[arg(long, default_value_t = 0)]
+    pub(super) salt: u64,
+    #[command(flatten)]
+    pub(super) sign: SignArguments,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AssetCommand {
+    /// Create an asset with its issuance account.
+    Create {
+        /// Its number.
+        asset: u32,
+        /// Decimal digits after the point.
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(0..=38))]
+        scale: u16,
+        /// The most that may be out at once, at that scale [default: no cap].
+        #[arg(long, value_name = "AMOUNT")]
+        cap: Option<String>,
+        /// Number of the issuance account [default: 2^64 + asset].
+        #[arg(long)]
+        issuance: Option<u128>,
+        #[command(flatten)]
+        sign: SignArguments,
+    },
+    /// Show an asset.
+    Show {
+        /// Its number.
+        asset: u32,
+        #[command(flatten)]
+        node: NodeArguments,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("how").args(["pending", "post", "void"]))]
+pub(super) struct TransferArguments {
+    /// The account to debit.
+    #[arg(long, required_unless_present_any = ["post", "void"])]
+    pub(super) from: Option<u128>,
+    /// The account to credit.
+    #[arg(long, required_unless_present_any = ["post", "void"])]
+    pub(super) to: Option<u128>,
+    /// How much, at the asset's scale, such as 12.50; with --post the whole where left out.
+    #[arg(long, required_unless_present_any = ["post", "void"], conflicts_with = "void")]
+    pub(super) amount: Option<String>,
+    /// The asset [default: the debited account's; 0 units of scale where neither is known].
+    #[arg(long)]
+    pub(super) asset: Option<u32>,
+    /// Reserve the amount only, to be posted or voided later.
+    #[arg(long)]
+    pub(super) pending: bool,
+    /// Seconds of ledger time after which a reservation expires; 0 = never.
+    #[arg(long, default_value_t = 0, requires = "pending")]
+    pub(super) timeout_s: u32,
+    /// Post the pending transfer with this id.
+    #[arg(long, value_name = "ID")]
+    pub(super) post: Option<u128>,
+    /// Void the pending transfer with this id.
+    #[arg(long, value_name = "ID")]
+    pub(super) void: Option<u128>,
+    /// The transfer's id [default: random].
+    #[arg(long)]
+    pub(super) id: Option<u128>,
+    #[command(flatten)]
+    pub(super) sign: SignArguments,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TxArguments {
+    /// The transaction's id, 64 hexadecimal characters.
+    pub(super) tx_id: String,
+    /// Write the receipt of this operation, with its proof, to --out.
+    #[arg(long, value_name = "OPERATION", requires = "out")]
+    pub(super) receipt: Option<u32>,
+    /// Where the receipt goes.
+    #[arg(long, value_name = "FILE", requires = "receipt")]
+    pub(super) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) node: NodeArguments,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BlockArguments {
+    /// Its height; the first block is 1.
+    pub(super) height: u64,
+    #[command(flatten)]
+    pub(super) node: NodeArguments,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct EventsArguments {
+    /// Go on with new ones until interrupted.
+    #[arg(long)]
+    pub(super) follow: bool,
+    /// First height [default: 1; with --follow the next].
+    #[arg(long, value_name = "HEIGHT")]
+    pub(super) from: Option<u64>,
+    #[command(flatten)]
+    pub(super) node: NodeArguments,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SnapshotCommand {
+    /// Write a snapshot at the newest height.
+    Create,
+    /// List the snapshots there are.
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Show every key with its value and where that comes from.
+    Show {
+        /// What is in force; the only thing there is to show.
+        #[arg(long)]
+        effective: bool,
+    },
+    /// Print the annotated default file.
+    Default,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_make_sense_to_clap() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,130 @@
+//! `init`: makes a data directory that `run` can start from.
+
+use super::arguments::{AccountIdsArgument, InitArguments};
+use super::output::Output;
+use super::settings::Settings;
+use super::{ExitStatus, Failure};
+use crate::config::{Config, annotated};
+use crate::keys;
+use crate::store::{Store, StoreError};
+use selfchain_storage::FileDisk;
+use selfchain_types::Genesis;
+use selfchain_types::crypto::SigningKey;
+use selfchain_types::genesis::AccountIds;
+use serde_json::json;
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+pub(super) fn init(arguments: &InitArguments, settings: &Settings, output: Output) -> Result<(), Failure> {
+    let config = settings.resolve_without_file()?.config;
+    let dir = config.data_dir.clone();
+    let failed = || format!("cannot make a chain in {}", dir.display());
+    let disk = FileDisk::open(&dir)
+        .map_err(|error| Failure::new(ExitStatus::Failed, failed(), "").because(&error))?;
+    let exists = Store::exists(&disk).map_err(|error| of_store(failed(), &error))?;
+    if exists {
+        let next = "name another directory with --data, or remove that one yourself";
+        return Err(Failure::usage(failed(), next).because(&StoreError::Initialised));
+    }
+    let key = keys::open_or_create(&config.node_key_path())
+        .map_err(|error| Failure::new(ExitStatus::Failed, failed(), "").because(&error))?;
+    let genesis = genesis(arguments, &key)?;
+    // The genesis comes last: a directory without one is no chain, and `init` may be called again.
+    write_config(&config).map_err(|error| Failure::new(ExitStatus::Failed, failed(), "").because(&error))?;
+    Store::create(&disk, &genesis).map_err(|error| of_store(failed(), &error))?;
+
+    let data = dir.display().to_string();
+    let next = [
+        format!("selfchain run --data {data}"),
+        format!("selfchain asset create 978 --scale 2 --data {data}"),
+        format!("selfchain account open 1 --asset 978 --data {data}"),
+    ];
+    let value = json!({
+        "data_dir": data,
+        "chain_id": genesis.chain_id().to_hex(),
+        "name": genesis.name,
+        "key_id": key.id().to_string(),
+        "server_key": keys::hex(key.public().as_bytes()).as_str(),
+        "config": config.file_path().display().to_string(),
+        "next": next,
+    });
+    let text = format!(
+        "made chain {} ({}) in {data}\nthe node's key has id {}\n\nnext:\n  {}\n",
+        genesis.chain_id(),
+        genesis.name,
+        key.id(),
+        next.join("\n  "),
+    );
+    output.result(&text, &value)
+}
+
+fn genesis(arguments: &InitArguments, key: &SigningKey) -> Result<Genesis, Failure> {
+    let mut salt = [0; 8];
+    getrandom::fill(&mut salt)
+        .map_err(|error| Failure::new(ExitStatus::Failed, format!("no random numbers: {error}"), ""))?;
+    let account_ids = match arguments.account_ids {
+        AccountIdsArgument::Free => AccountIds::Free,
+        AccountIdsArgument::Derived => AccountIds::Derived,
+    };
+    let solo = Genesis::solo(&arguments.name, u64::from_le_bytes(salt), key.public().clone());
+    Ok(Genesis { account_ids, ..solo })
+}
+
+/// Writes the annotated file, and leaves one that is there alone.
+fn write_config(config: &Config) -> std::io::Result<()> {
+    // The file lies in the directory that it would name.
+    let chosen = Config {
+        data_dir: Config::default().data_dir,
+        ..config.clone()
+    };
+    match OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(config.file_path())
+    {
+        Ok(mut file) => {
+            file.write_all(annotated(&chosen).as_bytes())?;
+            file.sync_all()
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// A failed store: exit code 5 where the data does not hold.
+pub(super) fn of_store(what: String, error: &StoreError) -> Failure {
+    let status = match error {
+        StoreError::Verify(_) | StoreError::Genesis(_) => ExitStatus::Corrupt,
+        StoreError::Log(selfchain_types::seam::log::LogError::Corrupt { .. }) => ExitStatus::Corrupt,
+        _ => ExitStatus::Failed,
+    };
+    let next = match error {
+        StoreError::NotInitialised => "selfchain init",
+        _ if status == ExitStatus::Corrupt => {
+            "restore the directory from a backup, or name another with --data"
+        }
+        _ => "",
+    };
+    Failure::new(status, what, next).because(error)
+}
+
+/// Opens the data directory of a node that is not running.
+pub(super) fn open_data(what: &str, dir: &Path) -> Result<FileDisk, Failure> {
+    if !dir.is_dir() {
+        let next = "name the directory with --data, or make one with `selfchain init`";
+        return Err(Failure::usage(
+            format!("{what}: there is no directory {}", dir.display()),
+            next,
+        ));
+    }
+    FileDisk::open(dir).map_err(|error| {
+        let next = "one process at a time can have it open: stop the node first";
+        Failure::new(
+            ExitStatus::Failed,
+            format!("{what}: cannot open {}", dir.display()),
+            next,
+        )
+        .because(&error)
+    })
+}

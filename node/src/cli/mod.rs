@@ -1,0 +1,28 @@
+//! The command line: arguments in, calls of the library, text or JSON out. Thin: no rule lives here.
+//!
+//! Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 refused by the ledger; 4 the node cannot be
+//! reached in time; 5 the data does not hold.
+
+mod arguments;
+mod settings;
+mod program;
+mod failure;
+mod output;
+mod progress;
+mod access;
+mod describe;
+mod init;
+mod run;
+mod keys;
+mod account;
+mod asset;
+mod transfer;
+mod transaction;
+mod events;
+mod verify;
+mod snapshot;
+mod config;
+mod demo;
+
+pub use failure::{ExitStatus, Failure};
+pub use program::main;

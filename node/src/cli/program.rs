@@ -1,0 +1,76 @@
+//! The program: reads arguments and environment once, calls the command, turns its end into an exit code.
+
+use super::arguments::{Arguments, Command};
+use super::output::Output;
+use super::settings::Settings;
+use super::{
+    ExitStatus, Failure, account, asset, config, demo, events, init, keys, run, snapshot, transaction,
+    transfer, verify,
+};
+use clap::{CommandFactory, Parser};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// Runs the program with these arguments (the first is its name) and this environment.
+pub fn main(
+    arguments: impl IntoIterator<Item = OsString>,
+    env: impl IntoIterator<Item = (OsString, OsString)>,
+) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let status = if error.use_stderr() {
+                ExitStatus::Usage
+            } else {
+                ExitStatus::Done
+            };
+            // Without standard output or error the exit code is all that is left to say.
+            return error.print().map_or(ExitCode::FAILURE, |()| status.code().into());
+        }
+    };
+    let output = Output {
+        is_json: arguments.json,
+    };
+    let settings = Settings {
+        file: arguments.config,
+        flags: arguments.keys,
+        unused_ports: arguments.unused_ports,
+        env: env.into_iter().collect(),
+    };
+    match dispatch(arguments.command, &settings, output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if failure.status != ExitStatus::Done {
+                output.failure(&failure);
+            }
+            failure.status.code().into()
+        }
+    }
+}
+
+fn dispatch(command: Command, settings: &Settings, output: Output) -> Result<(), Failure> {
+    match command {
+        Command::Init(arguments) => init::init(&arguments, settings, output),
+        Command::Run => run::run(settings, output),
+        Command::Keys(command) => keys::keys(command, settings, output),
+        Command::Account(command) => account::account(command, settings, output),
+        Command::Asset(command) => asset::asset(command, settings, output),
+        Command::Transfer(arguments) => transfer::transfer(&arguments, settings, output),
+        Command::Tx(arguments) => transaction::tx(&arguments, settings, output),
+        Command::Block(arguments) => transaction::block(&arguments, settings, output),
+        Command::Events(arguments) => events::events(&arguments, settings, output),
+        Command::Verify => verify::verify(settings, output),
+        Command::Snapshot(command) => snapshot::snapshot(&command, settings, output),
+        Command::Demo(arguments) => demo::demo(arguments, settings, output),
+        Command::Config(command) => config::config(&command, settings, output),
+        Command::Completions { shell } => {
+            clap_complete::generate(
+                shell,
+                &mut Arguments::command(),
+                "selfchain",
+                &mut std::io::stdout(),
+            );
+            Ok(())
+        }
+    }
+}
