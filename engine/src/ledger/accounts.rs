@@ -1,31 +1,68 @@
 //! The table of accounts: hot and cold halves apart, found by id, and those that the block touched.
 
 use super::dense::Dense;
-use super::index::{ABSENT, Index};
+use super::index::{ABSENT, Index, Place};
+use super::keys::Keys;
 use super::leaves::Leaves;
 use super::marks::Marks;
 use alloc::collections::BTreeMap;
 use selfchain_types::account::{AccountCold, AccountHot, leaf};
 use selfchain_types::{AccountId, Hash};
-use zerocopy::IntoBytes;
+use zerocopy::little_endian::{U16, U64, U128};
+use zerocopy::{FromZeros, IntoBytes};
 
-/// Every account, by number in the order of opening.
+/// Every account, by number in the order of opening; as an index gives its hot half.
 #[derive(Clone, Debug)]
 pub(super) struct Accounts {
-    pub(super) hot: Dense<AccountHot>,
-    pub(super) cold: Dense<AccountCold>,
-    ids: Index,
+    rows: Dense<Row>,
+    rests: Dense<Rest>,
+    by_id: Index,
     leaves: Leaves,
     touched: Marks,
     imbalances: Imbalances,
 }
 
+/// What a transfer reads, in two cache lines: the hot half, and of the cold one the id, to know it by.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+struct Row {
+    hot: AccountHot,
+    id: U128,
+    user_data_64: U64,
+    opened: U64,
+}
+
+const _: () = assert!(size_of::<Row>() == 128);
+
+/// What is left of the cold half: the owner is in the table of keys, and the rest of it is zero.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+struct Rest {
+    user_data_128: U128,
+    code: U16,
+}
+
+impl core::ops::Index<u32> for Accounts {
+    type Output = AccountHot;
+    #[inline]
+    fn index(&self, index: u32) -> &AccountHot {
+        &self.rows[index].hot
+    }
+}
+
+impl core::ops::IndexMut<u32> for Accounts {
+    #[inline]
+    fn index_mut(&mut self, index: u32) -> &mut AccountHot {
+        &mut self.rows[index].hot
+    }
+}
+
 impl Accounts {
     pub(super) fn new() -> Self {
         Self {
-            hot: Dense::default(),
-            cold: Dense::default(),
-            ids: Index::new(),
+            rows: Dense::default(),
+            rests: Dense::default(),
+            by_id: Index::new(),
             leaves: Leaves::default(),
             touched: Marks::default(),
             imbalances: Imbalances::default(),
@@ -33,54 +70,91 @@ impl Accounts {
     }
 
     pub(super) fn len(&self) -> u32 {
-        self.hot.len()
+        self.rows.len()
+    }
+
+    /// The hot half of an account, if there is one of this number.
+    #[inline]
+    pub(super) fn get(&self, index: u32) -> Option<&AccountHot> {
+        self.rows.get(index).map(|row| &row.hot)
+    }
+
+    /// Every hot half, in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &AccountHot> {
+        self.rows.iter().map(|row| &row.hot)
+    }
+
+    /// The cold half of an account.
+    pub(super) fn cold(&self, index: u32, keys: &Keys) -> AccountCold {
+        let (row, rest) = (&self.rows[index], &self.rests[index]);
+        let mut cold = AccountCold::new_zeroed();
+        cold.id = row.id;
+        cold.owner = keys.records[row.hot.owner.get()].id.0;
+        cold.user_data_128 = rest.user_data_128;
+        cold.user_data_64 = row.user_data_64;
+        cold.opened = row.opened;
+        cold.code = rest.code;
+        cold
     }
 
     pub(super) fn id(&self, index: u32) -> AccountId {
-        AccountId(self.cold[index].id.get())
+        AccountId(self.rows[index].id.get())
     }
 
     /// The number of an account.
     pub(super) fn find(&self, id: AccountId) -> Option<u32> {
-        let hash = self.ids.secret().of_u128(id.0);
-        self.ids.find(hash, |index| self.cold[index].id.get() == id.0)
+        let hash = self.by_id.secret().of_u128(id.0);
+        self.by_id.find(hash, |index| self.rows[index].id.get() == id.0)
     }
 
     /// Finds many accounts: the reads of each step overlap, where searches one by one would wait for memory
-    /// at every step. Those that are not there are [`ABSENT`]. Their hot halves are read too.
+    /// at every step. Those that are not there are [`ABSENT`]. Their rows are in the cache afterwards.
     pub(super) fn find_many(&self, ids: &[u128], found: &mut [u32]) {
-        let secret = self.ids.secret();
+        let secret = self.by_id.secret();
         let mut hashes = [0; FIND_MANY_MAX];
-        let mut read = 0;
-        for (hash, id) in hashes.iter_mut().zip(ids) {
+        let mut places = [Place::default(); FIND_MANY_MAX];
+        for ((hash, place), id) in hashes.iter_mut().zip(&mut places).zip(ids) {
             *hash = secret.of_u128(*id);
-            read ^= self.ids.warm(*hash);
+            *place = self.by_id.place(*hash);
+        }
+        for (slot, place) in found.iter_mut().zip(&places[..ids.len()]) {
+            *slot = self.by_id.read(*place);
         }
         for (found, hash) in found.iter_mut().zip(&hashes[..ids.len()]) {
-            *found = self.ids.guess(*hash);
+            *found = self.by_id.guess(*hash, *found);
         }
-        for (found, id) in found.iter_mut().zip(ids) {
-            let is_right = self.cold.get(*found).is_some_and(|cold| cold.id.get() == *id);
-            if !is_right && *found != ABSENT {
-                *found = self.find(AccountId(*id)).unwrap_or(ABSENT);
-            }
-        }
-        for found in &found[..ids.len()] {
-            if let Some(hot) = self.hot.get(*found) {
-                read ^= hot.asset.get() ^ u32::from(hot.debits_posted.as_bytes()[0]);
+        let mut read = 0;
+        let mut are_right = true;
+        for (found, id) in found.iter().zip(ids) {
+            if let Some(row) = self.rows.get(*found) {
+                are_right &= row.id.get() == *id;
+                read ^= row.hot.debits_posted.as_bytes()[0];
             }
         }
         core::hint::black_box(read);
+        if !are_right {
+            for (found, id) in found.iter_mut().zip(ids) {
+                *found = self.find(AccountId(*id)).unwrap_or(ABSENT);
+            }
+        }
     }
 
-    /// Opens an account that [`Self::find`] does not find.
-    pub(super) fn open(&mut self, hot: AccountHot, cold: AccountCold) -> u32 {
-        let index = self.hot.push(hot);
-        self.cold.push(cold);
-        let (secret, records) = (self.ids.secret(), &self.cold);
-        self.ids.insert(secret.of_u128(cold.id.get()), index, |other| {
-            secret.of_u128(records[other].id.get())
+    /// Opens an account that [`Self::find`] does not find, and whose owner has this number.
+    pub(super) fn open(&mut self, hot: AccountHot, cold: &AccountCold) -> u32 {
+        let index = self.rows.push(Row {
+            hot,
+            id: cold.id,
+            user_data_64: cold.user_data_64,
+            opened: cold.opened,
         });
+        self.rests.push(Rest {
+            user_data_128: cold.user_data_128,
+            code: cold.code,
+        });
+        let (secret, rows) = (self.by_id.secret(), &self.rows);
+        let hash = secret.of_u128(cold.id.get());
+        self.by_id
+            .insert(hash, index, |other| secret.of_u128(rows[other].id.get()));
         self.touch(index);
         index
     }
@@ -88,40 +162,42 @@ impl Accounts {
     /// Undoes the last opening.
     pub(super) fn undo_open(&mut self) {
         let index = self.len() - 1;
-        let (secret, records) = (self.ids.secret(), &self.cold);
-        let hash = secret.of_u128(records[index].id.get());
-        self.ids
-            .remove(hash, index, |other| secret.of_u128(records[other].id.get()));
-        self.hot.pop();
-        self.cold.pop();
+        let (secret, rows) = (self.by_id.secret(), &self.rows);
+        let hash = secret.of_u128(rows[index].id.get());
+        self.by_id
+            .remove(hash, index, |other| secret.of_u128(rows[other].id.get()));
+        self.rows.pop();
+        self.rests.pop();
     }
 
     /// Must come before every change of a hot half: the first one in a block notes what was there.
     #[inline]
     pub(super) fn touch(&mut self, index: u32) {
         if self.touched.set(index) {
-            self.imbalances.forget(&self.hot[index]);
+            self.imbalances.forget(&self.rows[index].hot);
         }
     }
 
     /// Ends a block: whether debits and credits of the touched accounts still balance, by asset; if not, the
     /// first asset's difference.
     pub(super) fn close_block(&mut self) -> Result<(), Imbalance> {
-        let (hot, leaves, imbalances) = (&self.hot, &mut self.leaves, &mut self.imbalances);
+        let (rows, leaves, imbalances) = (&self.rows, &mut self.leaves, &mut self.imbalances);
         self.touched.drain(usize::MAX, |index| {
             leaves.mark(index);
             // What a rolled back chain opened is gone; it had no totals when it was touched first.
-            if let Some(hot) = hot.get(index) {
-                imbalances.remember(hot);
+            if let Some(row) = rows.get(index) {
+                imbalances.remember(&row.hot);
             }
         });
         imbalances.settle()
     }
 
-    pub(super) fn root(&mut self) -> Option<Hash> {
-        let (hot, cold) = (&self.hot, &self.cold);
-        self.leaves
-            .root(hot.len(), |index| leaf(&hot[index], &cold[index]))
+    /// The root, after hashing what changed.
+    pub(super) fn root(&mut self, keys: &Keys) -> Option<Hash> {
+        let mut leaves = core::mem::take(&mut self.leaves);
+        let root = leaves.root(self.len(), |index| leaf(&self[index], &self.cold(index, keys)));
+        self.leaves = leaves;
+        root
     }
 
     pub(super) fn path(&self, index: u32) -> Option<(u64, Vec<Hash>)> {

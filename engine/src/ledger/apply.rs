@@ -226,7 +226,7 @@ impl Ledger {
         record.opened = height.0.into();
         record.debit = transfer.debit.into();
         record.credit = transfer.credit.into();
-        record.asset = self.accounts.hot[transfer.debit].asset;
+        record.asset = self.accounts[transfer.debit].asset;
         record.chain_previous = previous.map_or(0, |slot| slot + 1).into();
         record.chain_len = 1.into();
         let placed = self.pendings.insert(record);
@@ -338,7 +338,7 @@ impl Ledger {
     fn open(&mut self, opening: &Opening) {
         let mut hot = opening.hot;
         hot.owner = self.mention(&opening.owner).into();
-        self.accounts.open(hot, opening.cold);
+        self.accounts.open(hot, &opening.cold);
         self.note(|| Undo::AccountOpened);
     }
 
@@ -353,7 +353,7 @@ impl Ledger {
     }
 
     fn close(&mut self, index: u32) -> Result<Applied, Impossible> {
-        let hot = &self.accounts.hot[index];
+        let hot = &self.accounts[index];
         if is_closed(hot) || hot.pendings_open.get() != 0 {
             return Err(Impossible::Closing);
         }
@@ -406,7 +406,7 @@ impl Ledger {
         change: impl FnOnce(&mut AccountHot) -> Option<()>,
     ) -> Result<(), Impossible> {
         self.accounts.touch(index);
-        let hot = &mut self.accounts.hot[index];
+        let hot = &mut self.accounts[index];
         if let Some(chain) = &mut self.scratch.chain {
             chain.undo.push(Undo::Account(index, *hot));
         }
@@ -416,7 +416,7 @@ impl Ledger {
     /// Appends to the history of an account that keeps one.
     #[inline]
     pub(super) fn remember(&mut self, index: u32, cause: Cause) {
-        let hot = &self.accounts.hot[index];
+        let hot = &self.accounts[index];
         if hot.flags().has(AccountFlags::HISTORY) {
             let balances = hot.balances();
             self.scratch.history.push(HistoryChange {
@@ -470,7 +470,7 @@ impl Ledger {
         self.scratch.registered.truncate(chain.registered_len);
         for undo in chain.undo.into_iter().rev() {
             match undo {
-                Undo::Account(index, hot) => self.accounts.hot[index] = hot,
+                Undo::Account(index, hot) => self.accounts[index] = hot,
                 Undo::AccountOpened => self.accounts.undo_open(),
                 Undo::KeyAdded => self.keys.undo_add(),
                 Undo::Key(index, record) => *self.keys.change(index) = record,

@@ -295,7 +295,7 @@ impl Ledger {
         let payer = payer
             .filter(|payer| *payer != collector)
             .ok_or(Outcome::FeeUnpaid)?;
-        let (debit, credit) = (&self.accounts.hot[payer], &self.accounts.hot[collector]);
+        let (debit, credit) = (&self.accounts[payer], &self.accounts[collector]);
         let is_in_asset = |asset: u32| AssetId(asset) == fees.asset;
         let fits = |posted: u128, pending: u128| {
             let total = posted.checked_add(pending);
@@ -400,7 +400,7 @@ impl Ledger {
             && operation.timeout_s.get() == 0
             && !has_own_time
             && debit != credit;
-        let (Some(from), Some(to)) = (self.accounts.hot.get(debit), self.accounts.hot.get(credit)) else {
+        let (Some(from), Some(to)) = (self.accounts.get(debit), self.accounts.get(credit)) else {
             return false;
         };
         let is_permitted = from.asset == operation.asset
@@ -423,9 +423,9 @@ impl Ledger {
         self.accounts.touch(debit);
         self.accounts.touch(credit);
         let credited = self.credited(amount);
-        let from = &mut self.accounts.hot[debit].debits_posted;
+        let from = &mut self.accounts[debit].debits_posted;
         *from = from.get().wrapping_add(amount).into();
-        let to = &mut self.accounts.hot[credit].credits_posted;
+        let to = &mut self.accounts[credit].credits_posted;
         *to = to.get().wrapping_add(credited).into();
         true
     }
@@ -499,10 +499,7 @@ impl Ledger {
     }
 
     fn balances_of(&self, (debit, credit): (u32, u32)) -> (Balances, Balances) {
-        (
-            self.accounts.hot[debit].balances(),
-            self.accounts.hot[credit].balances(),
-        )
+        (self.accounts[debit].balances(), self.accounts[credit].balances())
     }
 
     /// Decides an operation and does it.

@@ -21,6 +21,13 @@ struct Shard {
     index_bits: u32,
 }
 
+/// Where the search for a hash starts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Place {
+    shard: usize,
+    at: usize,
+}
+
 /// Says "not there" where a number is expected; no record has it.
 pub(super) const ABSENT: u32 = u32::MAX;
 
@@ -37,17 +44,35 @@ impl Index {
         self.secret
     }
 
-    /// Reads where a search for this hash starts, and nothing else: many such reads overlap, where searches
-    /// wait for one another.
+    /// Where the search for a hash starts.
     #[inline]
-    pub(super) fn warm(&self, hash: u64) -> u32 {
-        let shard = &self.shards[shard_of(hash)];
-        shard.slots.get(shard.home(hash)).copied().unwrap_or(0)
+    pub(super) fn place(&self, hash: u64) -> Place {
+        let shard = shard_of(hash);
+        Place {
+            shard,
+            at: self.shards[shard].home(hash),
+        }
     }
 
-    /// The first number whose part of the hash agrees, or [`ABSENT`]: the caller must still compare the ids.
+    /// What lies there: many such reads overlap, where searches wait for one another.
     #[inline]
-    pub(super) fn guess(&self, hash: u64) -> u32 {
+    pub(super) fn read(&self, place: Place) -> u32 {
+        let slots = &self.shards[place.shard].slots;
+        slots.get(place.at).copied().unwrap_or(0)
+    }
+
+    /// The first number whose part of the hash agrees, or [`ABSENT`], given what was read where the search
+    /// starts. The caller must still compare the ids.
+    #[inline]
+    pub(super) fn guess(&self, hash: u64, slot: u32) -> u32 {
+        let shard = &self.shards[shard_of(hash)];
+        let (mask, tag) = (shard.mask(), shard.tag(hash));
+        if slot != 0 && slot & !mask == tag {
+            return (slot & mask) - 1;
+        }
+        if slot == 0 {
+            return ABSENT;
+        }
         self.find(hash, |_| true).unwrap_or(ABSENT)
     }
 
@@ -260,7 +285,9 @@ mod tests {
         let secret = index.secret();
         let rehash = |at: u32| secret.of_u128(u128::from(at));
         (0..100_000).for_each(|at| index.insert(rehash(at), at, rehash));
-        let right = (0..100_000).filter(|at| index.guess(rehash(*at)) == *at).count();
+        let right = (0..100_000)
+            .filter(|at| index.guess(rehash(*at), index.read(index.place(rehash(*at)))) == *at)
+            .count();
         assert!(right > 99_000, "{right} of 100,000");
         let slots: usize = index.shards.iter().map(|shard| shard.slots.len()).sum();
         assert!(slots * 4 < 100_000 * 8, "{slots} slots");

@@ -115,8 +115,8 @@ impl Ledger {
     }
 
     fn permit_accounts(&self, transfer: &Move, operation: &Operation) -> Result<(), Outcome> {
-        let debit = &self.accounts.hot[transfer.debit];
-        let credit = &self.accounts.hot[transfer.credit];
+        let debit = &self.accounts[transfer.debit];
+        let credit = &self.accounts[transfer.credit];
         check(!is_closed(debit), Outcome::DebitAccountClosed)?;
         check(!is_closed(credit), Outcome::CreditAccountClosed)?;
         let is_one = debit.asset == operation.asset && credit.asset == operation.asset;
@@ -131,7 +131,7 @@ impl Ledger {
         signed: &Signed<'_>,
         now: TimeNs,
     ) -> Result<Option<u32>, Outcome> {
-        if signed.has(self.accounts.hot[account].owner.get()) {
+        if signed.has(self.accounts[account].owner.get()) {
             return Ok(None);
         }
         self.session_for(account, scope, signed, now).map(Some)
@@ -155,9 +155,7 @@ impl Ledger {
                 () if !SessionScope(session.scope.get()).has(scope) => Outcome::SessionScope,
                 () if session.expires_ns.get() <= now.0 => Outcome::SessionExpired,
                 // What a key granted ends with the key: whoever stole it may have granted it.
-                () if self.is_revoked(self.accounts.hot[account].owner.get(), signed) => {
-                    Outcome::SessionExpired
-                }
+                () if self.is_revoked(self.accounts[account].owner.get(), signed) => Outcome::SessionExpired,
                 () => return Ok(slot),
             };
             refusal = refusal.or(Some(lacks));
@@ -173,8 +171,8 @@ impl Ledger {
 
     /// Reduces a balancing amount, then checks cap, overflow, and both constraints.
     fn permit_amount(&self, transfer: &mut Move, operation: &Operation) -> Result<(), Refused> {
-        let debit = &self.accounts.hot[transfer.debit];
-        let credit = &self.accounts.hot[transfer.credit];
+        let debit = &self.accounts[transfer.debit];
+        let credit = &self.accounts[transfer.credit];
         transfer.amount = balanced(operation, debit, credit)?;
         let amount = transfer.amount;
         if let Some(slot) = transfer.session {
@@ -199,7 +197,7 @@ impl Ledger {
 
     fn permit_one_more_pending(&self, debit: u32) -> Result<(), Outcome> {
         let limits = &self.rules.limits;
-        let open = self.accounts.hot[debit].pendings_open.get();
+        let open = self.accounts[debit].pendings_open.get();
         check(
             open < limits.open_pending_account_max,
             Outcome::AccountPendingsFull,
@@ -235,7 +233,7 @@ impl Ledger {
         let settles = |side: u32| self.payer(side, SessionScope::SETTLE, signed, now);
         let (debit, credit) = (pending.debit.get(), pending.credit.get());
         let by_payee = settles(credit);
-        if self.accounts.hot[debit].owner == self.accounts.hot[credit].owner {
+        if self.accounts[debit].owner == self.accounts[credit].owner {
             return either(by_payee, || settles(debit));
         }
         by_payee.map(|_| ())
@@ -279,7 +277,7 @@ impl Ledger {
     }
 
     fn permit_closing(&self, index: u32, signed: &Signed<'_>) -> Result<(), Outcome> {
-        let hot = &self.accounts.hot[index];
+        let hot = &self.accounts[index];
         check(!is_closed(hot), Outcome::AccountClosed)?;
         let fees = &self.rules.fees;
         let is_collector = !fees.is_free() && self.accounts.id(index) == fees.collector;
@@ -292,7 +290,7 @@ impl Ledger {
     }
 
     fn permit_limit(&self, index: u32, signed: &Signed<'_>) -> Result<(), Outcome> {
-        let hot = &self.accounts.hot[index];
+        let hot = &self.accounts[index];
         check(!is_closed(hot), Outcome::AccountClosed)?;
         // The limit of an issuance account is the asset's cap, which is a promise.
         let is_issuance = hot.flags().has(AccountFlags::ISSUANCE);
@@ -301,10 +299,7 @@ impl Ledger {
     }
 
     fn permit_session(&self, grant: &Grant, signed: &Signed<'_>, now: TimeNs) -> Result<(), Outcome> {
-        check(
-            !is_closed(&self.accounts.hot[grant.account]),
-            Outcome::AccountClosed,
-        )?;
+        check(!is_closed(&self.accounts[grant.account]), Outcome::AccountClosed)?;
         self.permit_owner(grant.account, signed)?;
         check(grant.scope != 0, Outcome::SessionScope)?;
         check(grant.expires_ns > now.0, Outcome::SessionExpired)?;
@@ -315,7 +310,7 @@ impl Ledger {
     }
 
     fn permit_owner(&self, account: u32, signed: &Signed<'_>) -> Result<(), Outcome> {
-        let owner = self.accounts.hot[account].owner.get();
+        let owner = self.accounts[account].owner.get();
         check(signed.has(owner), Outcome::NotAuthorized)
     }
 }

@@ -14,7 +14,7 @@ use selfchain_types::codec::{DecodeError, Reader};
 use selfchain_types::crypto::{PublicKey, Scheme};
 use selfchain_types::key::{KeyRecord, SessionRecord};
 use selfchain_types::roots::Table;
-use selfchain_types::{AccountId, AssetId, Genesis, Hash, Height, KeyId, TimeNs};
+use selfchain_types::{AccountId, AssetId, Genesis, Hash, Height, TimeNs};
 use thiserror::Error;
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
@@ -191,15 +191,18 @@ impl Restoring {
         let (hot, cold) = bytes.split_at(96);
         let hot = AccountHot::read_from_bytes(hot).expect("half of 192 bytes");
         let cold = AccountCold::read_from_bytes(cold).expect("half of 192 bytes");
-        let accounts = &mut self.ledger.accounts;
-        let is_known = accounts.find(AccountId(cold.id.get())).is_some();
-        refuse(
-            is_known,
-            Table::Accounts,
-            accounts.len(),
-            "its id is there already",
-        )?;
-        accounts.open(hot, cold);
+        let Ledger { accounts, keys, .. } = &mut self.ledger;
+        let at = accounts.len();
+        let check = |is_right: bool, what| refuse(!is_right, Table::Accounts, at, what);
+        let id = AccountId(cold.id.get());
+        check(accounts.find(id).is_none(), "its id is there already")?;
+        check(id.is_valid(), "its id is reserved")?;
+        let owner = keys.records.get(hot.owner.get());
+        let is_owned = owner.is_some_and(|owner| owner.id.0 == cold.owner);
+        check(is_owned, "its owner is not where it says")?;
+        let is_padded = hot.reserved.get() == 0 && cold.reserved == [0; 14];
+        check(is_padded, "a reserved byte is set")?;
+        accounts.open(hot, &cold);
         Ok(())
     }
 
@@ -268,26 +271,16 @@ impl Restoring {
 
     fn check_accounts(&self) -> Result<(), Fault> {
         let ledger = &self.ledger;
-        let pairs = ledger.accounts.hot.iter().zip(ledger.accounts.cold.iter());
-        for (at, (hot, cold)) in (0..).zip(pairs) {
-            let owner = ledger.keys.records.get(hot.owner.get());
-            let is_owned = owner.is_some_and(|owner| owner.id == KeyId(cold.owner));
-            refuse(!is_owned, Table::Accounts, at, "its owner is not where it says")?;
+        for (at, hot) in (0..).zip(ledger.accounts.iter()) {
             let asset = ledger.assets.find(AssetId(hot.asset.get()));
             refuse(asset.is_none(), Table::Accounts, at, "its asset is unknown")?;
-            refuse(
-                !AccountId(cold.id.get()).is_valid(),
-                Table::Accounts,
-                at,
-                "its id is reserved",
-            )?;
         }
         Ok(())
     }
 
     fn check_assets(&self) -> Result<(), Fault> {
         for (at, record) in (0..).zip(self.ledger.assets.records.iter()) {
-            let issuance = self.ledger.accounts.hot.get(record.issuance.get());
+            let issuance = self.ledger.accounts.get(record.issuance.get());
             refuse(
                 issuance.is_none(),
                 Table::Assets,
@@ -325,10 +318,11 @@ impl Restoring {
             if record.account.get() == 0 {
                 continue;
             }
-            let account = self.ledger.accounts.cold.get(record.account_index.get());
+            let index = record.account_index.get();
+            let is_account = index < self.ledger.accounts.len()
+                && self.ledger.accounts.id(index).0 == record.account.get();
             let key = self.ledger.keys.records.get(record.key_index.get());
-            let is_known = account.is_some_and(|account| account.id == record.account)
-                && key.is_some_and(|key| key.id == record.key);
+            let is_known = is_account && key.is_some_and(|key| key.id == record.key);
             refuse(
                 !is_known,
                 Table::Sessions,

@@ -792,7 +792,7 @@ fn invalid_blocks_are_named() {
     };
     let (first, second) = (sign(&builder, 1), sign(&builder, 2));
     check(next, late, &[first.clone(), second.clone()], None);
-    check(next, late, &[second.clone()], counter(0, 2, 1));
+    check(next, late, core::slice::from_ref(&second), counter(0, 2, 1));
     check(next, late, &[first.clone(), first.clone()], counter(1, 1, 2));
     check(next, late, &[sign(&builder, 0)], counter(0, 0, 1));
     check(

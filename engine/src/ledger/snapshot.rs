@@ -1,7 +1,8 @@
 //! Writes every table as chunks, from which `restore` makes the same state.
 //!
 //! A chunk is `{part u8, zero 3, first u32}` and then records: those of one part of one table, from the
-//! record with number `first` on. Tables come in the order of [`Table`], parts and chunks in order.
+//! record with number `first` on. Keys come before accounts, whose owners they are; parts and chunks come in
+//! order.
 
 use super::Ledger;
 use selfchain_types::roots::Table;
@@ -65,12 +66,6 @@ impl<'a> Chunks<'a> {
 impl Ledger {
     /// Hands every table to `sink` in chunks of at most [`CHUNK_BYTES_MAX`]. Equal states give equal chunks.
     pub fn snapshot(&self, sink: &mut dyn FnMut(Table, &[u8])) {
-        let mut chunks = Chunks::new(Table::Accounts, part::RECORDS, sink);
-        for (hot, cold) in self.accounts.hot.iter().zip(self.accounts.cold.iter()) {
-            chunks.push(&[hot.as_bytes(), cold.as_bytes()]);
-        }
-        chunks.flush();
-        records(Table::Pendings, self.pendings.slab.iter(), sink);
         records(Table::Keys, self.keys.records.iter(), sink);
         let mut chunks = Chunks::new(Table::Keys, part::PUBLIC_KEYS, sink);
         for (index, public) in self.keys.publics() {
@@ -83,6 +78,13 @@ impl Ledger {
             ]);
         }
         chunks.flush();
+        let mut chunks = Chunks::new(Table::Accounts, part::RECORDS, sink);
+        for (index, hot) in (0..).zip(self.accounts.iter()) {
+            let cold = self.accounts.cold(index, &self.keys);
+            chunks.push(&[hot.as_bytes(), cold.as_bytes()]);
+        }
+        chunks.flush();
+        records(Table::Pendings, self.pendings.slab.iter(), sink);
         records(Table::Assets, self.assets.records.iter(), sink);
         records(Table::Sessions, self.sessions.slab.iter(), sink);
         let mut chunks = Chunks::new(Table::Chain, part::RECORDS, sink);

@@ -196,8 +196,8 @@ impl Ledger {
     fn account_at(&self, index: u32) -> AccountState {
         AccountState {
             index,
-            hot: self.accounts.hot[index],
-            cold: self.accounts.cold[index],
+            hot: self.accounts[index],
+            cold: self.accounts.cold(index, &self.keys),
         }
     }
 
@@ -303,7 +303,7 @@ impl Ledger {
         for record in self.assets.records.iter() {
             sums.insert(record.id.get(), (0, 0));
         }
-        for hot in self.accounts.hot.iter() {
+        for hot in self.accounts.iter() {
             let sum = sums.entry(hot.asset.get()).or_default();
             sum.0 = sum.0.wrapping_add(hot.debits_posted.get());
             sum.1 = sum.1.wrapping_add(hot.credits_posted.get());
@@ -319,7 +319,7 @@ impl Ledger {
     pub fn roots(&mut self) -> Roots {
         let mut roots = Roots::default();
         for (table, root) in [
-            (Table::Accounts, self.accounts.root()),
+            (Table::Accounts, self.accounts.root(&self.keys)),
             (Table::Pendings, self.pendings.root()),
             (Table::Keys, self.keys.root()),
             (Table::Assets, self.assets.root()),
