@@ -5,6 +5,8 @@
     reason = "tests fail by panicking"
 )]
 
+mod crash;
+mod demo;
 mod ed25519;
 mod light;
 mod parsers;

@@ -1,0 +1,68 @@
+//! The independent fold: what balances must come to, by rules of its own, against which the ledger is checked.
+
+use super::input::Row;
+use selfchain_types::Outcome;
+use std::collections::BTreeMap;
+
+/// Balances as a plain map. It shares no code with the ledger: a row between one account and itself is refused,
+/// a row of more than the payer has is refused, any other moves its amount.
+#[derive(Clone, Debug, Default)]
+pub struct Fold {
+    balances: BTreeMap<u64, u128>,
+}
+
+impl Fold {
+    /// Gives an account, which must not have anything yet, its opening balance.
+    pub fn open(&mut self, account: u64, amount: u128) {
+        self.balances.insert(account, amount);
+    }
+
+    /// Applies a row; what the ledger must say to it.
+    pub fn apply(&mut self, row: &Row) -> Outcome {
+        if row.from == row.to {
+            return Outcome::AccountsSame;
+        }
+        let has = self.balance(row.from);
+        let Some(left) = has.checked_sub(row.amount) else {
+            return Outcome::InsufficientFunds;
+        };
+        let gains = self.balance(row.to);
+        self.balances.insert(row.from, left);
+        self.balances.insert(row.to, gains + row.amount);
+        Outcome::Ok
+    }
+
+    /// What an account has.
+    pub fn balance(&self, account: u64) -> u128 {
+        self.balances.get(&account).copied().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_move_what_is_there_and_nothing_else() {
+        let mut fold = Fold::default();
+        fold.open(1, 10);
+        let mut check = |from, to, amount, outcome| {
+            assert_eq!(
+                fold.apply(&Row {
+                    line: 0,
+                    time_s: 0,
+                    from,
+                    to,
+                    amount
+                }),
+                outcome
+            );
+        };
+        check(1, 2, 4, Outcome::Ok);
+        check(1, 1, 4, Outcome::AccountsSame);
+        check(1, 2, 7, Outcome::InsufficientFunds);
+        check(3, 1, 0, Outcome::Ok);
+        check(2, 3, 4, Outcome::Ok);
+        assert_eq!([1, 2, 3, 4].map(|account| fold.balance(account)), [6, 0, 4, 0]);
+    }
+}

@@ -1,0 +1,83 @@
+//! Options: what a demo streams, how fast, for how long, and where its node keeps its data.
+
+use super::pace::Speed;
+use crate::config::Config;
+use crate::node::NodeConfig;
+use core::time::Duration;
+use std::path::PathBuf;
+
+/// What to demonstrate.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the transfers come from.
+    pub source: SourceOptions,
+    /// How long to stream at most; `None` for as long as the source lasts.
+    pub time_max: Option<Duration>,
+    /// The node's directory, which is kept and must hold no chain yet; `None` for a temporary one, removed at
+    /// the end.
+    pub data: Option<PathBuf>,
+    /// The node; but for its address, which is any free one of this machine's own.
+    pub node: NodeConfig,
+}
+
+impl Options {
+    /// Streams all of `source` through a node with the default configuration, in a temporary directory.
+    pub fn of(source: SourceOptions) -> Self {
+        Self {
+            source,
+            time_max: None,
+            data: None,
+            node: Config::default().node_config(None),
+        }
+    }
+}
+
+/// Where the transfers come from.
+#[derive(Clone, Debug)]
+pub enum SourceOptions {
+    /// They are generated.
+    Traffic(TrafficOptions),
+    /// They are read from a file.
+    Replay(ReplayOptions),
+}
+
+/// Generated transfers. Equal options give equal transfers.
+#[derive(Clone, Debug)]
+pub struct TrafficOptions {
+    /// How long, by the schedule.
+    pub duration: Duration,
+    /// Mean of transfers a second; half of each second's come in its first fifth.
+    pub rate_per_s: u64,
+    /// Accounts between which they go.
+    pub accounts: u64,
+    /// Keys that own the accounts and sign, each on a connection and thread of its own.
+    pub signers: u64,
+    /// Most operations of a transaction.
+    pub batch_len_max: usize,
+    /// Decides everything.
+    pub seed: u64,
+}
+
+impl Default for TrafficOptions {
+    fn default() -> Self {
+        Self {
+            duration: Duration::from_secs(10),
+            rate_per_s: 20_000,
+            accounts: 10_000,
+            signers: 4,
+            batch_len_max: 64,
+            seed: 1,
+        }
+    }
+}
+
+/// Transfers from a file.
+#[derive(Clone, Debug)]
+pub struct ReplayOptions {
+    /// The transfers: [`super::input::Rows`].
+    pub input: PathBuf,
+    /// Opening balances: [`super::input::Openings`]; without it every account opens with nothing.
+    pub openings: Option<PathBuf>,
+    /// How fast.
+    pub speed: Speed,
+}

@@ -1,0 +1,135 @@
+//! The tally: what came of the transfers, counted by every client thread and read by whoever shows it.
+
+use crate::telemetry::{Distribution, DistributionSnapshot};
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
+use selfchain_types::codec;
+use selfchain_types::message::Committed;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+/// What came of the transfers so far. Locked once a transaction, never once a transfer.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    committed: AtomicU64,
+    refused: AtomicU64,
+    /// From the moment a transaction was due, or sent where nothing is timed, to its answer, in ns; each counts
+    /// once for every operation.
+    latency: Distribution,
+    refusals: Mutex<BTreeMap<&'static str, u64>>,
+    first_commit_ns: AtomicU64,
+    last_commit_ns: AtomicU64,
+}
+
+impl Tally {
+    /// A transaction was committed, so long after the stream began, so long after it was due.
+    pub(super) fn committed(&self, answer: &Committed, at: Duration, latency: Duration) {
+        let refused = codec::wide(answer.refused.len());
+        self.committed.fetch_add(
+            u64::from(answer.operations).saturating_sub(refused),
+            Ordering::Relaxed,
+        );
+        self.refused.fetch_add(refused, Ordering::Relaxed);
+        self.latency
+            .record_n(nanoseconds(latency), u64::from(answer.operations));
+        // 0 says "none yet".
+        let at = nanoseconds(at).max(1);
+        self.last_commit_ns.fetch_max(at, Ordering::Relaxed);
+        let unset = self
+            .first_commit_ns
+            .compare_exchange(0, at, Ordering::Relaxed, Ordering::Relaxed);
+        if let Err(first) = unset
+            && at < first
+        {
+            self.first_commit_ns.fetch_min(at, Ordering::Relaxed);
+        }
+        if refused > 0 {
+            let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+            for (_, outcome, _) in &answer.refused {
+                *refusals.entry(outcome.name()).or_default() += 1;
+            }
+        }
+    }
+
+    /// The counts as of now.
+    pub(super) fn counts(&self) -> Counts {
+        let when = |ns: &AtomicU64| match ns.load(Ordering::Relaxed) {
+            0 => None,
+            ns => Some(Duration::from_nanos(ns)),
+        };
+        Counts {
+            committed: self.committed.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+            refusals: self
+                .refusals
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+            first_commit: when(&self.first_commit_ns),
+            last_commit: when(&self.last_commit_ns),
+        }
+    }
+
+    /// The latencies as of now.
+    pub(super) fn latency(&self) -> DistributionSnapshot {
+        self.latency.snapshot()
+    }
+}
+
+/// What came of the transfers until one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) committed: u64,
+    pub(super) refused: u64,
+    /// Refused ones by reason.
+    pub(super) refusals: BTreeMap<&'static str, u64>,
+    /// When the first answer came, from the beginning of the stream.
+    pub(super) first_commit: Option<Duration>,
+    /// When the last answer came.
+    pub(super) last_commit: Option<Duration>,
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use selfchain_types::{Height, Outcome, TimeNs};
+
+    #[test]
+    fn every_operation_is_counted_once_and_refusals_by_reason() {
+        let tally = Tally::default();
+        let answer = |refused: &[Outcome]| Committed {
+            duplicate: false,
+            height: Height(1),
+            index: 0,
+            time_ns: TimeNs(1),
+            operations: 4,
+            refused: (0..)
+                .zip(refused)
+                .map(|(at, outcome)| (at, *outcome, None))
+                .collect(),
+            balances: Vec::new(),
+        };
+        let ms = Duration::from_millis;
+        tally.committed(&answer(&[Outcome::InsufficientFunds]), ms(20), ms(2));
+        tally.committed(
+            &answer(&[Outcome::AccountsSame, Outcome::InsufficientFunds]),
+            ms(10),
+            ms(1),
+        );
+        let counts = tally.counts();
+        assert_eq!((counts.committed, counts.refused), (5, 3));
+        assert_eq!(
+            counts.refusals,
+            BTreeMap::from([("accounts_same", 1), ("insufficient_funds", 2)])
+        );
+        assert_eq!(
+            (counts.first_commit, counts.last_commit),
+            (Some(ms(10)), Some(ms(20)))
+        );
+        assert_eq!(tally.latency().count(), 8);
+    }
+}
