@@ -1,10 +1,9 @@
-//! The table of accounts: hot and cold halves apart, found by id, and those that the block touched.
+//! The table of accounts: hot and cold halves apart, found by id, with the books' balance kept at every write.
 
 use super::dense::Dense;
 use super::index::{ABSENT, Index, Place};
 use super::keys::Keys;
 use super::leaves::Leaves;
-use super::marks::Marks;
 use alloc::collections::BTreeMap;
 use selfchain_types::account::{AccountCold, AccountHot, leaf};
 use selfchain_types::{AccountId, Hash};
@@ -18,7 +17,6 @@ pub(super) struct Accounts {
     rests: Dense<Rest>,
     by_id: Index,
     leaves: Leaves,
-    touched: Marks,
     imbalances: Imbalances,
 }
 
@@ -50,13 +48,6 @@ impl core::ops::Index<u32> for Accounts {
     }
 }
 
-impl core::ops::IndexMut<u32> for Accounts {
-    #[inline]
-    fn index_mut(&mut self, index: u32) -> &mut AccountHot {
-        &mut self.rows[index].hot
-    }
-}
-
 impl Accounts {
     pub(super) fn new() -> Self {
         Self {
@@ -64,7 +55,6 @@ impl Accounts {
             rests: Dense::default(),
             by_id: Index::new(),
             leaves: Leaves::default(),
-            touched: Marks::default(),
             imbalances: Imbalances::default(),
         }
     }
@@ -155,7 +145,7 @@ impl Accounts {
         let hash = secret.of_u128(cold.id.get());
         self.by_id
             .insert(hash, index, |other| secret.of_u128(rows[other].id.get()));
-        self.touch(index);
+        self.leaves.mark(index);
         index
     }
 
@@ -170,26 +160,25 @@ impl Accounts {
         self.rests.pop();
     }
 
-    /// Must come before every change of a hot half: the first one in a block notes what was there.
+    /// Changes a hot half: the only way to. What the totals were before and are after, as they lie in memory,
+    /// goes into the balance of the block.
     #[inline]
-    pub(super) fn touch(&mut self, index: u32) {
-        if self.touched.set(index) {
-            self.imbalances.forget(&self.rows[index].hot);
-        }
+    pub(super) fn change<T>(&mut self, index: u32, change: impl FnOnce(&mut AccountHot) -> T) -> T {
+        let hot = &mut self.rows[index].hot;
+        let before = debits_less_credits(hot);
+        let answer = change(hot);
+        let after = debits_less_credits(hot);
+        let posted = after.0.wrapping_sub(before.0);
+        let pending = after.1.wrapping_sub(before.1);
+        self.imbalances.add(hot.asset.get(), posted, pending);
+        self.leaves.mark(index);
+        answer
     }
 
-    /// Ends a block: whether debits and credits of the touched accounts still balance, by asset; if not, the
-    /// first asset's difference.
+    /// Ends a block: whether debits and credits still balance, by asset; if not, the first asset's
+    /// difference.
     pub(super) fn close_block(&mut self) -> Result<(), Imbalance> {
-        let (rows, leaves, imbalances) = (&self.rows, &mut self.leaves, &mut self.imbalances);
-        self.touched.drain(usize::MAX, |index| {
-            leaves.mark(index);
-            // What a rolled back chain opened is gone; it had no totals when it was touched first.
-            if let Some(row) = rows.get(index) {
-                imbalances.remember(&row.hot);
-            }
-        });
-        imbalances.settle()
+        self.imbalances.settle()
     }
 
     /// The root, after hashing what changed.
@@ -202,13 +191,6 @@ impl Accounts {
 
     pub(super) fn path(&self, index: u32) -> Option<(u64, Vec<Hash>)> {
         self.leaves.path(index)
-    }
-
-    /// Ends the opening of restored accounts, which is no block: there is nothing to compare with.
-    pub(super) fn forget_block(&mut self) {
-        let leaves = &mut self.leaves;
-        self.touched.drain(usize::MAX, |index| leaves.mark(index));
-        self.imbalances = Imbalances::default();
     }
 }
 
@@ -226,7 +208,7 @@ pub struct Imbalance {
     pub pending: u128,
 }
 
-/// Sums, by asset, of debits minus credits: those before the block taken away, those after it added.
+/// What a block's changes add to debits minus credits, by asset.
 #[derive(Clone, Debug, Default)]
 struct Imbalances {
     /// The asset of the last account, which is nearly always that of the next.
@@ -236,18 +218,6 @@ struct Imbalances {
 
 impl Imbalances {
     #[inline]
-    fn forget(&mut self, hot: &AccountHot) {
-        let (posted, pending) = imbalance(hot);
-        self.add(hot.asset.get(), posted.wrapping_neg(), pending.wrapping_neg());
-    }
-
-    #[inline]
-    fn remember(&mut self, hot: &AccountHot) {
-        let (posted, pending) = imbalance(hot);
-        self.add(hot.asset.get(), posted, pending);
-    }
-
-    #[inline]
     fn add(&mut self, asset: u32, posted: u128, pending: u128) {
         if self.last.asset != asset {
             self.turn_to(asset);
@@ -256,6 +226,7 @@ impl Imbalances {
         self.last.pending = self.last.pending.wrapping_add(pending);
     }
 
+    #[cold]
     fn turn_to(&mut self, asset: u32) {
         let last = self.last;
         self.others.insert(last.asset, (last.posted, last.pending));
@@ -283,7 +254,7 @@ impl Imbalances {
     }
 }
 
-fn imbalance(hot: &AccountHot) -> (u128, u128) {
+fn debits_less_credits(hot: &AccountHot) -> (u128, u128) {
     let posted = hot.debits_posted.get().wrapping_sub(hot.credits_posted.get());
     let pending = hot.debits_pending.get().wrapping_sub(hot.credits_pending.get());
     (posted, pending)

@@ -405,12 +405,10 @@ impl Ledger {
         index: u32,
         change: impl FnOnce(&mut AccountHot) -> Option<()>,
     ) -> Result<(), Impossible> {
-        self.accounts.touch(index);
-        let hot = &mut self.accounts[index];
         if let Some(chain) = &mut self.scratch.chain {
-            chain.undo.push(Undo::Account(index, *hot));
+            chain.undo.push(Undo::Account(index, self.accounts[index]));
         }
-        change(hot).ok_or(Impossible::Overflow)
+        self.accounts.change(index, change).ok_or(Impossible::Overflow)
     }
 
     /// Appends to the history of an account that keeps one.
@@ -470,7 +468,7 @@ impl Ledger {
         self.scratch.registered.truncate(chain.registered_len);
         for undo in chain.undo.into_iter().rev() {
             match undo {
-                Undo::Account(index, hot) => self.accounts[index] = hot,
+                Undo::Account(index, before) => self.accounts.change(index, |hot| *hot = before),
                 Undo::AccountOpened => self.accounts.undo_open(),
                 Undo::KeyAdded => self.keys.undo_add(),
                 Undo::Key(index, record) => *self.keys.change(index) = record,

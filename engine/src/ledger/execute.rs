@@ -420,13 +420,13 @@ impl Ledger {
         if !fits {
             return false;
         }
-        self.accounts.touch(debit);
-        self.accounts.touch(credit);
         let credited = self.credited(amount);
-        let from = &mut self.accounts[debit].debits_posted;
-        *from = from.get().wrapping_add(amount).into();
-        let to = &mut self.accounts[credit].credits_posted;
-        *to = to.get().wrapping_add(credited).into();
+        self.accounts.change(debit, |hot| {
+            hot.debits_posted = hot.debits_posted.get().wrapping_add(amount).into();
+        });
+        self.accounts.change(credit, |hot| {
+            hot.credits_posted = hot.credits_posted.get().wrapping_add(credited).into();
+        });
         true
     }
 

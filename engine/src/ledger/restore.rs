@@ -265,7 +265,6 @@ impl Restoring {
                 "a registered public key is missing",
             ));
         }
-        ledger.accounts.forget_block();
         Ok(ledger)
     }
 
