@@ -47,6 +47,8 @@ mod model_tests;
 #[cfg(test)]
 mod rule_tests;
 #[cfg(test)]
+mod snapshot_tests;
+#[cfg(test)]
 mod world;
 
 pub use accounts::Imbalance;
