@@ -75,7 +75,9 @@ impl Store {
     fn restore(&self, height: u64) -> Result<Chain, RestoreFailure> {
         let manifest = self.snapshots.manifest(height)?;
         let snapshot = ChainSnapshot::decode(&manifest)?;
-        let mut chunks = Table::ALL.into_iter().flat_map(|table| {
+        // Accounts name their owners, so the keys come first, as they were written.
+        let others = Table::ALL.into_iter().filter(|table| *table != Table::Keys);
+        let mut chunks = core::iter::once(Table::Keys).chain(others).flat_map(|table| {
             let opened = self.snapshots.read(height, table.code());
             let (chunks, error) = match opened {
                 Ok(chunks) => (Some(chunks), None),
