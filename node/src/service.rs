@@ -79,7 +79,11 @@ impl NodeService {
                 tag.detail = detail;
                 frame.drain(..SUBMIT_FRONT_LEN);
                 if let Err((_, tag)) = self.intake.offer((frame, tag)) {
-                    self.refuse_to(&tag, Refusal::IntakeFull, "the intake queue is full".into());
+                    if self.intake.is_closed() {
+                        self.refuse_to(&tag, Refusal::Draining, "the node is shutting down".into());
+                    } else {
+                        self.refuse_to(&tag, Refusal::IntakeFull, "the intake queue is full".into());
+                    }
                 }
             }
             Request::Query(query @ (Query::Status | Query::Account(_) | Query::Key(_) | Query::Asset(_))) => {

@@ -50,6 +50,11 @@ impl IntakeQueue {
         self.queue.close();
     }
 
+    /// Whether it takes no more.
+    pub fn is_closed(&self) -> bool {
+        self.queue.is_closed()
+    }
+
     fn take(&self) -> Vec<Submission> {
         let mut taken = Vec::new();
         let mut bytes = 0;
@@ -125,8 +130,10 @@ impl Intake {
                     tag.refuse(refusal, refusal.name());
                 }
                 Ok(verified) => {
+                    // Closed before this thread ends only by a fault.
                     if let Err((_, tag)) = self.to.push((verified, tag)) {
-                        tag.refuse(Refusal::Draining, "the node is shutting down");
+                        self.metrics.refused(Refusal::Poisoned, 1);
+                        tag.refuse(Refusal::Poisoned, "the node has stopped; it must be restarted");
                     }
                 }
             }

@@ -83,17 +83,22 @@ impl Order {
             self.admit();
             let done = self.verified.is_done();
             let wait = self.interval.saturating_sub(last_block.elapsed());
-            if self.is_wanted(empties_due) && (done || wait.is_zero() || self.is_block_full()) {
+            let is_wanted = self.is_wanted(empties_due);
+            if is_wanted && self.to.is_full() {
+                // The disk is behind, or full: questions are answered meanwhile.
+                self.verified.wait(BEHIND_WAIT);
+            } else if is_wanted && (done || wait.is_zero() || self.is_block_full()) {
                 last_block = Instant::now();
                 match self.step() {
                     Ok(0) => empties_due = u64::saturating_sub(empties_due, 1),
                     Ok(_) => empties_due = self.chain.genesis().plane.root_lag(),
                     Err(error) => self.fault.raise(&*error),
                 }
-            } else if done && self.pool.is_empty() && empties_due == 0 {
+            } else if done && !is_wanted {
+                // What still waits is valid only from a height that does not come.
                 break;
             } else {
-                let wait = if self.is_wanted(empties_due) { wait } else { IDLE_WAIT };
+                let wait = if is_wanted { wait } else { IDLE_WAIT };
                 self.verified.wait(wait.max(WAIT_MIN));
             }
         }
@@ -101,10 +106,20 @@ impl Order {
     }
 
     fn end(mut self) -> Chain {
+        let (refusal, text) = if self.fault.is_raised() {
+            (Refusal::Poisoned, "the node has stopped; it must be restarted")
+        } else {
+            (Refusal::Draining, "the node is shutting down")
+        };
+        // Closed, or intake would wait for ever for room in it.
+        self.verified.close();
         let mut left = Vec::new();
         self.pool.advance(Height(u64::MAX), &mut left);
-        for (tag, _) in left {
-            tag.refuse(Refusal::Poisoned, "the node has stopped; it must be restarted");
+        let waiting = left.into_iter().map(|(tag, _)| tag);
+        let verified = core::iter::from_fn(|| self.verified.pop()).map(|(_, tag)| tag);
+        for tag in waiting.chain(verified) {
+            self.metrics.refused(refusal, 1);
+            tag.refuse(refusal, text);
         }
         self.queries.close();
         self.past.close();
@@ -182,7 +197,9 @@ impl Order {
     }
 
     fn is_wanted(&self, empties_due: u64) -> bool {
-        let overdue = |due: TimeNs| now().is_ok_and(|now| due <= now);
+        // Where operations bring their own time, a block without any moves it by 1 ns: nothing expires in it.
+        let is_clocked = self.chain.genesis().op_time == OpTime::Block;
+        let overdue = |due: TimeNs| is_clocked && now().is_ok_and(|now| due <= now);
         self.pool.has_ready() || empties_due > 0 || self.chain.ledger().next_expiry().is_some_and(overdue)
     }
 
@@ -288,6 +305,8 @@ impl Order {
 /// Most transactions of one block: at the interval of 5 ms, 13 million a second.
 const BLOCK_ENVELOPES_MAX: usize = 65_536;
 const IDLE_WAIT: Duration = Duration::from_millis(20);
+/// How often a log writer that is behind is looked at.
+const BEHIND_WAIT: Duration = Duration::from_micros(200);
 const WAIT_MIN: Duration = Duration::from_micros(50);
 
 /// The lanes as the newest executed block left them.

@@ -99,6 +99,11 @@ impl<T> Queue<T> {
         }
     }
 
+    /// Whether it takes no more items.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
     /// Whether it is closed and empty: its consumer may end.
     pub fn is_done(&self) -> bool {
         self.closed.load(Ordering::SeqCst) && self.items.is_empty()
