@@ -3,6 +3,7 @@
 use super::queue::Queue;
 use super::tag::{RETRY_AFTER_MS, Tag};
 use crate::answers::{AnswerError, Past};
+use crate::telemetry::Metrics;
 use core::time::Duration;
 use selfchain_types::message::{Answer, HISTORY_ROWS_MAX, Query, Refused, Reply};
 use selfchain_types::{Hash, Height, Refusal};
@@ -41,6 +42,8 @@ pub struct PastThread {
     pub past: Past,
     /// The genesis bytes.
     pub genesis: Vec<u8>,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
 }
 
 const IDLE_WAIT: Duration = Duration::from_millis(100);
@@ -62,6 +65,11 @@ impl PastThread {
             PastJob::Query(query, _) => self.query(query).map(Reply::Answer).unwrap_or_else(|error| refused(&error)),
             PastJob::Duplicate { tx_id, height, .. } => self.duplicate(tx_id, *height),
         };
+        match &reply {
+            Reply::Refused(refused) => self.metrics.refused(refused.refusal, 1),
+            Reply::Committed(_) => self.metrics.refused(Refusal::Duplicate, 1),
+            Reply::Accepted | Reply::Answer(_) => {}
+        }
         job.tag().answer(&reply);
     }
 

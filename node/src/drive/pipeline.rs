@@ -181,7 +181,12 @@ impl Pipeline {
             metrics: Arc::clone(metrics),
             fault: fault.clone(),
         };
-        let past_thread = PastThread { from: Arc::clone(&past_queries), past, genesis: store.genesis.to_bytes() };
+        let past_thread = PastThread {
+            from: Arc::clone(&past_queries),
+            past,
+            genesis: store.genesis.to_bytes(),
+            metrics: Arc::clone(metrics),
+        };
         let record = Record {
             from: Arc::clone(&log_queue),
             to: Arc::clone(&publish_queue),
