@@ -191,6 +191,7 @@ impl Pipeline {
             from: Arc::clone(&log_queue),
             to: Arc::clone(&publish_queue),
             log: store.log,
+            intake: Arc::clone(&intake),
             retention_bytes: config.retention_bytes,
             snapshot_height: Arc::clone(&snapshot_height),
             metrics: Arc::clone(metrics),

@@ -2,6 +2,7 @@
 
 use super::fault::Fault;
 use super::intake::elapsed_ns;
+use super::intake::IntakeQueue;
 use super::queue::Queue;
 use super::tag::Tag;
 use crate::recover::Frozen;
@@ -10,7 +11,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use selfchain_engine::commit::Block;
 use selfchain_storage::SegmentLog;
-use selfchain_types::codec;
+use selfchain_types::{Refusal, codec};
 use selfchain_types::seam::log::{Log, LogError};
 use std::sync::Arc;
 use std::time::Instant;
@@ -34,6 +35,8 @@ pub struct Record {
     pub to: Arc<Queue<Executed>>,
     /// The log.
     pub log: SegmentLog,
+    /// Closed when the node stops: then a full disk is waited for no longer.
+    pub intake: Arc<IntakeQueue>,
     /// Bytes of log to keep; 0 = all.
     pub retention_bytes: u64,
     /// Newest height that a snapshot holds: nothing above it is forgotten.
@@ -70,9 +73,7 @@ impl Record {
         }
         self.from.close();
         while let Some(executed) = self.from.pop() {
-            for tag in executed.tags {
-                tag.refuse(selfchain_types::Refusal::Poisoned, "the log failed; the node must be restarted");
-            }
+            refuse(vec![executed]);
         }
         self.to.close();
         self.log
@@ -84,7 +85,11 @@ impl Record {
         let mut bytes = 0;
         while group.len() < GROUP_MAX {
             let Some(executed) = self.from.pop() else { break };
-            self.log.append(executed.block.tip.height.0, &executed.block.row)?;
+            if let Err(error) = self.append(&executed.block) {
+                group.push(executed);
+                refuse(group);
+                return Err(error);
+            }
             bytes += executed.block.row.len();
             group.push(executed);
             if bytes >= GROUP_BYTES_MAX {
@@ -94,7 +99,10 @@ impl Record {
         self.from.gauge();
         self.metrics.stage(Stage::Record).add_busy(elapsed_ns(began));
         let began = Instant::now();
-        self.log.sync()?;
+        if let Err(error) = self.log.sync() {
+            refuse(group);
+            return Err(error);
+        }
         let synced_ns = elapsed_ns(began);
         self.metrics.sync_latency.record(synced_ns);
         self.metrics.stage(Stage::Sync).add_busy(synced_ns);
@@ -108,6 +116,26 @@ impl Record {
         Ok(())
     }
 
+    /// Appends a block. What was admitted while there was room waits for room: nothing is lost, and intake
+    /// refuses more by the name of the full disk. Only a node that stops gives up.
+    fn append(&mut self, block: &Block) -> Result<(), LogError> {
+        let mut stopping = None;
+        loop {
+            match self.log.append(block.tip.height.0, &block.row) {
+                Err(error @ LogError::DiskFull { .. }) => {
+                    if self.intake.is_closed() {
+                        let since: &mut Instant = stopping.get_or_insert_with(Instant::now);
+                        if since.elapsed() > STOP_WAIT_MAX {
+                            return Err(error);
+                        }
+                    }
+                    std::thread::park_timeout(ROOM_WAIT);
+                }
+                appended => return appended,
+            }
+        }
+    }
+
     fn retain(&mut self) -> Result<(), LogError> {
         let keep = self.log.first_within(self.retention_bytes);
         let covered = self.snapshot_height.load(Ordering::Acquire).saturating_add(1);
@@ -118,5 +146,16 @@ impl Record {
     }
 }
 
+/// Tells whoever waits for these blocks that they will not be durable.
+fn refuse(group: Vec<Executed>) {
+    for tag in group.into_iter().flat_map(|executed| executed.tags) {
+        tag.refuse(Refusal::Poisoned, "the log failed; the node must be restarted");
+    }
+}
+
+/// How often a full disk is asked for room.
+pub(super) const ROOM_WAIT: Duration = Duration::from_millis(50);
+/// How long a node that stops waits for room.
+pub(super) const STOP_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Most bytes of one sync: two full blocks.
 const GROUP_BYTES_MAX: usize = 32 * 1024 * 1024;
