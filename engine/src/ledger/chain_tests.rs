@@ -212,6 +212,32 @@ fn a_chain_of_pendings_is_settled_as_one() {
 }
 
 #[test]
+fn a_pending_that_its_own_chain_settles_is_no_member() {
+    for (settled, members) in [(70, [71, 72]), (71, [70, 72]), (72, [70, 71])] {
+        let mut world = World::new(|_| ());
+        let mut operations: Vec<Operation> = Vec::new();
+        for id in [70, 71, 72] {
+            operations.push(reserve(id, A, B, 5).linked());
+            if id == settled {
+                operations.push(Operation::post(1, id, Amount(2)).linked());
+            }
+        }
+        operations.push(pay(1, A, B, 1));
+        world.must(&[ALICE], &operations);
+        for id in members {
+            assert_eq!(
+                world.ledger.pending(id).unwrap().chain_len,
+                2,
+                "{id} without {settled}"
+            );
+        }
+        let post = |id| Operation::post(1, id, Amount::MAX).flagged(OperationFlags::CHAIN);
+        world.check(&[ALICE], &[post(members[1])], "pending_mismatch");
+        world.check(&[ALICE], &[post(members[0])], "ok=10");
+    }
+}
+
+#[test]
 fn a_chain_costs_its_length() {
     let mut world = World::new(|genesis| genesis.limits.block_effects_max = 12);
     world.must(
