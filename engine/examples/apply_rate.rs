@@ -29,13 +29,13 @@ impl Random {
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
     }
 
     fn below(&mut self, bound: u64) -> u64 {
-        (u128::from(self.next()) * u128::from(bound) >> 64) as u64
+        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
     }
 
     /// Nearly Zipf with exponent 1: the logarithm of the rank is uniform.
@@ -68,7 +68,7 @@ impl Chain {
 }
 
 fn id(at: u64) -> AccountId {
-    AccountId(u128::from(Random(at).next()) << 32 | u128::from(at + 2))
+    AccountId((u128::from(Random(at).next()) << 32) | u128::from(at + 2))
 }
 
 fn views(envelopes: &[Vec<u8>]) -> Vec<EnvelopeView<'_>> {
