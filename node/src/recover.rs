@@ -6,7 +6,7 @@ use selfchain_engine::commit::{Chain, ChainSnapshot, Folded, Prepared, Transacti
 use selfchain_engine::ledger::{Cause, HistoryChange, Ledger};
 use selfchain_engine::proof::mountain::node_count;
 use selfchain_storage::index::{HistoryEntry, TxEntry};
-use selfchain_storage::{Index, NodeFile, Snapshots};
+use selfchain_storage::{Index, IndexError, NodeFile, Snapshots};
 use selfchain_types::roots::Table;
 use selfchain_types::seam::log::{LogError, LogReader};
 use selfchain_types::seam::snapshot::SnapshotStore;
@@ -173,21 +173,24 @@ pub(crate) fn project(
     folded: &Folded,
 ) -> Result<(), StoreError> {
     let height = folded.tip.height.0;
+    // The index first: it may refuse for want of room, and then nothing has been done.
+    if index.indexed_through() < Some(height) {
+        insert(index, folded)?;
+    }
     let nodes: Vec<[u8; 32]> = folded.receipt_nodes.iter().map(|node| node.0).collect();
     receipt_nodes
         .append(&nodes)
-        .map_err(|source| StoreError::Io { action: "append to the receipts' nodes", source })?;
-    if index.indexed_through() >= Some(height) {
-        return Ok(());
-    }
+        .map_err(|source| StoreError::Io { action: "append to the receipts' nodes", source })
+}
+
+fn insert(index: &mut Index, folded: &Folded) -> Result<(), IndexError> {
     let transactions: Vec<TxEntry> = (0u32..)
         .zip(&folded.transactions)
         .map(|(index, transaction)| TxEntry { prefix: prefix(&transaction.tx_id), index })
         .collect();
     let history: Vec<HistoryEntry> =
         folded.history.iter().map(|change| history_entry(change, &folded.transactions)).collect();
-    index.insert_block(height, &transactions, &history)?;
-    Ok(())
+    index.insert_block(folded.tip.height.0, &transactions, &history)
 }
 
 /// What the index knows a transaction by.

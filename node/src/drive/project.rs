@@ -3,13 +3,14 @@
 use super::fault::Fault;
 use super::intake::elapsed_ns;
 use super::queue::Queue;
+use super::record::{ROOM_WAIT, STOP_WAIT_MAX};
 use crate::recover::{Frozen, project};
 use crate::store::StoreError;
 use crate::telemetry::{Metrics, Stage};
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use selfchain_engine::commit::Folded;
-use selfchain_storage::{Index, NodeFile, Snapshots};
+use selfchain_storage::{Index, IndexError, NodeFile, Snapshots};
 use selfchain_types::codec;
 use selfchain_types::seam::log::LogReader;
 use std::sync::Arc;
@@ -70,7 +71,7 @@ impl Project {
     fn project(&mut self, projection: &Projection) -> Result<(), StoreError> {
         let began = Instant::now();
         let folded = &projection.folded;
-        project(&mut self.index, &self.receipt_nodes, folded)?;
+        self.follow(folded)?;
         self.metrics.stage(Stage::Index).add_busy(elapsed_ns(began));
         self.metrics.stage(Stage::Index).add_items(codec::wide(folded.transactions.len()));
         let tip = self.log.tip().unwrap_or(0);
@@ -83,6 +84,26 @@ impl Project {
             }
         }
         Ok(())
+    }
+
+    /// Waits for room on a full disk, so that the blocks behind this one wait too. Only a node that stops gives
+    /// up: the next start feeds the index what it lacks.
+    fn follow(&mut self, folded: &Folded) -> Result<(), StoreError> {
+        let mut stopping = None;
+        loop {
+            match project(&mut self.index, &self.receipt_nodes, folded) {
+                Err(error @ StoreError::Index(IndexError::DiskFull { .. })) => {
+                    if self.from.is_closed() {
+                        let since: &mut Instant = stopping.get_or_insert_with(Instant::now);
+                        if since.elapsed() > STOP_WAIT_MAX {
+                            return Err(error);
+                        }
+                    }
+                    std::thread::park_timeout(ROOM_WAIT);
+                }
+                followed => return followed,
+            }
+        }
     }
 
     fn retain(&mut self, retained: &mut u64) {
