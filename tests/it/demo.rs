@@ -1,11 +1,18 @@
 //! The demo on a real node, real files and real QUIC: what it streams, what it reports, and what it refuses.
 
+use selfchain::client::{Client, ClientOptions};
+use selfchain::config::Config;
 use selfchain::demo::{
     DemoError, Event, Events, InputError, Options, ReplayOptions, SourceOptions, Speed, Summary,
     TrafficOptions, run,
 };
-use selfchain::storage::FileDisk;
-use selfchain::store::StoreError;
+use selfchain::ledger::issuance_account;
+use selfchain::node::Node;
+use selfchain::storage::{Disk, FileDisk, MemoryDisk};
+use selfchain::store::{Store, StoreError};
+use selfchain::types::crypto::SigningKey;
+use selfchain::types::genesis::OpTime;
+use selfchain::types::{AccountFlags, AccountId, Amount, AssetId, Genesis, KeyId, Operation};
 use selfchain::verify::verify;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -361,4 +368,40 @@ fn real_transfers_replay_without_a_difference() {
         "{:?}",
         summary.refusals
     );
+}
+
+/// On a chain whose operations bring their own time, a clock says nothing of what is overdue.
+#[test]
+fn a_reservation_of_long_ago_keeps_no_node_from_stopping() {
+    let key = SigningKey::from_seed(&[1; 32]);
+    let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::default());
+    let mut genesis = Genesis::solo("recorded", 1, key.public().clone());
+    genesis.op_time = OpTime::Effective;
+    Store::create(&*disk, &genesis).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let mut config = Config::default().node_config(None);
+    config.listen = "127.0.0.1:0".parse().unwrap();
+    let node = Node::start(disk, &key, &config, Arc::default(), runtime.handle(), &mut |_| {}).unwrap();
+    let client = Client::connect(&ClientOptions::new(node.address(), node.public_key())).unwrap();
+    let signer = client.signer(key, 0).unwrap();
+    let (asset, flags) = (AssetId(1), AccountFlags::DEBITS_MUST_NOT_EXCEED_CREDITS);
+    let issuance = issuance_account(asset);
+    let open = |id| Operation::open_account(AccountId(id), asset, KeyId::NONE, flags, Amount::ZERO, 0);
+    let mut operations = vec![
+        Operation::create_asset(asset, issuance, KeyId::NONE, 0, Amount::MAX),
+        open(1),
+        open(2),
+        Operation::transfer(1, issuance, AccountId(1), Amount(5), asset),
+        Operation::reserve(2, AccountId(1), AccountId(2), Amount(5), asset, 1),
+    ];
+    operations
+        .iter_mut()
+        .for_each(|operation| operation.effective_ns = 1_500_000_000_000_000_000.into());
+    assert_eq!(signer.commit(operations).unwrap().refused, []);
+    drop((signer, client));
+    let stop = async { tokio::time::timeout(Duration::from_secs(20), node.stop()).await };
+    runtime.block_on(stop).expect("it stops").unwrap();
 }

@@ -223,6 +223,7 @@ struct Table {
     record: ByteRecord,
 }
 
+#[derive(Clone, Copy)]
 enum Name {
     Exact,
     /// The name alone, or with `_` and a unit.

@@ -115,7 +115,10 @@ mod tests {
         let mut looks = 0;
         let done = watch(move || gone.recv().is_ok(), &mut || {
             looks += 1;
-            assert!(go.try_send(()).is_ok() || looks > 1, "the work waits for the first look");
+            assert!(
+                go.try_send(()).is_ok() || looks > 1,
+                "the work waits for the first look"
+            );
         });
         assert!(done && looks >= 1);
     }

@@ -15,6 +15,7 @@ use core::time::Duration;
 use selfchain_engine::builder::{BlockLimits, Order as BlockOrder, build};
 use selfchain_engine::commit::{Block, Candidate, Chain};
 use selfchain_engine::pool::{LaneView, Pool};
+use selfchain_types::genesis::OpTime;
 use selfchain_types::message::{AccountState, Answer, Detail, Query, Reply, Status};
 use selfchain_types::seam::consensus::{Effect, Input, Plane};
 use selfchain_types::seam::log::LogReader;
