@@ -2,4 +2,6 @@
 
 fn main() -> std::process::ExitCode {
     selfchain::cli::main(std::env::args_os(), std::env::vars_os())
+        .code()
+        .into()
 }

@@ -262,6 +262,13 @@ impl Client {
         }
     }
 
+    /// Waits until no connection is open or closing, at most for `within`: without it a process that exits after
+    /// [`Sender::close`] may take the farewell with it, and the server waits for its idle timeout. Returns
+    /// whether none is.
+    pub async fn wait_idle(&self, within: Duration) -> bool {
+        tokio::time::timeout(within, self.endpoint.wait_idle()).await.is_ok()
+    }
+
     async fn shake_hands(&self, mut config: quinn::ClientConfig) -> Result<quinn::Connection, ConnectError> {
         config.transport_config(transport_config(&TransportTuning {
             bidirectional_streams_max: 0,

@@ -6,7 +6,7 @@ use super::output::Output;
 use super::settings::Settings;
 use super::{Failure, describe};
 use selfchain_types::genesis::AccountIds;
-use selfchain_types::{AccountFlags, AccountId, AssetId, Height, KeyId, Operation};
+use selfchain_types::{AccountFlags, AccountId, AssetId, Height, KeyId, Kind, Operation};
 use serde_json::{Value, json};
 
 pub(super) fn account(command: AccountCommand, settings: &Settings, output: Output) -> Result<(), Failure> {
@@ -50,7 +50,7 @@ pub(super) fn account(command: AccountCommand, settings: &Settings, output: Outp
                 &what,
                 &signer,
                 Operation::close_account(AccountId(account)),
-                0,
+                None,
                 json!({}),
                 output,
             )
@@ -93,7 +93,7 @@ fn open(arguments: &AccountOpenArguments, settings: &Settings, output: Output) -
         &what,
         &signer,
         operation,
-        scale,
+        Some(scale),
         json!({ "account": account.to_string() }),
         output,
     )
@@ -115,32 +115,36 @@ fn limit_account(
         &what,
         &signer,
         operation,
-        scale,
+        Some(scale),
         json!({ "account": account.to_string() }),
         output,
     )
 }
 
-/// Commits one operation and says where it is, with the fields of `also`.
+/// Commits one operation and says where it is, with the fields of `also`; of a transfer whose scale is known also the
+/// resulting balances.
 pub(super) fn commit(
     what: &str,
     signer: &crate::client::Signer,
     operation: Operation,
-    scale: u8,
+    scale: Option<u8>,
     also: Value,
     output: Output,
 ) -> Result<(), Failure> {
+    let is_transfer = operation.kind() == Some(Kind::Transfer);
     let ticket = signer
         .submit(vec![operation], selfchain_types::message::Detail::Balances)
         .map_err(asked(what))?;
     let tx_id = ticket.tx_id();
     let committed = ticket.wait().map_err(asked(what))?;
-    describe::all_applied(what, &committed, scale)?;
+    describe::all_applied(what, &committed, scale.unwrap_or(0))?;
     let mut value = describe::committed(tx_id, &committed);
     if let (Value::Object(fields), Value::Object(also)) = (&mut value, also) {
         fields.extend(also);
     }
-    if let [(debit, credit)] = committed.balances.as_slice() {
+    if let ([(debit, credit)], Some(scale)) = (committed.balances.as_slice(), scale)
+        && is_transfer
+    {
         value["debit_balances"] = describe::balances(debit, scale);
         value["credit_balances"] = describe::balances(credit, scale);
     }

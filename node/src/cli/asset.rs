@@ -31,7 +31,7 @@ pub(super) fn asset(command: AssetCommand, settings: &Settings, output: Output) 
                 &format!("cannot create asset {asset}"),
                 &signer,
                 operation,
-                digits,
+                Some(digits),
                 also,
                 output,
             )

@@ -172,7 +172,7 @@ fn add_lines(text: &mut String, name: &str, value: &Value) {
 }
 
 fn add_line(text: &mut String, name: &str, value: &str) {
-    writeln!(text, "{name:<24} {value}").expect("writing to a string cannot fail");
+    writeln!(text, "{name:<32} {value}").expect("writing to a string cannot fail");
 }
 
 fn plain(value: &Value) -> String {

@@ -4,7 +4,7 @@ use super::arguments::{AccountIdsArgument, InitArguments};
 use super::output::Output;
 use super::settings::Settings;
 use super::{ExitStatus, Failure};
-use crate::config::{Config, annotated};
+use crate::config::{Config, Resolved, annotated};
 use crate::keys;
 use crate::store::{Store, StoreError};
 use selfchain_storage::FileDisk;
@@ -17,7 +17,8 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 pub(super) fn init(arguments: &InitArguments, settings: &Settings, output: Output) -> Result<(), Failure> {
-    let config = settings.resolve_without_file()?.config;
+    let resolved = settings.resolve_without_file()?;
+    let config = &resolved.config;
     let dir = config.data_dir.clone();
     let failed = || format!("cannot make a chain in {}", dir.display());
     let disk = FileDisk::open(&dir)
@@ -31,7 +32,8 @@ pub(super) fn init(arguments: &InitArguments, settings: &Settings, output: Outpu
         .map_err(|error| Failure::new(ExitStatus::Failed, failed(), "").because(&error))?;
     let genesis = genesis(arguments, &key)?;
     // The genesis comes last: a directory without one is no chain, and `init` may be called again.
-    write_config(&config).map_err(|error| Failure::new(ExitStatus::Failed, failed(), "").because(&error))?;
+    write_config(&resolved)
+        .map_err(|error| Failure::new(ExitStatus::Failed, failed(), "").because(&error))?;
     Store::create(&disk, &genesis).map_err(|error| of_store(failed(), &error))?;
 
     let data = dir.display().to_string();
@@ -72,16 +74,16 @@ fn genesis(arguments: &InitArguments, key: &SigningKey) -> Result<Genesis, Failu
 }
 
 /// Writes the annotated file, and leaves one that is there alone.
-fn write_config(config: &Config) -> std::io::Result<()> {
+fn write_config(resolved: &Resolved) -> std::io::Result<()> {
     // The file lies in the directory that it would name.
     let chosen = Config {
         data_dir: Config::default().data_dir,
-        ..config.clone()
+        ..resolved.said()
     };
     match OpenOptions::new()
         .write(true)
         .create_new(true)
-        .open(config.file_path())
+        .open(resolved.config.file_path())
     {
         Ok(mut file) => {
             file.write_all(annotated(&chosen).as_bytes())?;

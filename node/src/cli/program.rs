@@ -9,23 +9,34 @@ use super::{
 };
 use clap::{CommandFactory, Parser};
 use std::ffi::OsString;
-use std::process::ExitCode;
 
 /// Runs the program with these arguments (the first is its name) and this environment.
 pub fn main(
     arguments: impl IntoIterator<Item = OsString>,
     env: impl IntoIterator<Item = (OsString, OsString)>,
-) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
+) -> ExitStatus {
+    let words: Vec<OsString> = arguments.into_iter().collect();
+    let is_json = words.iter().any(|word| word == "--json");
+    let arguments = match Arguments::try_parse_from(words) {
         Ok(arguments) => arguments,
         Err(error) => {
+            if is_json && error.use_stderr() {
+                let text = error.to_string();
+                let what = text
+                    .lines()
+                    .next()
+                    .unwrap_or_default()
+                    .trim_start_matches("error: ");
+                Output { is_json }.failure(&Failure::usage(what, "selfchain --help"));
+                return ExitStatus::Usage;
+            }
             let status = if error.use_stderr() {
                 ExitStatus::Usage
             } else {
                 ExitStatus::Done
             };
             // Without standard output or error the exit code is all that is left to say.
-            return error.print().map_or(ExitCode::FAILURE, |()| status.code().into());
+            return error.print().map_or(ExitStatus::Failed, |()| status);
         }
     };
     let output = Output {
@@ -38,12 +49,12 @@ pub fn main(
         env: env.into_iter().collect(),
     };
     match dispatch(arguments.command, &settings, output) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => ExitStatus::Done,
         Err(failure) => {
             if failure.status != ExitStatus::Done {
                 output.failure(&failure);
             }
-            failure.status.code().into()
+            failure.status
         }
     }
 }
@@ -74,3 +85,8 @@ fn dispatch(command: Command, settings: &Settings, output: Output) -> Result<(),
         }
     }
 }
+
+#[cfg(test)]
+#[path = "program_tests.rs"]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests;

@@ -21,7 +21,7 @@ pub(super) fn transfer(
     let (client, signer) = access::sign(&arguments.sign, settings)?;
     let (operation, scale) = match (arguments.post, arguments.void) {
         (Some(pending), _) => post(arguments, &client, id, pending)?,
-        (_, Some(pending)) => (Operation::void(id, pending), 0),
+        (_, Some(pending)) => (Operation::void(id, pending), None),
         (None, None) => send(arguments, &client, id)?,
     };
     commit(
@@ -39,14 +39,14 @@ fn post(
     client: &Client,
     id: u128,
     pending: u128,
-) -> Result<(Operation, u8), Failure> {
+) -> Result<(Operation, Option<u8>), Failure> {
     match (&arguments.amount, arguments.asset) {
-        (None, _) => Ok((Operation::post(id, pending, Amount::MAX), 0)),
+        (None, _) => Ok((Operation::post(id, pending, Amount::MAX), None)),
         (Some(amount), Some(asset)) => {
             let scale = access::scale(client, AssetId(asset))?;
             Ok((
                 Operation::post(id, pending, access::amount(amount, scale)?),
-                scale,
+                Some(scale),
             ))
         }
         (Some(_), None) => Err(Failure::usage(
@@ -56,7 +56,11 @@ fn post(
     }
 }
 
-fn send(arguments: &TransferArguments, client: &Client, id: u128) -> Result<(Operation, u8), Failure> {
+fn send(
+    arguments: &TransferArguments,
+    client: &Client,
+    id: u128,
+) -> Result<(Operation, Option<u8>), Failure> {
     let (Some(from), Some(to), Some(amount)) = (arguments.from, arguments.to, &arguments.amount) else {
         return Err(Failure::usage("--from, --to and --amount are needed", ""));
     };
@@ -71,7 +75,7 @@ fn send(arguments: &TransferArguments, client: &Client, id: u128) -> Result<(Ope
         true => Operation::reserve(id, from, to, amount, asset, arguments.timeout_s),
         false => Operation::transfer(id, from, to, amount, asset),
     };
-    Ok((operation, scale))
+    Ok((operation, Some(scale)))
 }
 
 fn random_id() -> Result<u128, Failure> {

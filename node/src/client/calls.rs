@@ -15,7 +15,7 @@ use selfchain_types::message::{
 use selfchain_types::{AccountId, AssetId, Genesis, Hash, Height, KeyId, Refusal};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// Where a client connects, and what it may use.
@@ -47,6 +47,7 @@ impl ClientOptions {
 }
 
 /// A connection to a node, kept up by a thread of its own. Clones share it; the last one dropped closes it.
+/// Wait for tickets first: what is in flight then is not waited for.
 /// Must not be used inside a tokio runtime: its calls block.
 #[derive(Clone)]
 pub struct Client {
@@ -54,16 +55,27 @@ pub struct Client {
     deadline: Duration,
 }
 
-/// Closes the link when the last client is dropped.
+/// Closes the connection when the last client is dropped.
 struct Open {
     link: Arc<Link>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.link.close();
+        // The node is told, so that it does not keep a place until its idle timeout. Only then does the thread end at
+        // once, and is waited for: a process that exits next would take the farewell with it.
+        if self.link.close(CLOSE_WAIT)
+            && let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the client's thread had panicked");
+        }
     }
 }
+
+/// How long dropping the last client may wait for what is queued to be sent.
+const CLOSE_WAIT: Duration = Duration::from_millis(200);
 
 impl Client {
     /// Connects, trying again until the deadline.
@@ -86,12 +98,15 @@ impl Client {
         let connection = transport.connect_with_retry(deadline).map_err(failed)?;
         let link = Arc::new(Link::new(in_flight_max.max(1), in_flight_bytes_max.max(1)));
         let served = Arc::clone(&link);
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("selfchain-client".into())
             .spawn(move || run(&served, &transport, connection))
             .map_err(|error| ClientError::Thread(Arc::new(error)))?;
         Ok(Self {
-            open: Arc::new(Open { link }),
+            open: Arc::new(Open {
+                link,
+                thread: Some(thread),
+            }),
             deadline: options.deadline,
         })
     }

@@ -17,6 +17,9 @@ const SEND_AGAIN: Duration = Duration::from_millis(50);
 /// One round of connection attempts. Between rounds the deadlines are looked at.
 const CONNECT_ROUND: Duration = Duration::from_secs(1);
 
+/// What the last connection's farewell is given to leave this machine; QUIC itself would wait for several round trips.
+const FAREWELL: Duration = Duration::from_millis(25);
+
 /// What callers and the connection's thread share.
 pub(super) struct Link {
     state: Mutex<State>,
@@ -136,9 +139,16 @@ impl Link {
         self.tip.load(Ordering::Relaxed)
     }
 
-    /// Ends the thread and all that waits.
-    pub(super) fn close(&self) {
+    /// Ends the thread and all that waits; says goodbye to the node, within `wait`. Whether there was a connection.
+    pub(super) fn close(&self, wait: Duration) -> bool {
         self.is_closed.store(true, Ordering::Release);
+        let sender = self.state().sender.take();
+        sender.is_some_and(|sender| {
+            if !sender.close(wait) {
+                tracing::debug!("client.closed_early");
+            }
+            true
+        })
     }
 
     fn is_closed(&self) -> bool {
@@ -169,6 +179,9 @@ pub(super) fn run(link: &Arc<Link>, client: &blocking::Client, connection: block
     }
     link.state().flight.end_all(&ClientError::Closed);
     link.room.notify_all();
+    if !client.wait_idle(FAREWELL) {
+        tracing::trace!("client.farewell_cut_short");
+    }
 }
 
 impl Link {

@@ -194,6 +194,24 @@ fn is_setting(line: &str) -> bool {
 }
 
 #[test]
+fn what_was_said_is_told_apart_from_what_follows_from_it() {
+    let flags = vec![("port_base".into(), "9000".into())];
+    let said = resolve(&Layers {
+        flags,
+        ..Layers::default()
+    })
+    .unwrap()
+    .said();
+    assert_eq!(
+        said,
+        Config {
+            port_base: 9_000,
+            ..Config::default()
+        }
+    );
+}
+
+#[test]
 fn ports_follow_the_base_unless_they_are_set() {
     let ports = |layers: &Layers| {
         let config = resolve(layers).unwrap().config;

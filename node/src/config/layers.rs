@@ -154,6 +154,17 @@ impl Resolved {
             .map(|(key, source)| (key, (key.show)(&self.config), *source))
     }
 
+    /// What was said by flag or environment alone, over the defaults.
+    pub fn said(&self) -> Config {
+        let mut said = Config::default();
+        for (key, value, source) in self.values() {
+            if matches!(source, Source::Flag | Source::Env) && (key.set)(&mut said, &value).is_err() {
+                unreachable!("a value in force reads back");
+            }
+        }
+        said
+    }
+
     fn apply_file(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {
         let table: toml::Table = text.parse().map_err(|source| ConfigError::Toml {
             path: path.into(),

@@ -58,6 +58,12 @@ impl Client {
         let connection = self.runtime.block_on(self.client.connect_with_retry(within))?;
         Ok(Connection::new(&self.runtime, connection))
     }
+
+    /// As [`super::Client::wait_idle`].
+    #[must_use]
+    pub fn wait_idle(&self, within: Duration) -> bool {
+        self.runtime.block_on(self.client.wait_idle(within))
+    }
 }
 
 /// As [`super::Connection`].

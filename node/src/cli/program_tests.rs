@@ -1,0 +1,194 @@
+//! The program from arguments to exit code, alone and against a real node.
+
+use super::*;
+use crate::client::{Client, ClientOptions};
+use crate::config::Config;
+use crate::keys::{self, NODE_KEY_FILE};
+use crate::node::Node;
+use crate::telemetry::Metrics;
+use selfchain_storage::FileDisk;
+use selfchain_types::{AccountId, Height};
+use std::path::Path;
+use std::sync::Arc;
+use tokio::runtime::{Builder, Runtime};
+
+fn check(line: &str, want: ExitStatus) {
+    check_with(line, &[], want);
+}
+
+fn check_with(line: &str, env: &[(&str, &str)], want: ExitStatus) {
+    let arguments = ["selfchain"]
+        .into_iter()
+        .chain(line.split_whitespace())
+        .map(OsString::from);
+    let env = env.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+    assert_eq!(main(arguments, env), want, "selfchain {line}");
+}
+
+#[test]
+fn help_and_version_are_no_failures() {
+    for line in [
+        "--help",
+        "--version",
+        "help transfer",
+        "account open --help",
+        "completions zsh",
+        "config default",
+    ] {
+        check(line, ExitStatus::Done);
+    }
+}
+
+#[test]
+fn wrong_usage_has_its_own_exit_code() {
+    for line in [
+        "",
+        "nonsense",
+        "nonsense --json",
+        "transfer",
+        "transfer --from 1 --to 2",
+        "transfer --post 1 --void 2",
+        "account show x",
+        "account open 1",
+        "asset create 1 --scale 39",
+        "tx 00",
+        "verify --data no-such-folder",
+        "config show --config no-such-file",
+        "config show --pipeline.order=random",
+        "config show --no.such_key=1",
+    ] {
+        check(line, ExitStatus::Usage);
+    }
+    check_with(
+        "config show",
+        &[("SELFCHAIN_NO__SUCH_KEY", "1")],
+        ExitStatus::Usage,
+    );
+    check_with(
+        "config show",
+        &[("SELFCHAIN_PORT_BASE", "9000"), ("HOME", "x")],
+        ExitStatus::Done,
+    );
+}
+
+#[test]
+fn a_chain_is_made_once_and_its_damage_is_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("node").display().to_string();
+    check(
+        &format!("init --name test --port-base 9000 --data {data} --json"),
+        ExitStatus::Done,
+    );
+    check(&format!("init --data {data}"), ExitStatus::Usage);
+    let text = std::fs::read_to_string(Path::new(&data).join("selfchain.toml")).unwrap();
+    assert!(
+        text.contains("\nport_base = 9000\n") && text.contains("\n# listen ="),
+        "{text}"
+    );
+    check(&format!("keys show --data {data}"), ExitStatus::Done);
+    check(&format!("verify --data {data} --json"), ExitStatus::Done);
+    check(&format!("snapshot list --data {data}"), ExitStatus::Done);
+
+    let key = folder.path().join("my.key").display().to_string();
+    check(&format!("keys new {key}"), ExitStatus::Done);
+    check(&format!("keys new {key}"), ExitStatus::Failed);
+    check(&format!("keys show {key} --json"), ExitStatus::Done);
+
+    std::fs::write(Path::new(&data).join("genesis"), b"not a genesis").unwrap();
+    check(&format!("verify --data {data}"), ExitStatus::Corrupt);
+}
+
+#[test]
+fn a_node_that_is_not_there_has_its_own_exit_code() {
+    let hex = "00".repeat(32);
+    // Port 9 is "discard": nobody listens there.
+    let node = format!("--server 127.0.0.1:9 --server-key {hex} --deadline-ms 200");
+    check(&format!("account show 1 {node}"), ExitStatus::Unreachable);
+}
+
+struct Running {
+    runtime: Runtime,
+    node: Node,
+    /// What a command takes to reach the node.
+    reach: String,
+}
+
+fn start(data: &Path) -> Running {
+    let config = Config {
+        data_dir: data.into(),
+        ..Config::default()
+    };
+    let mut node_config = config.node_config(None);
+    node_config.listen.set_port(0);
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let key = keys::read(&data.join(NODE_KEY_FILE)).unwrap();
+    let disk = Arc::new(FileDisk::open(data).unwrap());
+    let metrics = Arc::new(Metrics::default());
+    let node = Node::start(disk, &key, &node_config, metrics, runtime.handle(), &mut |_| {}).unwrap();
+    let reach = format!("--data {} --server {}", data.display(), node.address());
+    Running { runtime, node, reach }
+}
+
+#[test]
+fn every_command_reaches_a_node_and_refusals_have_their_own_exit_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("node");
+    check(&format!("init --data {}", data.display()), ExitStatus::Done);
+    let Running { runtime, node, reach } = start(&data);
+    let done = |line: &str| check(&format!("{line} {reach}"), ExitStatus::Done);
+    let refused = |line: &str| check(&format!("{line} {reach}"), ExitStatus::Refused);
+
+    done("asset create 978 --scale 2");
+    refused("asset create 978");
+    done("asset show 978");
+    refused("asset show 1");
+    done("account open 1 --asset 978 --history");
+    done("account open 2 --asset 978 --json");
+    done("transfer --from 18446744073709552594 --to 1 --amount 100.00");
+    done("transfer --from 1 --to 2 --amount 12.50 --json");
+    refused("transfer --from 1 --to 2 --amount 1000");
+    check(
+        &format!("transfer --from 1 --to 2 --amount 0.001 {reach}"),
+        ExitStatus::Usage,
+    );
+    done("transfer --from 1 --to 2 --amount 5 --pending --id 77");
+    done("transfer --post 77 --amount 3 --asset 978");
+    done("transfer --from 1 --to 2 --amount 5 --pending --id 78");
+    done("transfer --void 78");
+    done("account show 1 --json");
+    refused("account show 3");
+    done("account history 1");
+    done("account limit 1 50");
+    done("account open 4 --asset 978");
+    done("account close 4");
+    done("block 1");
+    refused("block 100000");
+    done("events --json");
+    refused(&format!("tx {}", "00".repeat(32)));
+
+    let client = Client::connect(&ClientOptions::new(node.address(), node.public_key())).unwrap();
+    let balances = client.account(AccountId(2)).unwrap().unwrap().hot.balances();
+    assert_eq!(balances.credits_posted.get(), 15_50);
+    let row = client.block(Height(1)).unwrap().unwrap();
+    let row = selfchain_types::block::Row::decode(&row).unwrap();
+    let body = selfchain_types::block::Body::decode(row.body).unwrap();
+    let tx_id = selfchain_types::envelope::EnvelopeView::new(body.envelopes[0])
+        .unwrap()
+        .tx_id();
+    let receipt = folder.path().join("receipt").display().to_string();
+    done(&format!("tx {tx_id} --receipt 0 --out {receipt}"));
+    assert!(std::fs::metadata(&receipt).unwrap().len() > 100);
+    drop(client);
+
+    check(&format!("verify --data {}", data.display()), ExitStatus::Failed);
+    runtime.block_on(node.stop()).unwrap();
+    check(&format!("verify --data {}", data.display()), ExitStatus::Done);
+    check(
+        &format!("snapshot create --data {}", data.display()),
+        ExitStatus::Done,
+    );
+}
