@@ -132,6 +132,25 @@ impl Ceiling {
     }
 }
 
+impl Ceiling {
+    /// The middle of two measurements, such as one before and one after what they are compared with.
+    #[must_use]
+    pub fn mean(a: &Self, b: &Self) -> Self {
+        let mean = |of: fn(&Self) -> f64| f64::midpoint(of(a), of(b));
+        Self {
+            verify_per_s: mean(|ceiling| ceiling.verify_per_s),
+            verify_single_per_s: mean(|ceiling| ceiling.verify_single_per_s),
+            append_per_s: mean(|ceiling| ceiling.append_per_s),
+            block_bytes: a.block_bytes,
+            sync_ms_p50: mean(|ceiling| ceiling.sync_ms_p50),
+            sync_ms_p99: mean(|ceiling| ceiling.sync_ms_p99),
+            sync_busy_ms_p50: mean(|ceiling| ceiling.sync_busy_ms_p50),
+            sync_busy_ms_p99: mean(|ceiling| ceiling.sync_busy_ms_p99),
+            quic_per_s: mean(|ceiling| ceiling.quic_per_s),
+        }
+    }
+}
+
 /// Signed messages to check, each under its own key.
 #[derive(Debug)]
 pub struct Corpus {

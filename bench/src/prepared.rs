@@ -121,8 +121,10 @@ pub fn prepare<T: Send>(
     };
     let mut capped = false;
     let mut items = items.into_iter();
+    let operations = usize::try_from(header.ops_per_tx).unwrap_or(usize::MAX).max(1);
+    let sign_group = (SIGN_GROUP_OPERATIONS / operations).clamp(SIGN_GROUP_MIN, SIGN_GROUP_MAX);
     while !capped {
-        let group: Vec<T> = items.by_ref().take(SIGN_GROUP).collect();
+        let group: Vec<T> = items.by_ref().take(sign_group).collect();
         if group.is_empty() {
             break;
         }
@@ -379,8 +381,11 @@ fn write_head(writer: &mut BufWriter<File>, header: &PreparedHeader) -> io::Resu
 const MAGIC: &[u8; 8] = b"SCLOAD1\n";
 const HEAD_BYTES: usize = 4_096;
 const LENGTH_BYTES: u64 = 4;
-/// Records signed between two writes: enough to keep every core busy, little enough to hold in memory.
-const SIGN_GROUP: usize = 1_024;
+/// Operations signed between two writes: little enough to hold in memory.
+const SIGN_GROUP_OPERATIONS: usize = 131_072;
+/// Records signed between two writes: enough to keep every core busy.
+const SIGN_GROUP_MIN: usize = 16;
+const SIGN_GROUP_MAX: usize = 4_096;
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
 const READ_BUFFER_BYTES: usize = 1 << 20;
 /// A chunk is handed over once it has this many bytes.

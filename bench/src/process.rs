@@ -51,6 +51,12 @@ pub enum ProcessError {
 }
 
 impl Process {
+    /// Lets the peak of this process's memory begin anew (proc_pid_clear_refs(5)), so that what was done before a
+    /// measurement is not in it. Where the system cannot, the peak stays an upper bound.
+    pub fn forget_peak_memory() -> bool {
+        fs::write("/proc/self/clear_refs", "5").is_ok()
+    }
+
     /// Reads its cost so far.
     ///
     /// # Errors

@@ -91,6 +91,38 @@ pub struct Report {
     pub prepare_seconds: f64,
     /// Other systems at the same work in the same run.
     pub peers: Vec<PeerResult>,
+    /// The measurements of which `ceiling` is the mean, in order; empty when there was one.
+    pub ceilings: Vec<Ceiling>,
+    /// Bytes of log, index and snapshots after the run for each byte of all committed operations, set-up included.
+    pub data_bytes_per_op_byte: f64,
+    /// Seconds that `verify` took.
+    pub verify_seconds: f64,
+    /// The ledger alone, profile by profile.
+    pub apply: Vec<Applied>,
+    /// Rates against those of other systems, by name.
+    pub ratios: BTreeMap<String, f64>,
+    /// What a reader of the figures must know besides.
+    pub notes: Vec<String>,
+}
+
+/// The ledger alone under one profile.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Applied {
+    /// Contention: uniform, zipf(s), hot(p).
+    pub profile: String,
+    /// Transfers executed.
+    pub transfers: u64,
+    /// Executed a second of the ledger thread's CPU time.
+    pub transfers_per_s: f64,
+    /// Wall clock of the same, seconds.
+    pub wall_seconds: f64,
+    /// Recorded outcomes folded a second of the thread's CPU time, as at a restart; 0 when not measured.
+    pub fold_per_s: f64,
+    /// Resident bytes of an account.
+    pub account_bytes: u64,
+    /// Debits equal credits at the end.
+    pub conserved: bool,
 }
 
 /// A latency distribution in milliseconds.
@@ -271,6 +303,22 @@ impl Display for Report {
         if self.committed_per_s > 0.0 {
             self.write_rates(out)?;
         }
+        for Applied {
+            profile,
+            transfers_per_s,
+            fold_per_s,
+            account_bytes,
+            ..
+        } in &self.apply
+        {
+            writeln!(
+                out,
+                "apply      {profile}: {transfers_per_s:.0} transfers/s executed, {fold_per_s:.0}/s folded, {account_bytes} bytes an account"
+            )?;
+        }
+        for note in &self.notes {
+            writeln!(out, "note       {note}")?;
+        }
         if !self.trials.is_empty() {
             writeln!(
                 out,
@@ -297,6 +345,9 @@ impl Display for Report {
         write!(out, "\n{}", self.ceiling)?;
         if !self.peers.is_empty() {
             write!(out, "\n{}", crate::peers::Table(&self.peers))?;
+        }
+        for (name, ratio) in &self.ratios {
+            writeln!(out, "{name:<40} {ratio:>8.2}")?;
         }
         Ok(())
     }
@@ -357,10 +408,11 @@ impl Report {
         writeln!(out, "latency    {}", self.latency_ms)?;
         writeln!(
             out,
-            "cost       {:.4} CPU s per 1,000, {} MiB resident, {:.3} log bytes per operation byte",
+            "cost       {:.4} CPU s per 1,000, {} MiB resident, {:.3} log bytes per operation byte, {:.3} with index",
             self.cpu_seconds_per_1k,
             self.rss_bytes >> 20,
-            self.log_bytes_per_op_byte
+            self.log_bytes_per_op_byte,
+            self.data_bytes_per_op_byte
         )?;
         writeln!(
             out,
@@ -377,8 +429,8 @@ impl Report {
         };
         writeln!(
             out,
-            "verify     {verdict}, {} transfers, height {}",
-            self.verify.transfers, self.verify.height
+            "verify     {verdict}, {} transfers, height {}, {:.1} s",
+            self.verify.transfers, self.verify.height, self.verify_seconds
         )
     }
 

@@ -47,8 +47,11 @@ pub struct SignedLoad {
 
 impl SignedLoad {
     /// Derives the chain and the keys.
-    pub fn new(shape: LoadShape) -> Self {
-        let mut shape = shape;
+    ///
+    /// # Errors
+    /// A profile or a number of accounts that no workload has.
+    pub fn new(mut shape: LoadShape) -> Result<Self, WorkloadError> {
+        Workload::new(shape.accounts, shape.profile, shape.seed)?;
         shape.operations = shape.operations.clamp(1, OPERATIONS_MAX);
         let issuer = Arc::new(key(shape.seed, u64::MAX));
         let genesis = Genesis {
@@ -62,7 +65,21 @@ impl SignedLoad {
         let keys = rayon::iter::IntoParallelIterator::into_par_iter(0..groups);
         let keys = rayon::iter::ParallelIterator::map(keys, |group| key(shape.seed, group));
         let keys = Arc::new(rayon::iter::ParallelIterator::collect(keys));
-        Self { shape, genesis, issuer, keys }
+        Ok(Self {
+            shape,
+            genesis,
+            issuer,
+            keys,
+        })
+    }
+
+    /// Bytes of each of its transactions.
+    pub fn envelope_len(&self) -> usize {
+        let operation = || Operation::transfer(1, account_id(0), account_id(1), Amount(1), ASSET);
+        let operations = core::iter::repeat_with(operation)
+            .take(self.shape.operations)
+            .collect();
+        self.envelope(operations).sign(&[(&self.keys[0], 0, 1)]).len()
     }
 
     /// The chain that it is signed for.
@@ -82,14 +99,21 @@ impl SignedLoad {
 
     /// Transactions that open and fund every account. Sent first, in order, on one connection.
     pub fn setup(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
-        let asset = vec![Operation::create_asset(ASSET, ISSUANCE, KeyId::NONE, 2, Amount::MAX)];
+        let asset = vec![Operation::create_asset(
+            ASSET,
+            ISSUANCE,
+            KeyId::NONE,
+            2,
+            Amount::MAX,
+        )];
         let batches = (0..self.shape.accounts).step_by(SETUP_BATCH).map(|first| {
             let last = (first + codec::wide(SETUP_BATCH)).min(self.shape.accounts);
             (first..last).flat_map(|account| self.opening(account)).collect()
         });
-        core::iter::once(asset).chain(batches).zip(1u64..).map(|(operations, counter)| {
-            self.envelope(operations).sign(&[(&self.issuer, 0, counter)])
-        })
+        core::iter::once(asset)
+            .chain(batches)
+            .zip(1u64..)
+            .map(|(operations, counter)| self.envelope(operations).sign(&[(&self.issuer, 0, counter)]))
     }
 
     /// How many transactions [`SignedLoad::setup`] makes.
@@ -111,7 +135,12 @@ impl SignedLoad {
     }
 
     fn envelope(&self, operations: Vec<Operation>) -> EnvelopeBuilder {
-        EnvelopeBuilder::new(self.genesis.chain_id(), Height(1), u64::from(VALIDITY), operations)
+        EnvelopeBuilder::new(
+            self.genesis.chain_id(),
+            Height(1),
+            u64::from(VALIDITY),
+            operations,
+        )
     }
 
     /// The operations of the load's transactions, unsigned, one batch a transaction, without end.
@@ -138,13 +167,18 @@ impl SignedLoad {
             }
             let at = usize::try_from(group).ok()?;
             counters[at] += 1;
-            Some(Plan { group: at, counter: counters[at], transfers })
+            Some(Plan {
+                group: at,
+                counter: counters[at],
+                transfers,
+            })
         }))
     }
 
     /// Signs a plan.
     pub fn sign(&self, plan: &Plan) -> Vec<u8> {
-        self.envelope(plan.operations()).sign(&[(&self.keys[plan.group], 0, plan.counter)])
+        self.envelope(plan.operations())
+            .sign(&[(&self.keys[plan.group], 0, plan.counter)])
     }
 }
 
@@ -161,7 +195,13 @@ impl Plan {
         let operation = |(transfer, at): (&WorkloadTransfer, u128)| {
             let id = (u128::from(self.counter) << 64) + at + 1;
             let amount = Amount(u128::from(transfer.amount));
-            Operation::transfer(id, account_id(transfer.debit), account_id(transfer.credit), amount, ASSET)
+            Operation::transfer(
+                id,
+                account_id(transfer.debit),
+                account_id(transfer.credit),
+                amount,
+                ASSET,
+            )
         };
         self.transfers.iter().zip(0u128..).map(operation).collect()
     }

@@ -10,7 +10,7 @@ use selfchain_bench::process::Process;
 use selfchain_bench::report;
 use selfchain_bench::rig::{Answer, Answers, Connection, Rig, RigError, Submit, Verdict};
 use selfchain_storage::FileDisk;
-use selfchain_transport::client::{Receiver, ReceiveError, Sender};
+use selfchain_transport::client::{ReceiveError, Receiver, Sender};
 use selfchain_transport::limits::Rate;
 use selfchain_transport::{Client, ClientConfig, Limits};
 use selfchain_types::crypto::SigningKey;
@@ -36,7 +36,11 @@ pub struct RigConfig {
 
 impl Default for RigConfig {
     fn default() -> Self {
-        Self { pipeline: PipelineConfig::default(), store: StoreConfig::default(), socket_threads: 2 }
+        Self {
+            pipeline: PipelineConfig::default(),
+            store: StoreConfig::default(),
+            socket_threads: 2,
+        }
     }
 }
 
@@ -99,8 +103,14 @@ impl NodeRig {
             store: config.store.clone(),
             key_log_path: None,
         };
-        let started =
-            Node::start(disk, key, &node, Arc::clone(&metrics), runtime.handle(), &mut |_| {})?;
+        let started = Node::start(
+            disk,
+            key,
+            &node,
+            Arc::clone(&metrics),
+            runtime.handle(),
+            &mut |_| {},
+        )?;
         let client = ClientConfig {
             receive_window_bytes: 16 << 20,
             stream_receive_window_bytes: 8 << 20,
@@ -125,8 +135,14 @@ impl NodeRig {
 
 /// No limit of rate for the harness: it measures the node, not the fences. The fences have their own tests.
 fn limits() -> Limits {
-    let free = Rate { per_s: u64::from(u32::MAX), burst: u64::from(u32::MAX) };
-    let bytes = Rate { per_s: 1 << 40, burst: 1 << 40 };
+    let free = Rate {
+        per_s: u64::from(u32::MAX),
+        burst: u64::from(u32::MAX),
+    };
+    let bytes = Rate {
+        per_s: 1 << 40,
+        burst: 1 << 40,
+    };
     Limits {
         connection_frames: free,
         connection_bytes: bytes,
@@ -144,9 +160,18 @@ impl Mark {
     fn of(metrics: &Metrics) -> Self {
         Self {
             at: Instant::now(),
-            busy_ns: Stage::ALL.iter().map(|stage| metrics.stage(*stage).busy_ns()).collect(),
-            lens: Queue::ALL.iter().map(|queue| metrics.queue(*queue).lens().snapshot()).collect(),
-            refused: Refusal::ALL.iter().map(|one| (one.name(), metrics.refused_count(*one))).collect(),
+            busy_ns: Stage::ALL
+                .iter()
+                .map(|stage| metrics.stage(*stage).busy_ns())
+                .collect(),
+            lens: Queue::ALL
+                .iter()
+                .map(|queue| metrics.queue(*queue).lens().snapshot())
+                .collect(),
+            refused: Refusal::ALL
+                .iter()
+                .map(|one| (one.name(), metrics.refused_count(*one)))
+                .collect(),
         }
     }
 }
@@ -154,7 +179,10 @@ impl Mark {
 impl Rig for NodeRig {
     fn connect(&self) -> Result<Connection, RigError> {
         let connect = async { Client::new(self.client.clone())?.connect().await };
-        let connection = self.runtime.block_on(connect).map_err(|error| RigError::Connect(error.into()))?;
+        let connection = self
+            .runtime
+            .block_on(connect)
+            .map_err(|error| RigError::Connect(error.into()))?;
         let (sender, receiver) = connection.split();
         Ok(Connection {
             submit: Box::new(SubmitEnd {
@@ -164,7 +192,10 @@ impl Rig for NodeRig {
                 frames: 0,
                 next: 0,
             }),
-            answers: Box::new(AnswersEnd { runtime: Arc::clone(&self.runtime), receiver }),
+            answers: Box::new(AnswersEnd {
+                runtime: Arc::clone(&self.runtime),
+                receiver,
+            }),
         })
     }
 
@@ -191,7 +222,9 @@ impl Rig for NodeRig {
                     now.lens[at].since(&mark.lens[at]).quantile(0.99)
                 }),
                 dropped: match stage {
-                    Stage::Verify => dropped(&[Refusal::IntakeFull, Refusal::SignatureInvalid, Refusal::DiskFull]),
+                    Stage::Verify => {
+                        dropped(&[Refusal::IntakeFull, Refusal::SignatureInvalid, Refusal::DiskFull])
+                    }
                     Stage::Admit => dropped(&[Refusal::PoolFull, Refusal::LaneFull, Refusal::Evicted]),
                     _ => 0,
                 },
@@ -214,14 +247,24 @@ impl Rig for NodeRig {
     fn verify(self: Box<Self>) -> Result<report::Verify, RigError> {
         let node = self.node.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(node) = node {
-            self.runtime.block_on(node.stop()).map_err(|error| RigError::Verify(error.into()))?;
+            self.runtime
+                .block_on(node.stop())
+                .map_err(|error| RigError::Verify(error.into()))?;
         }
         let disk = FileDisk::open(&self.directory).map_err(|error| RigError::Verify(error.into()))?;
         match verify(Arc::new(disk), &mut |_, _| {}) {
-            Ok(found) => Ok(report::Verify { ok: true, height: found.height.0, transfers: found.transfers }),
+            Ok(found) => Ok(report::Verify {
+                ok: true,
+                height: found.height.0,
+                transfers: found.transfers,
+            }),
             Err(error @ StoreError::Verify(_)) => {
                 tracing::error!(error = %error, "the log does not hold");
-                Ok(report::Verify { ok: false, height: 0, transfers: 0 })
+                Ok(report::Verify {
+                    ok: false,
+                    height: 0,
+                    transfers: 0,
+                })
             }
             Err(error) => Err(RigError::Verify(error.into())),
         }
@@ -245,8 +288,14 @@ fn queue_before(stage: Stage) -> Option<Queue> {
 }
 
 fn directory_bytes(directory: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(directory) else { return 0 };
-    entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|file| file.len()).sum()
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return 0;
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.metadata().ok())
+        .map(|file| file.len())
+        .sum()
 }
 
 /// Bytes gathered before they are handed to the connection.
@@ -264,13 +313,22 @@ struct SubmitEnd {
 
 impl Submit for SubmitEnd {
     fn submit(&mut self, envelope: &[u8]) -> Result<(), RigError> {
-        let front = Request::Submit { detail: Detail::Refusals, envelope: &[] }.encode(self.next);
+        let front = Request::Submit {
+            detail: Detail::Refusals,
+            envelope: &[],
+        }
+        .encode(self.next);
         self.next += 1;
-        self.gathered.extend_from_slice(&codec::narrow(front.len() + envelope.len()).to_le_bytes());
+        self.gathered
+            .extend_from_slice(&codec::narrow(front.len() + envelope.len()).to_le_bytes());
         self.gathered.extend_from_slice(&front);
         self.gathered.extend_from_slice(envelope);
         self.frames += 1;
-        if self.gathered.len() >= GATHER_BYTES { self.flush() } else { Ok(()) }
+        if self.gathered.len() >= GATHER_BYTES {
+            self.flush()
+        } else {
+            Ok(())
+        }
     }
 
     fn flush(&mut self) -> Result<(), RigError> {
@@ -311,7 +369,9 @@ impl Answers for AnswersEnd {
                         refused: refused.into_iter().collect(),
                     }
                 }
-                Reply::Refused(refused) => Verdict::Dropped { code: refused.refusal.name() },
+                Reply::Refused(refused) => Verdict::Dropped {
+                    code: refused.refusal.name(),
+                },
                 Reply::Answer(_) => continue,
             };
             into.push(Answer { ticket, verdict });
