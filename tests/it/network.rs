@@ -82,6 +82,9 @@ fn stage() -> Stage {
     stage
 }
 
+/// Positions and outcomes of the operations that were refused.
+type Refusals = Vec<(u32, Outcome)>;
+
 /// SplitMix64.
 struct Random(u64);
 
@@ -340,7 +343,7 @@ fn what_breaks_a_rule_of_the_ledger_commits_with_the_outcome_and_moves_nothing()
     let mut unknown_flag = pay(ALICE, BOB, 1);
     unknown_flag.flags = (1 << 15).into();
     let all = u128::MAX;
-    let cases: Vec<(Vec<Operation>, Vec<(u32, Outcome)>)> = vec![
+    let cases: Vec<(Vec<Operation>, Refusals)> = vec![
         (
             vec![pay(ALICE, BOB, 1).linked(), pay(ALICE, BOB, 1).linked()],
             vec![(0, Outcome::ChainOpen), (1, Outcome::ChainOpen)],

@@ -215,9 +215,25 @@ impl Raw {
     }
 
     /// Submits one envelope and waits for what becomes of it.
+    /// While the index is behind, which it says, a used counter is asked for again.
     pub fn submit(&mut self, envelope: &[u8]) -> Reply {
-        let number = self.send(envelope);
-        self.reply_to(number)
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let number = self.send(envelope);
+            match self.reply_to(number) {
+                Reply::Refused(Refused {
+                    refusal: Refusal::IndexBehind,
+                    retry_after_ms,
+                    ..
+                }) => {
+                    assert!(
+                        Instant::now() < until && retry_after_ms > 0,
+                        "the index stays behind"
+                    );
+                }
+                reply => return reply,
+            }
+        }
     }
 
     pub fn reply_to(&mut self, number: u64) -> Reply {
