@@ -266,7 +266,9 @@ mod tests {
             ..HttpConfig::default()
         };
         let server = start(&config, Health::Ok(String::new())).await;
+        let began = std::time::Instant::now();
         let answer = send(server.address(), b"GET /livez HTTP/1.1\r\nHost:").await;
+        assert!(began.elapsed() < Duration::from_secs(2));
         assert!(!answer.contains("200 OK"), "{answer}");
         let large = format!("GET /livez HTTP/1.1\r\nHost: {}\r\n\r\n", "x".repeat(20 << 10));
         let answer = send(server.address(), large.as_bytes()).await;

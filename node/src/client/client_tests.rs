@@ -81,6 +81,7 @@ impl Service for Script {
             Ok((_, Request::Subscribe { from })) => Ok(Box::new(Rows {
                 next: from.0,
                 peer: Arc::clone(peer),
+                sent: 0,
             })),
             _ => Err(vec![0]),
         }
@@ -110,17 +111,22 @@ impl Book {
     }
 }
 
-/// Rows that are their own height; the connection is lost after every third.
+/// Rows that are their own height; after every third the subscription ends, after every sixth the connection too.
 struct Rows {
     next: u64,
     peer: Arc<dyn Peer>,
+    sent: u64,
 }
 
 impl Cursor for Rows {
     fn next(&mut self, _: usize) -> CursorStep {
-        if self.next.is_multiple_of(3) {
-            self.peer.close(CloseReason::ServiceFailed);
+        if self.sent == 3 {
+            if self.next > 6 {
+                self.peer.close(CloseReason::ServiceFailed);
+            }
+            return CursorStep::End(None);
         }
+        self.sent += 1;
         self.next += 1;
         CursorStep::Rows(vec![[vec![1], (self.next - 1).to_le_bytes().to_vec()].concat()])
     }
