@@ -9,14 +9,14 @@ use selfchain_storage::index::{self, Position};
 use selfchain_storage::{IndexReader, NodeFile};
 use selfchain_types::account::Balances;
 use selfchain_types::block::{BlockResult, Header, Row};
-use selfchain_types::receipt::NOT_SCORED;
 use selfchain_types::message::{Committed, HistoryRow};
+use selfchain_types::receipt::NOT_SCORED;
 use selfchain_types::seam::log::{LogError, LogReader};
 use selfchain_types::{AccountId, Hash, Height, Outcome, TimeNs, codec};
 use std::io;
 use std::sync::Arc;
-use zerocopy::FromBytes;
 use thiserror::Error;
+use zerocopy::FromBytes;
 
 /// The past, readable from any thread while the chain goes on.
 #[derive(Clone)]
@@ -140,11 +140,17 @@ impl Past {
             let row = self.reader.read(position.height)?;
             let block = Prepared::new(Height(position.height), &row).map_err(StoreError::from)?;
             let index = codec::index(position.index);
-            if block.transactions().get(index).is_some_and(|transaction| transaction.tx_id == *tx_id) {
+            if block
+                .transactions()
+                .get(index)
+                .is_some_and(|transaction| transaction.tx_id == *tx_id)
+            {
                 return use_it(&block, index);
             }
         }
-        Err(AnswerError::NotFound { what: "the transaction" })
+        Err(AnswerError::NotFound {
+            what: "the transaction",
+        })
     }
 
     /// The proof that operation `operation` of a transaction was decided, and how. It needs the header
@@ -160,35 +166,55 @@ impl Past {
     ///
     /// # Errors
     /// [`AnswerError`].
-    pub fn receipt_at(&self, height: Height, index: u32, operation: u32) -> Result<OperationReceipt, AnswerError> {
+    pub fn receipt_at(
+        &self,
+        height: Height,
+        index: u32,
+        operation: u32,
+    ) -> Result<OperationReceipt, AnswerError> {
         let row = self.reader.read(height.0)?;
         let block = Prepared::new(height, &row).map_err(StoreError::from)?;
         self.prove(&block, codec::index(index), operation)
     }
 
-    fn prove(&self, block: &Prepared<'_>, index: usize, operation: u32) -> Result<OperationReceipt, AnswerError> {
+    fn prove(
+        &self,
+        block: &Prepared<'_>,
+        index: usize,
+        operation: u32,
+    ) -> Result<OperationReceipt, AnswerError> {
         let height = block.header().height;
         let proving = self.proving_row(height)?;
         let row = Row::decode(&proving).map_err(|source| decode(height, source))?;
         let header = Header::decode(row.header).map_err(|source| decode(height, source))?;
-        let transaction =
-            block.transactions().get(index).ok_or(AnswerError::NotFound { what: "the transaction" })?;
+        let transaction = block.transactions().get(index).ok_or(AnswerError::NotFound {
+            what: "the transaction",
+        })?;
         let view = &block.views()[index];
         let at = codec::index(operation);
-        let taken = view.operations().get(at).ok_or(AnswerError::NotFound { what: "the operation" })?;
+        let taken = view.operations().get(at).ok_or(AnswerError::NotFound {
+            what: "the operation",
+        })?;
         let leaves = operation_leaves(view, transaction.first_operation, block.result(), block.scores());
         let position = transaction.first_operation + operation;
         let outcome = Outcome::from_code(block.result().outcomes[codec::index(position)])
             .expect("a decoded result holds known outcomes");
         let receipt_index = self.receipts_before(height)? + codec::wide(index);
         let nodes = FileNodes(&self.receipt_nodes);
-        let receipt_path = inclusion_path(receipt_index, header.receipts_size, &nodes)
-            .map_err(|_| AnswerError::NotFound { what: "the receipt's path" })?;
+        let receipt_path = inclusion_path(receipt_index, header.receipts_size, &nodes).map_err(|_| {
+            AnswerError::NotFound {
+                what: "the receipt's path",
+            }
+        })?;
         Ok(OperationReceipt {
             operation: *taken,
             outcome,
             actual: actual_amount(taken, outcome, block.result().exception(position)),
-            score: block.scores().get(codec::index(position)).copied().unwrap_or(NOT_SCORED),
+            score: block
+                .scores()
+                .get(codec::index(position))
+                .copied()
+                .unwrap_or(NOT_SCORED),
             operation_index: operation,
             operation_count: transaction.operations,
             operation_path: proof::tree::path(&leaves, at).expect("the operation was found above"),
@@ -223,9 +249,17 @@ impl Past {
     ///
     /// # Errors
     /// [`AnswerError`].
-    pub fn history(&self, account: AccountId, from: Height, rows_max: u16) -> Result<Vec<HistoryRow>, AnswerError> {
+    pub fn history(
+        &self,
+        account: AccountId,
+        from: Height,
+        rows_max: u16,
+    ) -> Result<Vec<HistoryRow>, AnswerError> {
         self.index.refuse_behind(self.reader.tip().unwrap_or(0))?;
-        let from = Position { height: from.0, index: 0 };
+        let from = Position {
+            height: from.0,
+            index: 0,
+        };
         let rows = self.index.history(account.0, from, usize::from(rows_max))?;
         Ok(rows.iter().map(history_row).collect())
     }
@@ -236,7 +270,11 @@ impl Past {
     /// [`AnswerError`].
     pub fn balance_at(&self, account: AccountId, height: Height) -> Result<Option<HistoryRow>, AnswerError> {
         self.index.refuse_behind(self.reader.tip().unwrap_or(0))?;
-        Ok(self.index.balance_at(account.0, height.0)?.as_ref().map(history_row))
+        Ok(self
+            .index
+            .balance_at(account.0, height.0)?
+            .as_ref()
+            .map(history_row))
     }
 }
 
@@ -249,7 +287,12 @@ fn history_row(row: &index::HistoryRow) -> HistoryRow {
 }
 
 fn decode(height: Height, source: codec::DecodeError) -> AnswerError {
-    StoreError::Verify(selfchain_engine::commit::VerifyError::Decode { height, what: "row", source }).into()
+    StoreError::Verify(selfchain_engine::commit::VerifyError::Decode {
+        height,
+        what: "row",
+        source,
+    })
+    .into()
 }
 
 /// A committed transaction's result, from its block's.
@@ -272,7 +315,15 @@ pub fn committed(
             Outcome::from_code(*code).map(|outcome| (at, outcome, exception))
         })
         .collect();
-    Committed { duplicate: false, height, index, time_ns, operations: transaction.operations, refused, balances }
+    Committed {
+        duplicate: false,
+        height,
+        index,
+        time_ns,
+        operations: transaction.operations,
+        refused,
+        balances,
+    }
 }
 
 struct FileNodes<'a>(&'a NodeFile);

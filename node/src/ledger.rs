@@ -18,8 +18,8 @@ use selfchain_types::seam::consensus::{Effect, Input, Plane, PlaneError};
 use selfchain_types::seam::log::{Log, LogError};
 use selfchain_types::seam::snapshot::SnapshotError;
 use selfchain_types::{
-    AccountFlags, AccountId, Amount, AssetId, Envelope, EnvelopeBuilder, Genesis, Height, KeyId,
-    Operation, Outcome, Refusal, TimeNs, Verified, codec,
+    AccountFlags, AccountId, Amount, AssetId, Envelope, EnvelopeBuilder, Genesis, Height, KeyId, Operation,
+    Outcome, Refusal, TimeNs, Verified, codec,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -77,7 +77,9 @@ pub enum LedgerError {
 }
 
 fn shortfall_text(shortfall: &Option<(Amount, Amount)>) -> String {
-    shortfall.map_or(String::new(), |(needed, available)| format!(" (needed {needed}, available {available})"))
+    shortfall.map_or(String::new(), |(needed, available)| {
+        format!(" (needed {needed}, available {available})")
+    })
 }
 
 impl From<LogError> for LedgerError {
@@ -121,7 +123,13 @@ impl Ledger {
         let chain = store.recover(progress)?;
         let mut plane = Solo::new(chain.chain_id(), SigningKey::from_seed(&key.seed()));
         start(&mut plane, &chain)?;
-        Ok(Self { past: Past::of(&store), store, chain, plane, key: Arc::new(key) })
+        Ok(Self {
+            past: Past::of(&store),
+            store,
+            chain,
+            plane,
+            key: Arc::new(key),
+        })
     }
 
     /// Creates an asset that this ledger's key issues, counted with `scale` decimal digits, without a cap.
@@ -131,7 +139,13 @@ impl Ledger {
     /// [`LedgerError`].
     pub fn create_asset(&mut self, asset: AssetId, scale: u16) -> Result<AssetId, LedgerError> {
         let issuance = issuance_account(asset);
-        self.commit(vec![Operation::create_asset(asset, issuance, KeyId::NONE, scale, Amount::MAX)])?;
+        self.commit(vec![Operation::create_asset(
+            asset,
+            issuance,
+            KeyId::NONE,
+            scale,
+            Amount::MAX,
+        )])?;
         Ok(asset)
     }
 
@@ -141,7 +155,14 @@ impl Ledger {
     /// [`LedgerError`].
     pub fn open_account(&mut self, account: AccountId, asset: AssetId) -> Result<AccountId, LedgerError> {
         let flags = AccountFlags::DEBITS_MUST_NOT_EXCEED_CREDITS;
-        self.commit(vec![Operation::open_account(account, asset, KeyId::NONE, flags, Amount::ZERO, 0)])?;
+        self.commit(vec![Operation::open_account(
+            account,
+            asset,
+            KeyId::NONE,
+            flags,
+            Amount::ZERO,
+            0,
+        )])?;
         Ok(account)
     }
 
@@ -150,7 +171,13 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`].
     pub fn issue(&mut self, asset: AssetId, to: AccountId, amount: Amount) -> Result<Committed, LedgerError> {
-        self.commit(vec![Operation::transfer(1, issuance_account(asset), to, amount, asset)])
+        self.commit(vec![Operation::transfer(
+            1,
+            issuance_account(asset),
+            to,
+            amount,
+            asset,
+        )])
     }
 
     /// Moves `amount` from one account to another of the same asset.
@@ -163,7 +190,12 @@ impl Ledger {
         to: AccountId,
         amount: Amount,
     ) -> Result<Committed, LedgerError> {
-        let asset = self.account(from).ok_or(LedgerError::AccountUnknown(from))?.hot.asset.get();
+        let asset = self
+            .account(from)
+            .ok_or(LedgerError::AccountUnknown(from))?
+            .hot
+            .asset
+            .get();
         self.commit(vec![Operation::transfer(1, from, to, amount, AssetId(asset))])
     }
 
@@ -182,7 +214,9 @@ impl Ledger {
                 operation: *operation,
                 outcome: *outcome,
                 shortfall: exception.and_then(|exception| match exception {
-                    selfchain_types::block::Exception::Shortfall { needed, available } => Some((needed, available)),
+                    selfchain_types::block::Exception::Shortfall { needed, available } => {
+                        Some((needed, available))
+                    }
                     selfchain_types::block::Exception::Actual(_) => None,
                 }),
                 committed: Box::new(committed),
@@ -268,7 +302,10 @@ impl Ledger {
             return Ok(Vec::new());
         }
         let limits = self.chain.genesis().limits;
-        let (bytes_max, operations_max) = (codec::index(limits.block_bytes_max), codec::index(limits.block_effects_max));
+        let (bytes_max, operations_max) = (
+            codec::index(limits.block_bytes_max),
+            codec::index(limits.block_effects_max),
+        );
         let mut results = Vec::with_capacity(envelopes.len());
         let (mut block, mut bytes, mut operations) = (Vec::new(), 0, 0);
         for envelope in envelopes {
@@ -295,7 +332,11 @@ impl Ledger {
         let now = now()?;
         let candidate = self.chain.propose(envelopes, Vec::new(), now, self.key.id());
         self.plane.handle(Input::Wanted, now, &mut effects)?;
-        let built = Input::Built { height: candidate.header().height, round: 0, block: candidate.hash() };
+        let built = Input::Built {
+            height: candidate.header().height,
+            round: 0,
+            block: candidate.hash(),
+        };
         self.plane.handle(built, now, &mut effects)?;
         let Some(Effect::Decided(certificate)) = effects.pop() else {
             unreachable!("solo decides what it builds");
@@ -305,8 +346,18 @@ impl Ledger {
         let mut balances = block.balances.into_iter().peekable();
         let mut results = Vec::with_capacity(block.transactions.len());
         for (index, transaction) in (0u32..).zip(&block.transactions) {
-            let its = balances.next_if(|(at, _)| *at == index).map(|(_, its)| its).unwrap_or_default();
-            results.push(committed(block.tip.height, block.tip.time_ns, index, transaction, &block.result, its));
+            let its = balances
+                .next_if(|(at, _)| *at == index)
+                .map(|(_, its)| its)
+                .unwrap_or_default();
+            results.push(committed(
+                block.tip.height,
+                block.tip.time_ns,
+                index,
+                transaction,
+                &block.result,
+                its,
+            ));
         }
         let folded = Folded {
             tip: block.tip,
@@ -321,7 +372,10 @@ impl Ledger {
 
     /// The account, if there is one.
     pub fn account(&self, account: AccountId) -> Option<AccountState> {
-        self.chain.ledger().account(account).map(|found| AccountState { hot: found.hot, cold: found.cold })
+        self.chain.ledger().account(account).map(|found| AccountState {
+            hot: found.hot,
+            cold: found.cold,
+        })
     }
 
     /// The proof that an operation was decided, and how: verifies offline, without this ledger.
@@ -329,7 +383,9 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Answer`].
     pub fn receipt(&self, committed: &Committed, operation: u32) -> Result<OperationReceipt, LedgerError> {
-        Ok(self.past.receipt_at(committed.height, committed.index, operation)?)
+        Ok(self
+            .past
+            .receipt_at(committed.height, committed.index, operation)?)
     }
 
     /// The past: log, index, receipts.
@@ -364,7 +420,12 @@ impl Ledger {
 
 impl core::fmt::Debug for Ledger {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "Ledger({} at {})", self.chain.chain_id(), self.chain.tip().height)
+        write!(
+            f,
+            "Ledger({} at {})",
+            self.chain.chain_id(),
+            self.chain.tip().height
+        )
     }
 }
 
@@ -375,18 +436,27 @@ pub fn issuance_account(asset: AssetId) -> AccountId {
 
 /// Tells a plane that the chain's next height begins.
 pub(crate) fn start(plane: &mut dyn Plane, chain: &Chain) -> Result<(), PlaneError> {
-    let input =
-        Input::Start { height: chain.tip().height.next(), validators: chain.genesis().validators.clone().into() };
+    let input = Input::Start {
+        height: chain.tip().height.next(),
+        validators: chain.genesis().validators.clone().into(),
+    };
     let mut effects = Vec::new();
     plane.handle(input, chain.tip().time_ns, &mut effects)?;
-    assert!(effects.is_empty(), "solo wants nothing until there is something to order");
+    assert!(
+        effects.is_empty(),
+        "solo wants nothing until there is something to order"
+    );
     Ok(())
 }
 
 /// The clock, read where the node reads it.
 pub(crate) fn now() -> Result<TimeNs, LedgerError> {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| LedgerError::Clock)?;
-    u64::try_from(elapsed.as_nanos()).map(TimeNs).map_err(|_| LedgerError::Clock)
+    let elapsed = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_err(|_| LedgerError::Clock)?;
+    u64::try_from(elapsed.as_nanos())
+        .map(TimeNs)
+        .map_err(|_| LedgerError::Clock)
 }
 
 /// Counters that transactions of one call have used up beyond the chain's.

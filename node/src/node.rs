@@ -93,7 +93,10 @@ impl Node {
         let genesis = store.genesis.clone();
         let validator = genesis.validators[0].key.id();
         if validator != key.id() {
-            return Err(NodeError::NotValidator { key: key.id().0, validator: validator.0 });
+            return Err(NodeError::NotValidator {
+                key: key.id().0,
+                validator: validator.0,
+            });
         }
         let chain = store.recover(progress)?;
         let storage = Arc::clone(&store.metrics);
@@ -106,7 +109,15 @@ impl Node {
                 tip.moved();
             }
         });
-        let pipeline = Pipeline::start(store, chain, plane, key.id(), &config.pipeline, &metrics, tip_moved)?;
+        let pipeline = Pipeline::start(
+            store,
+            chain,
+            plane,
+            key.id(),
+            &config.pipeline,
+            &metrics,
+            tip_moved,
+        )?;
         let service = NodeService {
             intake: Arc::clone(&pipeline.intake),
             state_queries: Arc::clone(&pipeline.state_queries),
@@ -124,7 +135,13 @@ impl Node {
         match Server::start(&server, Arc::new(service), runtime) {
             Ok(server) => {
                 woken.get_or_init(|| server.tip());
-                Ok(Self { pipeline, server, metrics, storage, genesis })
+                Ok(Self {
+                    pipeline,
+                    server,
+                    metrics,
+                    storage,
+                    genesis,
+                })
             }
             Err(error) => {
                 pipeline.stop();

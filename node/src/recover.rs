@@ -32,14 +32,21 @@ impl Store {
     pub fn recover(&mut self, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<Chain, StoreError> {
         let reader = self.log_reader();
         let tip = Height(reader.tip().unwrap_or(0));
-        let mut chain = self.newest_snapshot(tip)?.unwrap_or_else(|| Chain::new(self.genesis.clone()));
+        let mut chain = self
+            .newest_snapshot(tip)?
+            .unwrap_or_else(|| Chain::new(self.genesis.clone()));
         let next = chain.tip().height.next();
         match reader.first() {
             Some(first) if first > next.0 => return Err(StoreError::Unreachable { first }),
             _ => {}
         }
-        let io = |source| StoreError::Io { action: "cut the receipts' nodes", source };
-        self.receipt_nodes.truncate(node_count(chain.receipts().size())).map_err(io)?;
+        let io = |source| StoreError::Io {
+            action: "cut the receipts' nodes",
+            source,
+        };
+        self.receipt_nodes
+            .truncate(node_count(chain.receipts().size()))
+            .map_err(io)?;
         let with_roots_from = chain.roots_needed_from(tip);
         let (index, receipt_nodes) = (&mut self.index, &self.receipt_nodes);
         for_each_prepared(&*reader, next, tip, &mut |block, height| {
@@ -83,7 +90,12 @@ impl Store {
                 Ok(chunks) => (Some(chunks), None),
                 Err(error) => (None, Some(Err(error))),
             };
-            error.into_iter().chain(chunks.into_iter().flatten().map(move |chunk| chunk.map(|bytes| (table, bytes))))
+            error.into_iter().chain(
+                chunks
+                    .into_iter()
+                    .flatten()
+                    .map(move |chunk| chunk.map(|bytes| (table, bytes))),
+            )
         });
         let ledger = Ledger::restore(&self.genesis, &mut chunks)?;
         Chain::restore(self.genesis.clone(), ledger, snapshot).map_err(RestoreFailure::Root)
@@ -100,7 +112,10 @@ pub struct Frozen {
 impl Frozen {
     /// The state at the chain's tip.
     pub fn of(chain: &Chain) -> Self {
-        Self { ledger: chain.ledger().clone(), snapshot: chain.snapshot() }
+        Self {
+            ledger: chain.ledger().clone(),
+            snapshot: chain.snapshot(),
+        }
     }
 
     /// Its height.
@@ -128,7 +143,13 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn write_snapshot(&mut self, chain: &Chain) -> Result<(), StoreError> {
-        write_snapshot(chain.ledger(), &chain.snapshot(), &self.snapshots, &mut self.index, &self.receipt_nodes)
+        write_snapshot(
+            chain.ledger(),
+            &chain.snapshot(),
+            &self.snapshots,
+            &mut self.index,
+            &self.receipt_nodes,
+        )
     }
 }
 
@@ -140,7 +161,10 @@ pub(crate) fn write_snapshot(
     index: &mut Index,
     receipt_nodes: &NodeFile,
 ) -> Result<(), StoreError> {
-    receipt_nodes.sync().map_err(|source| StoreError::Io { action: "sync the receipts' nodes", source })?;
+    receipt_nodes.sync().map_err(|source| StoreError::Io {
+        action: "sync the receipts' nodes",
+        source,
+    })?;
     index.flush()?;
     let mut writer = snapshots.begin(snapshot.tip.height.0)?;
     let mut written = Ok(());
@@ -178,18 +202,25 @@ pub(crate) fn project(
         insert(index, folded)?;
     }
     let nodes: Vec<[u8; 32]> = folded.receipt_nodes.iter().map(|node| node.0).collect();
-    receipt_nodes
-        .append(&nodes)
-        .map_err(|source| StoreError::Io { action: "append to the receipts' nodes", source })
+    receipt_nodes.append(&nodes).map_err(|source| StoreError::Io {
+        action: "append to the receipts' nodes",
+        source,
+    })
 }
 
 fn insert(index: &mut Index, folded: &Folded) -> Result<(), IndexError> {
     let transactions: Vec<TxEntry> = (0u32..)
         .zip(&folded.transactions)
-        .map(|(index, transaction)| TxEntry { prefix: prefix(&transaction.tx_id), index })
+        .map(|(index, transaction)| TxEntry {
+            prefix: prefix(&transaction.tx_id),
+            index,
+        })
         .collect();
-    let history: Vec<HistoryEntry> =
-        folded.history.iter().map(|change| history_entry(change, &folded.transactions)).collect();
+    let history: Vec<HistoryEntry> = folded
+        .history
+        .iter()
+        .map(|change| history_entry(change, &folded.transactions))
+        .collect();
     index.insert_block(folded.tip.height.0, &transactions, &history)
 }
 
@@ -208,14 +239,20 @@ fn history_entry(change: &HistoryChange, transactions: &[Transaction]) -> Histor
     let index = match change.cause {
         Cause::Expiry(at) => at,
         Cause::Fee(envelope) => {
-            let first = transactions.get(codec::index(envelope)).map_or(0, |one| one.first_operation);
+            let first = transactions
+                .get(codec::index(envelope))
+                .map_or(0, |one| one.first_operation);
             OPERATIONS_FROM + 2 * first
         }
         Cause::Operation(at) => OPERATIONS_FROM + 2 * at + 1,
     };
     let mut value = [0; 64];
     value.copy_from_slice(change.balances.as_bytes());
-    HistoryEntry { account: change.account.0, index, value }
+    HistoryEntry {
+        account: change.account.0,
+        index,
+        value,
+    }
 }
 
 /// The operation that a place of the index belongs to; a fee belongs to its envelope's first.
@@ -233,12 +270,16 @@ pub(crate) fn for_each_prepared(
     let mut next = from;
     let mut rows = read_batch(reader, &mut next, to)?;
     while !rows.is_empty() {
-        let prepared: Vec<Result<Prepared<'_>, _>> =
-            rows.par_iter().map(|(height, row)| Prepared::new(*height, row)).collect();
+        let prepared: Vec<Result<Prepared<'_>, _>> = rows
+            .par_iter()
+            .map(|(height, row)| Prepared::new(*height, row))
+            .collect();
         let (ahead, done) = rayon::join(
             || read_batch(reader, &mut next, to),
             || {
-                rows.iter().zip(prepared).try_for_each(|((height, _), block)| each(block?, *height))
+                rows.iter()
+                    .zip(prepared)
+                    .try_for_each(|((height, _), block)| each(block?, *height))
             },
         );
         done?;
@@ -247,16 +288,15 @@ pub(crate) fn for_each_prepared(
     Ok(())
 }
 
+/// A row and its height.
+type HeldRow = (Height, Arc<[u8]>);
+
 /// Rows read ahead, in bytes: a full block or many small ones.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// Rows read ahead, in rows.
 const BATCH_ROWS: usize = 4_096;
 
-fn read_batch(
-    reader: &dyn LogReader,
-    next: &mut Height,
-    to: Height,
-) -> Result<Vec<(Height, Arc<[u8]>)>, LogError> {
+fn read_batch(reader: &dyn LogReader, next: &mut Height, to: Height) -> Result<Vec<HeldRow>, LogError> {
     let mut rows = Vec::new();
     let mut bytes = 0;
     while *next <= to && bytes < BATCH_BYTES && rows.len() < BATCH_ROWS {

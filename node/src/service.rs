@@ -42,7 +42,11 @@ impl Service for NodeService {
         self.metrics.refused(Refusal::RateLimited, 1);
         let request = Request::number(frame)?;
         let text = format!("over the limit of {}", why.limit);
-        let refused = Refused { refusal: Refusal::RateLimited, retry_after_ms: why.retry_after_ms, text };
+        let refused = Refused {
+            refusal: Refusal::RateLimited,
+            retry_after_ms: why.retry_after_ms,
+            text,
+        };
         Some(Reply::Refused(refused).encode(request))
     }
 
@@ -52,10 +56,16 @@ impl Service for NodeService {
 
     fn subscribe(&self, _: &Arc<dyn Peer>, request: &[u8]) -> Result<Box<dyn Cursor>, Vec<u8>> {
         match Request::decode(request) {
-            Ok((number, Request::Subscribe { from })) => {
-                Ok(Box::new(LogCursor { log: Arc::clone(&self.log), next: from.0.max(1), number }))
-            }
-            Ok((number, _)) => Err(refused(number, Refusal::RequestUnknown, "a subscription was expected".into())),
+            Ok((number, Request::Subscribe { from })) => Ok(Box::new(LogCursor {
+                log: Arc::clone(&self.log),
+                next: from.0.max(1),
+                number,
+            })),
+            Ok((number, _)) => Err(refused(
+                number,
+                Refusal::RequestUnknown,
+                "a subscription was expected".into(),
+            )),
             Err(error) => {
                 let number = Request::number(request).unwrap_or_default();
                 Err(refused(number, Refusal::Malformed, error.to_string()))
@@ -89,7 +99,9 @@ impl NodeService {
             Request::Query(query @ (Query::Status | Query::Account(_) | Query::Key(_) | Query::Asset(_))) => {
                 match self.state_queries.offer((query, tag)) {
                     Ok(()) => (self.wake_order)(),
-                    Err((_, tag)) => self.refuse_to(&tag, Refusal::IntakeFull, "too many questions wait".into()),
+                    Err((_, tag)) => {
+                        self.refuse_to(&tag, Refusal::IntakeFull, "too many questions wait".into())
+                    }
                 }
             }
             Request::Query(query) => {
@@ -98,7 +110,11 @@ impl NodeService {
                 }
             }
             Request::Subscribe { .. } => {
-                self.refuse_to(&tag, Refusal::RequestUnknown, "a subscription takes a stream of its own".into());
+                self.refuse_to(
+                    &tag,
+                    Refusal::RequestUnknown,
+                    "a subscription takes a stream of its own".into(),
+                );
             }
         }
     }
@@ -110,12 +126,22 @@ impl NodeService {
 }
 
 fn tag(peer: &Arc<dyn Peer>, request: u64, received: Instant) -> Tag {
-    Tag { peer: Arc::clone(peer), request, detail: Default::default(), received }
+    Tag {
+        peer: Arc::clone(peer),
+        request,
+        detail: Default::default(),
+        received,
+    }
 }
 
 fn refused(number: u64, refusal: Refusal, text: String) -> Vec<u8> {
     let retry_after_ms = if refusal.is_transient() { RETRY_AFTER_MS } else { 0 };
-    Reply::Refused(Refused { refusal, retry_after_ms, text }).encode(number)
+    Reply::Refused(Refused {
+        refusal,
+        retry_after_ms,
+        text,
+    })
+    .encode(number)
 }
 
 /// A subscriber: the height it wants next.
@@ -140,7 +166,11 @@ impl Cursor for LogCursor {
                 Err(error) => return CursorStep::End(Some(self.end(&error))),
             }
         }
-        if rows.is_empty() { CursorStep::Idle } else { CursorStep::Rows(rows) }
+        if rows.is_empty() {
+            CursorStep::Idle
+        } else {
+            CursorStep::Rows(rows)
+        }
     }
 }
 
@@ -151,6 +181,10 @@ impl LogCursor {
             LogError::NotFound { .. } => Refusal::NotFound,
             _ => Refusal::Poisoned,
         };
-        refused(self.number, refusal, format!("subscription at height {}: {error}", Height(self.next)))
+        refused(
+            self.number,
+            refusal,
+            format!("subscription at height {}: {error}", Height(self.next)),
+        )
     }
 }

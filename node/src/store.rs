@@ -1,14 +1,14 @@
 //! The store: everything of a chain that lies in its directory, opened together.
 
+use core::ops::RangeInclusive;
 use selfchain_storage::{
-    Disk, Index, IndexConfig, IndexError, LogConfig, NodeFile, SegmentLog, SnapshotConfig,
-    Snapshots, StorageMetrics, disk,
+    Disk, Index, IndexConfig, IndexError, LogConfig, NodeFile, SegmentLog, SnapshotConfig, Snapshots,
+    StorageMetrics, disk,
 };
 use selfchain_types::Genesis;
 use selfchain_types::codec::DecodeError;
 use selfchain_types::seam::log::{Log, LogError};
 use selfchain_types::seam::snapshot::SnapshotError;
-use core::ops::RangeInclusive;
 use std::io;
 use std::sync::Arc;
 use thiserror::Error;
@@ -97,8 +97,10 @@ impl Store {
         if Self::exists(disk)? {
             return Err(StoreError::Initialised);
         }
-        disk::publish(disk, GENESIS_FILE, &genesis.to_bytes())
-            .map_err(|source| StoreError::Io { action: "write the genesis file", source })
+        disk::publish(disk, GENESIS_FILE, &genesis.to_bytes()).map_err(|source| StoreError::Io {
+            action: "write the genesis file",
+            source,
+        })
     }
 
     /// Whether a chain is there.
@@ -106,7 +108,10 @@ impl Store {
     /// # Errors
     /// What the disk says.
     pub fn exists(disk: &dyn Disk) -> Result<bool, StoreError> {
-        let files = disk.list("").map_err(|source| StoreError::Io { action: "list the data directory", source })?;
+        let files = disk.list("").map_err(|source| StoreError::Io {
+            action: "list the data directory",
+            source,
+        })?;
         Ok(files.iter().any(|file| file == GENESIS_FILE))
     }
 
@@ -119,10 +124,17 @@ impl Store {
         let metrics = Arc::new(StorageMetrics::default());
         let log = SegmentLog::open(Arc::clone(&disk), config.log.clone(), Arc::clone(&metrics))?;
         let held = held(&log);
-        let index = Index::open(Arc::clone(&disk), config.index.clone(), Arc::clone(&metrics), held)?;
+        let index = Index::open(
+            Arc::clone(&disk),
+            config.index.clone(),
+            Arc::clone(&metrics),
+            held,
+        )?;
         let snapshots = Snapshots::open_with(Arc::clone(&disk), config.snapshots.clone())?;
-        let receipt_nodes = NodeFile::open(&*disk, RECEIPT_NODES_FILE)
-            .map_err(|source| StoreError::Io { action: "open the receipts' nodes", source })?;
+        let receipt_nodes = NodeFile::open(&*disk, RECEIPT_NODES_FILE).map_err(|source| StoreError::Io {
+            action: "open the receipts' nodes",
+            source,
+        })?;
         Ok(Self {
             genesis,
             disk,
@@ -146,14 +158,20 @@ fn held(log: &SegmentLog) -> Option<RangeInclusive<u64>> {
 /// # Errors
 /// [`StoreError::NotInitialised`], [`StoreError::Genesis`], or what the disk says.
 pub fn read_genesis(disk: &dyn Disk) -> Result<Genesis, StoreError> {
-    let io = |source| StoreError::Io { action: "read the genesis file", source };
+    let io = |source| StoreError::Io {
+        action: "read the genesis file",
+        source,
+    };
     let file = match disk.open_read_only(GENESIS_FILE) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(StoreError::NotInitialised),
         opened => opened.map_err(io)?,
     };
     let len = file.len().map_err(io)?;
     if len > GENESIS_BYTES_MAX {
-        return Err(StoreError::Genesis(DecodeError::Value { what: "genesis length", value: len }));
+        return Err(StoreError::Genesis(DecodeError::Value {
+            what: "genesis length",
+            value: len,
+        }));
     }
     let mut bytes = vec![0; usize::try_from(len).unwrap_or_default()];
     file.read_at(0, &mut bytes).map_err(io)?;

@@ -47,7 +47,11 @@ pub fn verify(
     })?;
     let totals = chain.ledger().totals();
     if totals.iter().any(|(_, debits, credits)| debits != credits) {
-        return Err(VerifyError::Mismatch { height: tip, what: "total of debits and credits" }.into());
+        return Err(VerifyError::Mismatch {
+            height: tip,
+            what: "total of debits and credits",
+        }
+        .into());
     }
     Ok(VerifyReport {
         chain_id: chain.chain_id(),

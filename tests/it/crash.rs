@@ -17,13 +17,23 @@ const TRANSFERS: u128 = 12;
 /// Small segments, so that the workload crosses several.
 fn config() -> StoreConfig {
     StoreConfig {
-        log: LogConfig { segment_bytes: 20_000, reserve_bytes: 0, sealing: Sealing::Inline, ..LogConfig::default() },
+        log: LogConfig {
+            segment_bytes: 20_000,
+            reserve_bytes: 0,
+            sealing: Sealing::Inline,
+            ..LogConfig::default()
+        },
         ..StoreConfig::default()
     }
 }
 
 fn open(disk: &FaultyDisk) -> Result<Ledger, LedgerError> {
-    Ledger::open_on(Arc::new(disk.clone()), SigningKey::from_seed(&[1; 32]), &config(), &mut |_| {})
+    Ledger::open_on(
+        Arc::new(disk.clone()),
+        SigningKey::from_seed(&[1; 32]),
+        &config(),
+        &mut |_| {},
+    )
 }
 
 /// Opens two accounts and moves one unit at a time; `acknowledged` counts what was answered for.
@@ -53,10 +63,15 @@ fn check(disk: &FaultyDisk, acknowledged: u128, cut: u64) {
         "cut {cut}: {received} received of {acknowledged} acknowledged"
     );
     if ledger.account(BOB).is_some() && ledger.transfer(ALICE, BOB, Amount(1)).is_ok() {
-        assert_eq!(ledger.account(BOB).map(|bob| bob.hot.credits_posted.get()), Some(received + 1), "cut {cut}");
+        assert_eq!(
+            ledger.account(BOB).map(|bob| bob.hot.credits_posted.get()),
+            Some(received + 1),
+            "cut {cut}"
+        );
     }
     drop(ledger);
-    let report = verify(Arc::new(disk), &mut |_, _| {}).unwrap_or_else(|error| panic!("cut {cut}: {error:?}"));
+    let report =
+        verify(Arc::new(disk), &mut |_, _| {}).unwrap_or_else(|error| panic!("cut {cut}: {error:?}"));
     assert!(report.totals.iter().all(|(_, debits, credits)| debits == credits));
 }
 
@@ -71,11 +86,17 @@ fn a_power_cut_at_any_write_or_sync_loses_nothing_acknowledged() {
     check(&whole, acknowledged, operations);
     for cut in 0..operations {
         let disk = FaultyDisk::new(cut);
-        disk.set_faults(Faults { crash_at: Some(cut), ..Faults::default() });
+        disk.set_faults(Faults {
+            crash_at: Some(cut),
+            ..Faults::default()
+        });
         let mut acknowledged = 0;
         // The last operations are those of closing: a cut there comes after every answer.
         let finished = run(&disk, &mut acknowledged).is_ok();
-        assert!(disk.crashed() && (!finished || acknowledged == TRANSFERS), "cut {cut}");
+        assert!(
+            disk.crashed() && (!finished || acknowledged == TRANSFERS),
+            "cut {cut}"
+        );
         check(&disk, acknowledged, cut);
     }
 }
@@ -84,7 +105,9 @@ fn a_power_cut_at_any_write_or_sync_loses_nothing_acknowledged() {
 fn a_flipped_byte_in_the_log_is_reported_with_its_height_and_nothing_is_served() {
     let whole = FaultyDisk::new(7);
     run(&whole, &mut 0).expect("a disk that behaves");
-    let tip = verify(Arc::new(whole.clone()), &mut |_, _| {}).expect("a whole log").height;
+    let tip = verify(Arc::new(whole.clone()), &mut |_, _| {})
+        .expect("a whole log")
+        .height;
     let files = whole.list("log").expect("the log's directory");
     let (mut tried, mut caught) = (0, 0);
     for file in files.iter().filter(|file| file.ends_with(".redb")) {
@@ -93,7 +116,8 @@ fn a_flipped_byte_in_the_log_is_reported_with_its_height_and_nothing_is_served()
         for part in 1..FLIPS {
             let disk = FaultyDisk::new(7);
             run(&disk, &mut 0).expect("a disk that behaves");
-            disk.flip_bit(&path, len / FLIPS * part, 3).expect("inside the file");
+            disk.flip_bit(&path, len / FLIPS * part, 3)
+                .expect("inside the file");
             tried += 1;
             match verify(Arc::new(disk.clone()), &mut |_, _| {}) {
                 // A byte that no row lies on: everything that was written is still there.
@@ -110,7 +134,10 @@ fn a_flipped_byte_in_the_log_is_reported_with_its_height_and_nothing_is_served()
         }
     }
     // Most of a small redb file is free pages.
-    assert!(caught * 10 > tried, "only {caught} of {tried} flipped bytes were noticed");
+    assert!(
+        caught * 10 > tried,
+        "only {caught} of {tried} flipped bytes were noticed"
+    );
 }
 
 /// Bytes flipped in each file of the log, evenly spread.

@@ -266,7 +266,9 @@ impl Client {
     /// [`Sender::close`] may take the farewell with it, and the server waits for its idle timeout. Returns
     /// whether none is.
     pub async fn wait_idle(&self, within: Duration) -> bool {
-        tokio::time::timeout(within, self.endpoint.wait_idle()).await.is_ok()
+        tokio::time::timeout(within, self.endpoint.wait_idle())
+            .await
+            .is_ok()
     }
 
     async fn shake_hands(&self, mut config: quinn::ClientConfig) -> Result<quinn::Connection, ConnectError> {

@@ -21,12 +21,14 @@ pub fn operation_leaf(operation: &Operation, outcome: Outcome, actual: Amount, s
     hash::RECEIPT_OPERATION.hash(&bytes)
 }
 
-/// Leaf of the receipts' tree: `H(receipt; tx_id ‖ operations_root ‖ height u64 ‖ index u32)`.
-pub fn leaf(tx_id: &Hash, operations_root: &Hash, height: Height, index: u32) -> Hash {
+/// Leaf of the receipts' tree: `H(receipt; tx_id ‖ operations_root ‖ height u64 ‖ index u32 ‖ operations u32)`.
+/// The count fixes the shape of the transaction's tree, and with it an operation's position.
+pub fn leaf(tx_id: &Hash, operations_root: &Hash, height: Height, index: u32, operations: u32) -> Hash {
     hash::RECEIPT.hash_parts(&[
         tx_id.as_bytes(),
         operations_root.as_bytes(),
         &height.0.to_le_bytes(),
         &index.to_le_bytes(),
+        &operations.to_le_bytes(),
     ])
 }

@@ -10,7 +10,7 @@ use selfchain_types::block::{BlockResult, Header, PROTOCOL_VERSION, Row};
 use selfchain_types::certificate::Certificate;
 use selfchain_types::crypto::PublicKey;
 use selfchain_types::envelope::EnvelopeView;
-use selfchain_types::genesis::{OpTime, validators_hash};
+use selfchain_types::genesis::validators_hash;
 use selfchain_types::roots::Roots;
 use selfchain_types::{Genesis, Hash, Height, KeyId, TimeNs, Verified, codec};
 use thiserror::Error;
@@ -233,7 +233,7 @@ impl Chain {
                 height: self.tip.height.next(),
                 round: 0,
                 parent: self.tip.hash,
-                time_ns: self.next_time(&envelopes, now),
+                time_ns: self.ledger.next_time(&views(&envelopes), now),
                 proposer,
                 reveal: Hash::ZERO,
                 transactions_root: transactions_root(&envelopes),
@@ -253,19 +253,6 @@ impl Chain {
         candidate.header.body_hash = candidate.body().hash();
         candidate.hash = candidate.header.hash();
         candidate
-    }
-
-    fn next_time(&self, envelopes: &[Verified], now: TimeNs) -> TimeNs {
-        let least = TimeNs(self.ledger.last_op_time().0.saturating_add(1));
-        match self.genesis.op_time {
-            OpTime::Block => now.max(least),
-            OpTime::Effective => {
-                let first = envelopes
-                    .first()
-                    .map(|envelope| envelope.view().operations()[0].effective_ns.get());
-                first.map_or(least, TimeNs).max(least)
-            }
-        }
     }
 
     /// Executes a decided candidate, in three steps that share nothing but its result: the ledger; then its
@@ -363,6 +350,10 @@ impl Chain {
             receipts_size: self.receipts.size(),
         }
     }
+}
+
+fn views(envelopes: &[Verified]) -> Vec<EnvelopeView<'_>> {
+    envelopes.iter().map(|envelope| envelope.view()).collect()
 }
 
 /// Places of a block's transactions.

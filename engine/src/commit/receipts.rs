@@ -69,7 +69,13 @@ pub(super) fn leaves(
             result,
             scores,
         ));
-        receipt::leaf(&transaction.tx_id, &root, height, codec::narrow(index))
+        receipt::leaf(
+            &transaction.tx_id,
+            &root,
+            height,
+            codec::narrow(index),
+            transaction.operations,
+        )
     })
     .collect()
 }

@@ -43,8 +43,11 @@ impl ChainSnapshot {
         let parts = known_sections(bytes, kinds)?;
         let part = |at: usize| parts[at].ok_or(DecodeError::MissingSection { kind: kinds[at] });
         let mut tip = Reader::new("snapshot tip", part(0)?);
-        let read =
-            Tip { height: Height(tip.u64()?), hash: tip.hash()?, time_ns: TimeNs(tip.u64()?) };
+        let read = Tip {
+            height: Height(tip.u64()?),
+            hash: tip.hash()?,
+            time_ns: TimeNs(tip.u64()?),
+        };
         tip.finish()?;
         let mut reader = Reader::new("snapshot commitments", part(3)?);
         let mut commitments = Vec::new();
@@ -55,6 +58,11 @@ impl ChainSnapshot {
                 receipts_size: reader.u64()?,
             });
         }
-        Ok(Self { tip: read, roots: Roots::decode(part(1)?)?, receipts: Mountain::decode(part(2)?)?, commitments })
+        Ok(Self {
+            tip: read,
+            roots: Roots::decode(part(1)?)?,
+            receipts: Mountain::decode(part(2)?)?,
+            commitments,
+        })
     }
 }

@@ -4,6 +4,7 @@ use super::demo::DemoArguments;
 use super::settings::KeyFlags;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::Shell;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -61,6 +62,17 @@ pub(super) enum Command {
     Snapshot(SnapshotCommand),
     /// Stream transfers through a node of its own, and check what came of them.
     Demo(DemoArguments),
+    /// Measure this machine and the node on it: `selfchain bench --help`.
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// A tier and its flags, among which --json takes a file.
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "TIER AND FLAGS"
+        )]
+        words: Vec<OsString>,
+    },
     /// Show the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),

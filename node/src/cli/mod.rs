@@ -16,6 +16,7 @@ mod run;
 mod keys;
 mod account;
 mod asset;
+mod bench;
 mod transfer;
 mod transaction;
 mod events;

@@ -27,7 +27,11 @@ pub struct IntakeQueue {
 impl IntakeQueue {
     /// A queue of at most `bytes_max` bytes.
     pub fn new(queue: Arc<Queue<Submission>>, bytes_max: u64) -> Self {
-        Self { queue, bytes: AtomicU64::new(0), bytes_max }
+        Self {
+            queue,
+            bytes: AtomicU64::new(0),
+            bytes_max,
+        }
     }
 
     /// Adds a submission, or gives it back when it is full.
@@ -112,7 +116,9 @@ impl Intake {
         let submissions = self.from.take();
         if let Some((refusal, text)) = self.refuse_all(&submissions) {
             self.metrics.refused(refusal, codec::wide(submissions.len()));
-            submissions.iter().for_each(|(_, tag)| tag.refuse(refusal, text.clone()));
+            submissions
+                .iter()
+                .for_each(|(_, tag)| tag.refuse(refusal, text.clone()));
             return;
         }
         let began = Instant::now();
@@ -120,7 +126,9 @@ impl Intake {
         let keys = self.registry.keys();
         self.entropy = selfchain_types::hash::BATCH.hash(&self.entropy).0;
         let (chain_id, entropy) = (&self.chain_id, &self.entropy);
-        let answers = self.pool.install(|| verify_batch(submissions, chain_id, &*keys, entropy));
+        let answers = self
+            .pool
+            .install(|| verify_batch(submissions, chain_id, &*keys, entropy));
         self.metrics.stage(Stage::Verify).add_busy(elapsed_ns(began));
         self.metrics.stage(Stage::Verify).add_items(count);
         for (tag, answer) in answers {
@@ -142,7 +150,10 @@ impl Intake {
 
     fn refuse_all(&self, submissions: &[Submission]) -> Option<(Refusal, String)> {
         if self.fault.is_raised() {
-            return Some((Refusal::Poisoned, "the node has stopped; it must be restarted".into()));
+            return Some((
+                Refusal::Poisoned,
+                "the node has stopped; it must be restarted".into(),
+            ));
         }
         let bytes: usize = submissions.iter().map(|(bytes, _)| bytes.len()).sum();
         match self.log.headroom(codec::wide(bytes) * 2) {

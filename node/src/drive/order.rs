@@ -130,12 +130,17 @@ impl Order {
 
     fn answer_queries(&mut self) {
         for _ in 0..QUERY_ROUND_MAX {
-            let Some((query, tag)) = self.queries.pop() else { return };
+            let Some((query, tag)) = self.queries.pop() else {
+                return;
+            };
             let ledger = self.chain.ledger();
             let answer = match query {
-                Query::Account(id) => ledger
-                    .account(id)
-                    .map(|found| Answer::Account(AccountState { hot: found.hot, cold: found.cold })),
+                Query::Account(id) => ledger.account(id).map(|found| {
+                    Answer::Account(AccountState {
+                        hot: found.hot,
+                        cold: found.cold,
+                    })
+                }),
                 Query::Key(id) => ledger.key(&id).map(Answer::Key),
                 Query::Asset(id) => ledger.asset(id).map(Answer::Asset),
                 Query::Status => Some(Answer::Status(self.status())),
@@ -167,7 +172,9 @@ impl Order {
         let mut evicted = Vec::new();
         let mut admitted = 0;
         for _ in 0..ADMIT_ROUND_MAX {
-            let Some((verified, tag)) = self.verified.pop() else { break };
+            let Some((verified, tag)) = self.verified.pop() else {
+                break;
+            };
             let tx_id = verified.tx_id();
             let waiting = tag.clone();
             match self.pool.admit(verified, tag, &Lanes(&self.chain), &mut evicted) {
@@ -182,7 +189,9 @@ impl Order {
             }
             admitted += 1;
         }
-        evicted.iter().for_each(|(tag, refusal)| self.refuse(tag, *refusal));
+        evicted
+            .iter()
+            .for_each(|(tag, refusal)| self.refuse(tag, *refusal));
         if admitted > 0 {
             self.verified.gauge();
             self.metrics.stage(Stage::Admit).add_busy(elapsed_ns(began));
@@ -224,7 +233,8 @@ impl Order {
                     let (candidate, tags) = self.build(now);
                     let block = candidate.hash();
                     built = Some((candidate, tags));
-                    self.plane.handle(Input::Built { height, round, block }, now, &mut effects)?;
+                    self.plane
+                        .handle(Input::Built { height, round, block }, now, &mut effects)?;
                 }
                 Effect::Decided(certificate) => {
                     let (candidate, tags) = built.take().ok_or("decided a block that was not built here")?;
@@ -241,18 +251,29 @@ impl Order {
     fn build(&mut self, now: TimeNs) -> (Candidate, Vec<Tag>) {
         let began = Instant::now();
         let limits = self.chain.genesis().limits;
+        let expiries = self
+            .chain
+            .ledger()
+            .expiries_at(self.chain.ledger().next_time(&[], now));
         let limits = BlockLimits {
             bytes_max: u64::from(limits.block_bytes_max),
-            effects_max: u64::from(limits.block_effects_max),
+            // Expiries come first and count as effects.
+            effects_max: u64::from(limits.block_effects_max).saturating_sub(codec::wide(expiries)),
             envelopes_max: BLOCK_ENVELOPES_MAX,
         };
         let entries = build(&mut self.pool, &limits, self.order);
-        let (envelopes, tags): (Vec<Verified>, Vec<Tag>) =
-            entries.into_iter().map(|entry| (entry.verified, entry.ticket.tag)).unzip();
+        let (envelopes, tags): (Vec<Verified>, Vec<Tag>) = entries
+            .into_iter()
+            .map(|entry| (entry.verified, entry.ticket.tag))
+            .unzip();
         let (chain, proposer) = (&self.chain, self.proposer);
-        let candidate = self.commit_pool.install(|| chain.propose(envelopes, Vec::new(), now, proposer));
+        let candidate = self
+            .commit_pool
+            .install(|| chain.propose(envelopes, Vec::new(), now, proposer));
         self.metrics.stage(Stage::Build).add_busy(elapsed_ns(began));
-        self.metrics.stage(Stage::Build).add_items(codec::wide(tags.len()));
+        self.metrics
+            .stage(Stage::Build)
+            .add_items(codec::wide(tags.len()));
         (candidate, tags)
     }
 
@@ -269,7 +290,9 @@ impl Order {
         let mut block = pool.install(|| chain.commit(candidate, certificate, &wants))?;
         self.registry.register(core::mem::take(&mut block.registered));
         self.metrics.stage(Stage::Execute).add_busy(elapsed_ns(began));
-        self.metrics.stage(Stage::Execute).add_items(block.applied + block.refused);
+        self.metrics
+            .stage(Stage::Execute)
+            .add_items(block.applied + block.refused);
         self.count(&block.result.outcomes, block.applied);
         self.metrics.accounts.set(self.chain.ledger().account_count());
         self.settle(candidate, &block);
@@ -286,11 +309,15 @@ impl Order {
         let mut refused = Vec::new();
         for (envelope, transaction) in candidate.envelopes().iter().zip(&block.transactions) {
             // A transaction of a proposal of ours has its tag in the proposal.
-            let none = self.pool.decided(&transaction.tx_id, envelope.view().signers(), &mut refused);
+            let none = self
+                .pool
+                .decided(&transaction.tx_id, envelope.view().signers(), &mut refused);
             assert!(none.is_none(), "what is proposed does not wait");
         }
         self.pool.advance(block.tip.height.next(), &mut refused);
-        refused.iter().for_each(|(tag, refusal)| self.refuse(tag, *refusal));
+        refused
+            .iter()
+            .for_each(|(tag, refusal)| self.refuse(tag, *refusal));
     }
 
     fn count(&self, outcomes: &[u16], applied: u64) {

@@ -62,7 +62,10 @@ impl PastThread {
 
     fn answer(&self, job: &PastJob) {
         let reply = match job {
-            PastJob::Query(query, _) => self.query(query).map(Reply::Answer).unwrap_or_else(|error| refused(&error)),
+            PastJob::Query(query, _) => self
+                .query(query)
+                .map(Reply::Answer)
+                .unwrap_or_else(|error| refused(&error)),
             PastJob::Duplicate { tx_id, height, .. } => self.duplicate(tx_id, *height),
         };
         match &reply {
@@ -77,15 +80,22 @@ impl PastThread {
         Ok(match query {
             Query::Transaction(tx_id) => Answer::Transaction(self.past.transaction(tx_id)?),
             Query::Block(height) => Answer::Block(self.past.log().read(height.0)?.to_vec()),
-            Query::History { account, from, rows_max } => {
-                Answer::History(self.past.history(*account, *from, (*rows_max).min(HISTORY_ROWS_MAX))?)
-            }
+            Query::History {
+                account,
+                from,
+                rows_max,
+            } => Answer::History(
+                self.past
+                    .history(*account, *from, (*rows_max).min(HISTORY_ROWS_MAX))?,
+            ),
             Query::Receipt { tx_id, operation } => {
                 Answer::Receipt(self.past.receipt(tx_id, *operation)?.to_bytes())
             }
             Query::Genesis => Answer::Genesis(self.genesis.clone()),
             Query::Status | Query::Account(_) | Query::Key(_) | Query::Asset(_) => {
-                return Err(AnswerError::NotFound { what: "an answer about the present in the past" });
+                return Err(AnswerError::NotFound {
+                    what: "an answer about the present in the past",
+                });
             }
         })
     }
@@ -96,14 +106,16 @@ impl PastThread {
                 committed.duplicate = true;
                 Reply::Committed(committed)
             }
-            Err(AnswerError::NotFound { .. }) if self.past.indexed_through() >= height => Reply::Refused(Refused {
-                refusal: Refusal::CounterUsed,
-                retry_after_ms: 0,
-                text: "another transaction used this counter".into(),
-            }),
-            Err(AnswerError::NotFound { .. }) => {
-                refused(&AnswerError::IndexBehind { by: height.0.saturating_sub(self.past.indexed_through().0) })
+            Err(AnswerError::NotFound { .. }) if self.past.indexed_through() >= height => {
+                Reply::Refused(Refused {
+                    refusal: Refusal::CounterUsed,
+                    retry_after_ms: 0,
+                    text: "another transaction used this counter".into(),
+                })
             }
+            Err(AnswerError::NotFound { .. }) => refused(&AnswerError::IndexBehind {
+                by: height.0.saturating_sub(self.past.indexed_through().0),
+            }),
             Err(error) => refused(&error),
         }
     }
@@ -117,5 +129,9 @@ fn refused(error: &AnswerError) -> Reply {
         AnswerError::IndexBehind { .. } => (Refusal::IndexBehind, RETRY_AFTER_MS),
         AnswerError::Store(_) => (Refusal::Poisoned, 0),
     };
-    Reply::Refused(Refused { refusal, retry_after_ms, text: error.to_string() })
+    Reply::Refused(Refused {
+        refusal,
+        retry_after_ms,
+        text: error.to_string(),
+    })
 }

@@ -209,7 +209,11 @@ impl Pipeline {
             queries: Arc::clone(&state_queries),
             past: Arc::clone(&past_queries),
             to: log_queue,
-            pool: Pool::new(config.pool, PoolRules::of(chain.genesis()), chain.tip().height.next()),
+            pool: Pool::new(
+                config.pool,
+                PoolRules::of(chain.genesis()),
+                chain.tip().height.next(),
+            ),
             chain,
             durable: Arc::clone(&tip),
             log: log_reader,
@@ -262,8 +266,13 @@ impl Pipeline {
         if let Some(text) = self.fault.text() {
             return Some(text.to_owned());
         }
-        let written =
-            write_snapshot(chain.ledger(), &chain.snapshot(), &self.snapshots, &mut index, &self.receipt_nodes);
+        let written = write_snapshot(
+            chain.ledger(),
+            &chain.snapshot(),
+            &self.snapshots,
+            &mut index,
+            &self.receipt_nodes,
+        );
         if let Err(error) = written {
             tracing::warn!(error = %error, "snapshot not written: the next start folds more of the log");
         }
@@ -279,18 +288,27 @@ fn spawn<T: Send + 'static>(
     name: &'static str,
     run: impl FnOnce() -> T + Send + 'static,
 ) -> Result<JoinHandle<T>, PipelineError> {
-    thread::Builder::new().name(name.into()).spawn(run).map_err(|source| PipelineError::Thread { name, source })
+    thread::Builder::new()
+        .name(name.into())
+        .spawn(run)
+        .map_err(|source| PipelineError::Thread { name, source })
 }
 
 /// Verifiers yield to the threads that commit: with every core busy on signatures, a sync still starts at once.
 const VERIFY_NICENESS: i32 = 5;
 
-fn rayon_pool(name: &'static str, threads: usize, niceness: i32) -> Result<Arc<rayon::ThreadPool>, PipelineError> {
+fn rayon_pool(
+    name: &'static str,
+    threads: usize,
+    niceness: i32,
+) -> Result<Arc<rayon::ThreadPool>, PipelineError> {
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .thread_name(move |at| format!("{name}-{at}"))
         .start_handler(move |_| {
-            if niceness > 0 && let Err(error) = rustix::process::nice(niceness) {
+            if niceness > 0
+                && let Err(error) = rustix::process::nice(niceness)
+            {
                 tracing::debug!(error = %error, "thread priority unchanged");
             }
         })

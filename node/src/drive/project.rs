@@ -73,14 +73,20 @@ impl Project {
         let folded = &projection.folded;
         self.follow(folded)?;
         self.metrics.stage(Stage::Index).add_busy(elapsed_ns(began));
-        self.metrics.stage(Stage::Index).add_items(codec::wide(folded.transactions.len()));
+        self.metrics
+            .stage(Stage::Index)
+            .add_items(codec::wide(folded.transactions.len()));
         let tip = self.log.tip().unwrap_or(0);
-        self.metrics.index_lag_blocks.set(tip.saturating_sub(folded.tip.height.0));
+        self.metrics
+            .index_lag_blocks
+            .set(tip.saturating_sub(folded.tip.height.0));
         if let Some(frozen) = &projection.frozen {
             match frozen.write(&self.snapshots, &mut self.index, &self.receipt_nodes) {
                 Ok(()) => self.snapshot_height.store(frozen.height().0, Ordering::Release),
                 // Without it the next start folds more of the log.
-                Err(error) => tracing::warn!(height = frozen.height().0, error = %error, "snapshot not written"),
+                Err(error) => {
+                    tracing::warn!(height = frozen.height().0, error = %error, "snapshot not written")
+                }
             }
         }
         Ok(())

@@ -70,17 +70,32 @@ impl Publish {
         (self.tip_moved)();
         let mut balances = block.balances.into_iter().peekable();
         for ((index, transaction), tag) in (0u32..).zip(&block.transactions).zip(&tags) {
-            let its = balances.next_if(|(at, _)| *at == index).map(|(_, its)| its).unwrap_or_default();
-            let result = committed(block.tip.height, block.tip.time_ns, index, transaction, &block.result, its);
+            let its = balances
+                .next_if(|(at, _)| *at == index)
+                .map(|(_, its)| its)
+                .unwrap_or_default();
+            let result = committed(
+                block.tip.height,
+                block.tip.time_ns,
+                index,
+                transaction,
+                &block.result,
+                its,
+            );
             tag.answer(&Reply::Committed(result));
             self.metrics.commit_latency.record(elapsed_ns(tag.received));
         }
-        self.metrics.committed(codec::wide(block.transactions.len()), block.applied + block.refused);
+        self.metrics.committed(
+            codec::wide(block.transactions.len()),
+            block.applied + block.refused,
+        );
         self.metrics.blocks_committed.add(1);
         self.metrics.tip_height.set(block.tip.height.0);
         self.metrics.tip_time_ns.set(block.tip.time_ns.0);
         self.metrics.stage(Stage::Publish).add_busy(elapsed_ns(began));
-        self.metrics.stage(Stage::Publish).add_items(codec::wide(tags.len()));
+        self.metrics
+            .stage(Stage::Publish)
+            .add_items(codec::wide(tags.len()));
         let folded = Folded {
             tip: block.tip,
             transactions: block.transactions,
@@ -88,7 +103,10 @@ impl Publish {
             receipt_nodes: block.receipt_nodes,
         };
         if self.to.push(Projection { folded, frozen }).is_err() {
-            tracing::warn!(height = block.tip.height.0, "the index has stopped; a restart rebuilds it");
+            tracing::warn!(
+                height = block.tip.height.0,
+                "the index has stopped; a restart rebuilds it"
+            );
         }
     }
 }

@@ -152,7 +152,9 @@ mod tests {
             assert!(queue.wait(Duration::from_secs(10)), "an item within ten seconds");
             seen.extend(core::iter::from_fn(|| queue.pop()));
         }
-        producers.into_iter().for_each(|producer| producer.join().unwrap());
+        producers
+            .into_iter()
+            .for_each(|producer| producer.join().unwrap());
         seen.sort_unstable();
         assert_eq!(seen, (0..4_000).collect::<Vec<_>>());
     }

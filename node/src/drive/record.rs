@@ -1,8 +1,8 @@
 //! The record thread: appends executed blocks and makes as many of them durable with one sync as there are.
 
 use super::fault::Fault;
-use super::intake::elapsed_ns;
 use super::intake::IntakeQueue;
+use super::intake::elapsed_ns;
 use super::queue::Queue;
 use super::tag::Tag;
 use crate::recover::Frozen;
@@ -11,8 +11,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use selfchain_engine::commit::Block;
 use selfchain_storage::SegmentLog;
-use selfchain_types::{Refusal, codec};
 use selfchain_types::seam::log::{Log, LogError};
+use selfchain_types::{Refusal, codec};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -66,7 +66,10 @@ impl Record {
                 break;
             }
             syncs += 1;
-            if self.retention_bytes > 0 && syncs.is_multiple_of(RETAIN_EVERY) && let Err(error) = self.retain() {
+            if self.retention_bytes > 0
+                && syncs.is_multiple_of(RETAIN_EVERY)
+                && let Err(error) = self.retain()
+            {
                 self.fault.raise(&error);
                 break;
             }
@@ -106,7 +109,9 @@ impl Record {
         let synced_ns = elapsed_ns(began);
         self.metrics.sync_latency.record(synced_ns);
         self.metrics.stage(Stage::Sync).add_busy(synced_ns);
-        self.metrics.stage(Stage::Sync).add_items(codec::wide(group.len()));
+        self.metrics
+            .stage(Stage::Sync)
+            .add_items(codec::wide(group.len()));
         for mut executed in group {
             executed.block.row = Vec::new();
             if self.to.push(executed).is_err() {

@@ -58,12 +58,13 @@ mod tests {
     #[test]
     fn every_registered_key_is_found_before_and_after_settling() {
         let registry = Registry::default();
-        let keys: Vec<PublicKey> =
-            (0..3_000u32).map(|seed| {
+        let keys: Vec<PublicKey> = (0..3_000u32)
+            .map(|seed| {
                 let mut bytes = [0; 32];
                 bytes[..4].copy_from_slice(&seed.to_le_bytes());
                 SigningKey::from_seed(&bytes).public().clone()
-            }).collect();
+            })
+            .collect();
         keys.chunks(100).for_each(|some| registry.register(some.to_vec()));
         let table = registry.keys();
         assert!(keys.iter().all(|key| table.public_key(&key.id()) == Some(key)));

@@ -39,7 +39,11 @@ impl Tag {
     /// Sends a refusal as the final answer.
     pub fn refuse(&self, refusal: Refusal, text: impl Into<String>) {
         let retry_after_ms = if refusal.is_transient() { RETRY_AFTER_MS } else { 0 };
-        self.answer(&Reply::Refused(Refused { refusal, retry_after_ms, text: text.into() }));
+        self.answer(&Reply::Refused(Refused {
+            refusal,
+            retry_after_ms,
+            text: text.into(),
+        }));
     }
 
     fn sent(&self, sent: Result<(), ReplyError>) {

@@ -378,12 +378,13 @@ pub fn receipts() -> Vec<Vector> {
     inner[..128].copy_from_slice(zerocopy::IntoBytes::as_bytes(&operation));
     inner[128..130].copy_from_slice(&outcome.code().to_le_bytes());
     inner[146] = score;
-    let (tx_id, height, index) = (filled(0x11), Height(7), 3_u32);
+    let (tx_id, height, index, operations) = (filled(0x11), Height(7), 3_u32, 1_u32);
     let outer = [
         tx_id.as_bytes(),
         operation_leaf.as_bytes(),
         &height.0.to_le_bytes()[..],
         &index.to_le_bytes(),
+        &operations.to_le_bytes(),
     ]
     .concat();
     let hash = selfchain_types::hash::RECEIPT_OPERATION;
@@ -397,8 +398,9 @@ pub fn receipts() -> Vec<Vector> {
         "operations_root": operation_leaf.to_hex(),
         "height": height.0.to_string(),
         "index": index,
+        "operations": operations,
     });
-    let leaf = receipt::leaf(&tx_id, &operation_leaf, height, index);
+    let leaf = receipt::leaf(&tx_id, &operation_leaf, height, index, operations);
     let outer_vector = Vector::new("transaction leaf", outer_fields, outer, move |bytes| {
         selfchain_types::hash::RECEIPT.hash(bytes) == leaf
     });
