@@ -10,7 +10,7 @@ use selfchain_types::block::{BlockResult, Header, PROTOCOL_VERSION, Row};
 use selfchain_types::certificate::Certificate;
 use selfchain_types::crypto::PublicKey;
 use selfchain_types::envelope::EnvelopeView;
-use selfchain_types::genesis::validators_hash;
+use selfchain_types::genesis::{OpTime, validators_hash};
 use selfchain_types::roots::Roots;
 use selfchain_types::{Genesis, Hash, Height, KeyId, TimeNs, Verified, codec};
 use thiserror::Error;
@@ -226,6 +226,12 @@ impl Chain {
             .front()
             .expect("one for every height of the lag")
             .clone();
+        // Where operations bring their own time, a block without any must not bring the clock's: recorded ones
+        // that follow would all lie behind it.
+        let clock = match self.genesis.op_time {
+            OpTime::Block => now,
+            OpTime::Effective => TimeNs::ZERO,
+        };
         let mut candidate = Candidate {
             header: Header {
                 protocol_version: PROTOCOL_VERSION,
@@ -233,7 +239,7 @@ impl Chain {
                 height: self.tip.height.next(),
                 round: 0,
                 parent: self.tip.hash,
-                time_ns: self.ledger.next_time(&views(&envelopes), now),
+                time_ns: self.ledger.next_time(&views(&envelopes), clock),
                 proposer,
                 reveal: Hash::ZERO,
                 transactions_root: transactions_root(&envelopes),

@@ -41,8 +41,6 @@ mod slab;
 #[cfg(test)]
 mod chain_tests;
 #[cfg(test)]
-mod model;
-#[cfg(test)]
 mod model_tests;
 #[cfg(test)]
 mod rule_tests;

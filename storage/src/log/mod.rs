@@ -6,7 +6,7 @@ mod frame;
 mod recover;
 mod seal;
 mod segment;
-mod shared;
+mod reader;
 mod tail;
 mod tip;
 mod writer;
@@ -16,5 +16,5 @@ mod crash_tests;
 
 pub use config::{LogConfig, Sealing};
 pub use segment::SegmentSummary;
-pub use shared::SegmentReader;
+pub use reader::SegmentReader;
 pub use writer::SegmentLog;

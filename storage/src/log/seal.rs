@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use selfchain_types::seam::log::LogError;
 
 use super::segment::{LOG_DIR, Segment, corrupt, io_error, segment_path};
-use super::shared::Shared;
+use super::reader::Shared;
 use crate::disk::{Disk, publish};
 use crate::metrics::len_u64;
 

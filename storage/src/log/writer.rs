@@ -9,7 +9,7 @@ use super::config::{LogConfig, Sealing};
 use super::recover::recover_segments;
 use super::seal::{Sealer, seal, seal_path};
 use super::segment::{LOG_DIR, Segment, io_error, segment_path};
-use super::shared::{NO_HEIGHT, SegmentReader, Shared};
+use super::reader::{NO_HEIGHT, SegmentReader, Shared};
 use super::tip::TipWitness;
 use crate::disk::Disk;
 use crate::guard::{lock, read, write};
