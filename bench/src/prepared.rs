@@ -533,14 +533,14 @@ mod tests {
                 path,
                 PreparedHeader::default(),
                 u64::MAX,
-                0..2_500,
+                0..9_000,
                 record,
                 |progress| {
                     seen.push(progress.records);
                 },
             )
             .unwrap();
-            assert_eq!(seen, [1_024, 2_048, 2_500]);
+            assert_eq!(seen, [4_096, 8_192, 9_000]);
         });
     }
 
