@@ -279,6 +279,9 @@ impl Ledger {
             () if until < from || until - from > span_max => return Err(Refusal::ValiditySpan),
             () if next.0 < from => return Err(Refusal::NotYetValid),
             () if next.0 > until => return Err(Refusal::Expired),
+            () if now().is_ok_and(|now| self.chain.ledger().is_ahead(&view, now)) => {
+                return Err(Refusal::NotYetValid);
+            }
             () => {}
         }
         for signer in view.signers() {

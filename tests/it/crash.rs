@@ -2,11 +2,13 @@
 
 use selfchain::ledger::LedgerError;
 use selfchain::storage::disk::{Faults, FaultyDisk};
-use selfchain::storage::{Disk, LogConfig, Sealing};
-use selfchain::store::StoreConfig;
+use selfchain::storage::{Disk, LogConfig, MemoryDisk, Sealing};
+use selfchain::store::{Store, StoreConfig};
 use selfchain::types::crypto::SigningKey;
+use selfchain::types::genesis::OpTime;
+use selfchain::types::{Genesis, Hash, Refusal};
 use selfchain::verify::{failed_height, verify};
-use selfchain::{AccountId, Amount, AssetId, Ledger};
+use selfchain::{AccountId, Amount, AssetId, Ledger, Operation};
 use std::sync::Arc;
 
 const ALICE: AccountId = AccountId(1);
@@ -142,3 +144,25 @@ fn a_flipped_byte_in_the_log_is_reported_with_its_height_and_nothing_is_served()
 
 /// Bytes flipped in each file of the log, evenly spread.
 const FLIPS: u64 = 24;
+
+#[test]
+fn a_time_of_the_far_future_is_refused_and_the_chain_goes_on() {
+    let key = SigningKey::from_seed(&[1; 32]);
+    let genesis = Genesis {
+        op_time: OpTime::Effective,
+        ..Genesis::solo("times", 0, key.public().clone())
+    };
+    let disk = Arc::new(MemoryDisk::new());
+    Store::create(&*disk, &genesis).expect("an empty disk");
+    let mut ledger = Ledger::open_on(disk, key, &config(), &mut |_| {}).expect("a new chain");
+    let mut anchor = Operation::anchor(1, Hash::ZERO);
+    anchor.effective_ns = u64::MAX.into();
+    let answers = ledger
+        .commit_all(vec![ledger.sign(vec![anchor])])
+        .expect("the chain goes on");
+    assert!(
+        matches!(answers[..], [Err(LedgerError::Intake(Refusal::NotYetValid))]),
+        "{answers:?}"
+    );
+    ledger.create_asset(MONEY, 0).expect("the chain goes on");
+}

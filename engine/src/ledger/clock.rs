@@ -38,7 +38,7 @@ impl Clock {
 
 /// The time that an operation brings: `effective_ns`, except in kinds for which that field means something
 /// else.
-fn own_time(operation: &Operation) -> u64 {
+pub(super) fn own_time(operation: &Operation) -> u64 {
     let is_other = operation.kind == Kind::SetSession.code() || operation.kind == Kind::Upgrade.code();
     if is_other { 0 } else { operation.effective_ns.get() }
 }

@@ -4,6 +4,7 @@ use super::accounts::Accounts;
 use super::apply::Scratch;
 use super::assets::Assets;
 use super::clock::Clock;
+use super::clock::own_time;
 use super::keys::Keys;
 use super::leaves;
 use super::pendings::Pendings;
@@ -283,6 +284,16 @@ impl Ledger {
     /// The earliest deadline of an open pending: a block of at least that time lets it expire.
     pub fn next_expiry(&self) -> Option<TimeNs> {
         self.pendings.first_due().map(|(deadline, _)| TimeNs(deadline))
+    }
+
+    /// Whether an envelope brings a time of its own that lies after `now`, a node's clock. Where operations
+    /// bring their own time, one far ahead would leave no time for those that follow: intake refuses it.
+    pub fn is_ahead(&self, envelope: &EnvelopeView<'_>, now: TimeNs) -> bool {
+        self.rules.op_time == OpTime::Effective
+            && envelope
+                .operations()
+                .iter()
+                .any(|operation| own_time(operation) > now.0)
     }
 
     /// How many pendings a block of this time lets expire: that many of its effects are spoken for.

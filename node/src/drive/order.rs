@@ -171,10 +171,15 @@ impl Order {
         let began = Instant::now();
         let mut evicted = Vec::new();
         let mut admitted = 0;
+        let clock = now().ok();
         for _ in 0..ADMIT_ROUND_MAX {
             let Some((verified, tag)) = self.verified.pop() else {
                 break;
             };
+            if clock.is_some_and(|clock| self.chain.ledger().is_ahead(&verified.view(), clock)) {
+                self.refuse(&tag, Refusal::NotYetValid);
+                continue;
+            }
             let tx_id = verified.tx_id();
             let waiting = tag.clone();
             match self.pool.admit(verified, tag, &Lanes(&self.chain), &mut evicted) {
