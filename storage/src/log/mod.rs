@@ -15,6 +15,6 @@ mod writer;
 mod crash_tests;
 
 pub use config::{LogConfig, Sealing};
-pub use segment::SegmentSummary;
 pub use reader::SegmentReader;
+pub use segment::SegmentSummary;
 pub use writer::SegmentLog;

@@ -6,8 +6,8 @@ use std::thread::JoinHandle;
 
 use selfchain_types::seam::log::LogError;
 
-use super::segment::{LOG_DIR, Segment, corrupt, io_error, segment_path};
 use super::reader::Shared;
+use super::segment::{LOG_DIR, Segment, corrupt, io_error, segment_path};
 use crate::disk::{Disk, publish};
 use crate::metrics::len_u64;
 

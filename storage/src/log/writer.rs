@@ -6,10 +6,10 @@ use std::time::Instant;
 use selfchain_types::seam::log::{Log, LogError, LogReader};
 
 use super::config::{LogConfig, Sealing};
+use super::reader::{NO_HEIGHT, SegmentReader, Shared};
 use super::recover::recover_segments;
 use super::seal::{Sealer, seal, seal_path};
 use super::segment::{LOG_DIR, Segment, io_error, segment_path};
-use super::reader::{NO_HEIGHT, SegmentReader, Shared};
 use super::tip::TipWitness;
 use crate::disk::Disk;
 use crate::guard::{lock, read, write};
