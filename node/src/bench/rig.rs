@@ -17,6 +17,7 @@ use selfchain_types::crypto::SigningKey;
 use selfchain_types::message::{Detail, Reply, Request};
 use selfchain_types::{Genesis, Refusal, codec};
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -287,6 +288,7 @@ fn queue_before(stage: Stage) -> Option<Queue> {
     }
 }
 
+/// Bytes that the files of a directory take on the disk: the log's files grow ahead of what is in them, with holes.
 fn directory_bytes(directory: &Path) -> u64 {
     let Ok(entries) = std::fs::read_dir(directory) else {
         return 0;
@@ -294,10 +296,12 @@ fn directory_bytes(directory: &Path) -> u64 {
     entries
         .flatten()
         .filter_map(|entry| entry.metadata().ok())
-        .map(|file| file.len())
+        .map(|file| file.blocks() * BLOCK_BYTES)
         .sum()
 }
 
+/// The unit of `st_blocks` (POSIX leaves it open; Linux counts 512 bytes).
+const BLOCK_BYTES: u64 = 512;
 /// Bytes gathered before they are handed to the connection.
 const GATHER_BYTES: usize = 64 * 1024;
 /// Longest wait for room in the connection.
