@@ -9,7 +9,7 @@
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
@@ -330,6 +330,22 @@ impl Track {
         }
     }
 
+    /// Whether [`Track::peek`] would answer at once, after waiting for the disk for at most `longest`. The file is
+    /// dealt in turn: while another track is not read, this one may wait for as long as that goes on.
+    ///
+    /// # Errors
+    /// When the file could not be read; the track has then ended.
+    pub fn is_at_hand(&mut self, longest: Duration) -> Result<bool, PreparedError> {
+        while self.next == self.chunk.ends.len() {
+            match self.chunks.recv_timeout(longest) {
+                Ok(chunk) => (self.chunk, self.next) = (chunk?, 0),
+                Err(RecvTimeoutError::Timeout) => return Ok(false),
+                Err(RecvTimeoutError::Disconnected) => return Ok(true),
+            }
+        }
+        Ok(true)
+    }
+
     /// The next record, again and again until [`Track::advance`]; `None` at the end. Waits for the disk if need be.
     ///
     /// # Errors
@@ -541,6 +557,28 @@ mod tests {
             )
             .unwrap();
             assert_eq!(seen, [4_096, 8_192, 9_000]);
+        });
+    }
+
+    #[test]
+    fn a_track_waits_no_longer_than_it_is_told_for_one_that_is_not_read() {
+        with_file(|path| {
+            let header = PreparedHeader::default();
+            let records = (CHUNKS_AHEAD_MAX + 3) * 2;
+            let sign = |_| vec![7; CHUNK_BYTES];
+            prepare(path, header, FILE_BYTES_MAX, 0..records, sign, |_| {}).unwrap();
+            let mut tracks = PreparedReader::open(path).unwrap().deal(2);
+            let (unread, read) = tracks.split_at_mut(1);
+            let mut got = 0;
+            while read[0].is_at_hand(Duration::from_millis(200)).unwrap() {
+                read[0].advance();
+                got += 1;
+            }
+            assert!(got < records / 2, "the other track's chunks are full");
+            assert!(unread[0].peek().unwrap().is_some());
+            unread[0].advance();
+            assert!(unread[0].peek().unwrap().is_some());
+            assert!(read[0].is_at_hand(Duration::from_secs(60)).unwrap(), "it goes on");
         });
     }
 

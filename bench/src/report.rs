@@ -300,7 +300,7 @@ impl Report {
 impl Display for Report {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
         self.write_head(out)?;
-        if self.committed_per_s > 0.0 {
+        if self.committed_per_s > 0.0 && self.apply.is_empty() {
             self.write_rates(out)?;
         }
         for Applied {
@@ -342,7 +342,9 @@ impl Display for Report {
         if !self.stages.is_empty() {
             self.write_stages(out)?;
         }
-        write!(out, "\n{}", self.ceiling)?;
+        if self.ceiling.verify_per_s > 0.0 {
+            write!(out, "\n{}", self.ceiling)?;
+        }
         if !self.peers.is_empty() {
             write!(out, "\n{}", crate::peers::Table(&self.peers))?;
         }

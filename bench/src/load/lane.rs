@@ -131,6 +131,14 @@ impl Lane {
             }
             match pace.step(now_ns, self.flight.unanswered()) {
                 Step::Send { intended_ns } => {
+                    if !track.is_at_hand(Duration::ZERO)? {
+                        // Another connection, which may have sent its last, holds up the file: the end of the
+                        // load must not wait for it.
+                        submit.flush()?;
+                        if !track.is_at_hand(FILE_WAIT_MAX)? {
+                            continue;
+                        }
+                    }
                     let Some(envelope) = track.peek()? else {
                         shared.exhausted_ns.fetch_min(now_ns, Ordering::AcqRel);
                         return Ok(());
@@ -193,5 +201,7 @@ impl Lane {
 const FULL_WAIT_MAX: Duration = Duration::from_millis(1);
 /// Longest pause of a sender with nothing due, so that a stop is noticed.
 const IDLE_WAIT_MAX: Duration = Duration::from_millis(20);
+/// Longest wait for the load file in one call.
+const FILE_WAIT_MAX: Duration = Duration::from_millis(5);
 /// Longest wait for answers in one call.
 const RECEIVE_WAIT: Duration = Duration::from_millis(5);

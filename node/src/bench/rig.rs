@@ -301,7 +301,8 @@ fn directory_bytes(directory: &Path) -> u64 {
 }
 
 /// The unit of `st_blocks` (POSIX leaves it open; Linux counts 512 bytes).
-const BLOCK_BYTES: u64 = 512;
+pub(super) const BLOCK_BYTES: u64 = 512;
+
 /// Bytes gathered before they are handed to the connection.
 const GATHER_BYTES: usize = 64 * 1024;
 /// Longest wait for room in the connection.

@@ -2,12 +2,13 @@
 
 use super::error::{BenchError, Tell};
 use super::load::{SignedLoad, TRACKS};
-use super::rig::{NodeRig, RigConfig};
+use super::rig::{BLOCK_BYTES, NodeRig, RigConfig};
 use core::time::Duration;
 use selfchain_bench::prepared::{PreparedHeader, PreparedReader, Track};
 use selfchain_bench::process::Process;
 use selfchain_bench::report::Verify;
 use selfchain_bench::rig::{Answer, Rig, Verdict};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use tempfile::TempDir;
@@ -170,14 +171,14 @@ fn is_done(answer: &Answer) -> Result<bool, BenchError> {
     }
 }
 
-/// Bytes of all files in a folder and those in it.
+/// Bytes that all files in a folder and those in it take on the disk.
 fn tree_bytes(folder: &Path) -> u64 {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return 0;
     };
     let bytes = |entry: std::fs::DirEntry| match entry.metadata() {
         Ok(of) if of.is_dir() => tree_bytes(&entry.path()),
-        Ok(of) => of.len(),
+        Ok(of) => of.blocks() * BLOCK_BYTES,
         Err(_) => 0,
     };
     entries.flatten().map(bytes).sum()

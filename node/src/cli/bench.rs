@@ -2,6 +2,8 @@
 
 use super::{ExitStatus, Failure};
 use crate::bench::{self, BenchArguments, BenchError, Flags, Tell, Tier};
+use crate::config::{LogLevel, TelemetryConfig};
+use crate::telemetry::start_log;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use selfchain_bench::compare::compare;
@@ -36,6 +38,12 @@ pub(super) fn bench(words: &[OsString], output: Output) -> Result<(), Failure> {
             };
         }
     };
+    let warnings = TelemetryConfig {
+        log_level: LogLevel::Warn,
+        ..TelemetryConfig::default()
+    };
+    start_log(&warnings)
+        .map_err(|error| Failure::new(ExitStatus::Failed, "nothing was measured", "").because(&error))?;
     let mut bar = Bar::new();
     let tell = &mut |what: &str, done: u64, total: u64| bar.tell(what, done, total);
     match &arguments.tier {
@@ -83,13 +91,11 @@ fn prepare(flags: &Flags, tell: &mut Tell<'_>, output: Output) -> Result<(), Fai
 /// The table, the file, and the exit code of a log that does not hold.
 fn finish(report: Result<Report, BenchError>, flags: &Flags, output: Output) -> Result<(), Failure> {
     let report = report.map_err(|error| failure(&error))?;
-    output.result(
-        &report.to_string(),
-        &json!({ "committed_per_s": report.committed_per_s }),
-    )?;
     if let Some(path) = &flags.json {
         report.write(path).map_err(|error| failure(&error.into()))?;
     }
+    let value = json!({ "committed_per_s": report.committed_per_s, "verify": { "ok": report.verify.ok } });
+    output.result(&report.to_string(), &value)?;
     if report.tier != "ceiling" && !report.verify.ok {
         return Err(Failure::new(
             ExitStatus::Corrupt,
