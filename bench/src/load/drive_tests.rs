@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 
 use super::*;
+use crate::prepared::{FILE_BYTES_MAX, PreparedHeader, PreparedReader, prepare};
 use crate::process::Process;
 use crate::report::Verify;
 use crate::rig::{Answer, Answers, Submit, Verdict};
@@ -22,6 +23,8 @@ enum Manners {
     Silent,
     /// The connection breaks at this ticket.
     BreaksAt(u64),
+    /// Commits, but says nothing to envelopes that begin with this byte.
+    Ignores(u8),
 }
 
 struct FakeNode {
@@ -86,6 +89,7 @@ impl Submit for FakeSubmit {
         let verdict = match self.manners {
             Manners::BreaksAt(at) if at == ticket => return Err(RigError::Broken("cut".into())),
             Manners::Silent => return Ok(()),
+            Manners::Ignores(first) if envelope.first() == Some(&first) => return Ok(()),
             _ if envelope.first() == Some(&1) => Verdict::Dropped { code: "pool_full" },
             _ => Verdict::Committed {
                 applied: 2,
@@ -203,4 +207,37 @@ fn a_broken_connection_ends_the_load_with_its_error() {
         run(Manners::Answers, closed(), &mut []),
         Err(LoadError::NoTracks)
     ));
+}
+
+#[test]
+fn a_connection_that_holds_up_the_file_does_not_hold_up_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("load");
+    let record = |at: usize| vec![u8::try_from(at % 2 * 9).unwrap(); 256 << 10];
+    prepare(
+        &path,
+        PreparedHeader::default(),
+        FILE_BYTES_MAX,
+        0..40,
+        record,
+        |_| {},
+    )
+    .unwrap();
+    let mut tracks = PreparedReader::open(&path).unwrap().deal(2);
+    let plan = LoadPlan {
+        pace: Pace::Closed { window: 1 },
+        measure: Duration::from_millis(300),
+        drain_max: Duration::from_millis(100),
+        ..closed()
+    };
+    let rig = FakeNode {
+        manners: Manners::Ignores(9),
+    };
+    let result = drive(&rig, &mut tracks, &plan, None, &mut |_| {}).unwrap();
+    assert_eq!(result.unanswered, 2, "one transaction of two transfers");
+    let committed = result.recorder.counts.committed_ever;
+    assert!(
+        committed > 0 && committed < 40,
+        "the file waits for the other connection"
+    );
 }
