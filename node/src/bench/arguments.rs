@@ -63,7 +63,7 @@ pub struct Flags {
     /// Accounts that the load touches [default: 10000; apply: 1000000].
     #[arg(long, value_parser = clap::value_parser!(u64).range(8..=1_000_000_000))]
     pub accounts: Option<u64>,
-    /// How transfers crowd on accounts: uniform, zipf[:s] or hot[:share] [default: uniform; apply: uniform and zipf].
+    /// How transfers crowd on accounts: uniform, zipf, zipf:S, hot or hot:SHARE; by default uniform, for apply uniform and zipf.
     #[arg(long)]
     pub profile: Option<Profile>,
     /// Transfers a second; or `max`: closed by a window; or a share of max such as `50%`, found in the same run.
