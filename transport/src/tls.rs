@@ -50,7 +50,7 @@ pub(crate) fn refuse_key_log(path: Option<&OsString>) -> Result<(), TlsError> {
 /// The Ed25519 public key that belongs to a secret seed: what clients pin (RFC 8032 §5.1.5).
 ///
 /// # Errors
-/// [`TlsError::Config`] when the library refuses the seed, which it does for no 32 bytes that we know of.
+/// A configuration error when the library refuses the seed, which it does for no 32 bytes that we know of.
 pub fn public_key_of(seed: &[u8; 32]) -> Result<[u8; 32], TlsError> {
     let pair =
         Ed25519KeyPair::from_seed_unchecked(seed).map_err(|refused| Error::General(refused.to_string()))?;
