@@ -9,10 +9,8 @@
 
 use rayon::prelude::*;
 use selfchain_engine::intake::{VERIFY_BATCH_MAX, verify_batch};
-use selfchain_types::crypto::{BatchItem, SigningKey, signing_digest};
-use selfchain_types::{
-    AccountId, Amount, AssetId, Envelope, EnvelopeBuilder, Hash, Height, Operation, crypto,
-};
+use selfchain_types::crypto::{BatchItem, BatchVerifier, SigningKey, signing_digest};
+use selfchain_types::{AccountId, Amount, AssetId, Envelope, EnvelopeBuilder, Hash, Height, Operation};
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -24,16 +22,21 @@ fn main() {
     for keys in [ENVELOPES, 1_024, 16] {
         let frames = signed(keys);
         let (mut raw_best, mut intake_best) = (0.0f64, 0.0f64);
+        let verifier = BatchVerifier::new();
         for _ in 0..ROUNDS {
-            raw_best = raw_best.max(raw(&frames));
-            intake_best = intake_best.max(intake(&frames, ENVELOPES));
+            raw_best = raw_best.max(raw(&frames, &BatchVerifier::new()));
+            intake_best = intake_best.max(intake(&frames, ENVELOPES, &verifier));
         }
         let ratio = intake_best / raw_best;
         println!("verify/keys={keys} raw={raw_best:.0}/s intake={intake_best:.0}/s ratio={ratio:.3}");
     }
     let frames = signed(ENVELOPES);
+    let verifier = BatchVerifier::new();
     for call in [1, 16, 64, 256, 1_024, 4_096] {
-        println!("verify/call={call} intake={:.0}/s", intake(&frames, call));
+        println!(
+            "verify/call={call} intake={:.0}/s",
+            intake(&frames, call, &verifier)
+        );
     }
     stages(&frames);
 }
@@ -59,7 +62,7 @@ fn rate(work: impl FnOnce()) -> f64 {
 }
 
 /// The signatures alone, prepared beforehand, in arrival order, on every core.
-fn raw(frames: &[Vec<u8>]) -> f64 {
+fn raw(frames: &[Vec<u8>], verifier: &BatchVerifier) -> f64 {
     let envelopes: Vec<Envelope> = frames
         .iter()
         .filter_map(|bytes| Envelope::decode(bytes.clone()).ok())
@@ -84,19 +87,19 @@ fn raw(frames: &[Vec<u8>]) -> f64 {
     rate(|| {
         items
             .par_chunks(VERIFY_BATCH_MAX)
-            .for_each(|batch| assert!(crypto::verify_batch(batch, &[1; 32]).iter().all(Result::is_ok)));
+            .for_each(|batch| assert!(verifier.verify(batch, &[1; 32]).iter().all(Result::is_ok)));
     })
 }
 
 /// Whole frames to verified envelopes, `call` frames a call.
-fn intake(frames: &[Vec<u8>], call: usize) -> f64 {
+fn intake(frames: &[Vec<u8>], call: usize, verifier: &BatchVerifier) -> f64 {
     let calls: Vec<Vec<(Vec<u8>, ())>> = frames
         .chunks(call)
         .map(|frames| frames.iter().map(|bytes| (bytes.clone(), ())).collect())
         .collect();
     rate(|| {
         for frames in calls {
-            let answers = verify_batch(frames, &CHAIN, &(), &[1; 32]);
+            let answers = verify_batch(frames, &CHAIN, &(), verifier, &[1; 32]);
             assert!(answers.iter().all(|(_, answer)| answer.is_ok()));
             black_box(answers);
         }

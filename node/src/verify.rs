@@ -4,6 +4,7 @@ use crate::recover::for_each_prepared;
 use crate::store::{StoreError, read_genesis};
 use selfchain_engine::commit::{Chain, VerifyError};
 use selfchain_storage::{Disk, LogConfig, SegmentLog, StorageMetrics};
+use selfchain_types::crypto::BatchVerifier;
 use selfchain_types::seam::log::{Log, LogError};
 use selfchain_types::{Amount, AssetId, Hash, Height};
 use std::sync::Arc;
@@ -40,8 +41,9 @@ pub fn verify(
     }
     let mut chain = Chain::new(genesis);
     let mut transfers = 0;
+    let signatures = BatchVerifier::new();
     for_each_prepared(&*reader, Height(1), tip, &mut |block, height| {
-        transfers += chain.verify(&block)?;
+        transfers += chain.verify(&block, &signatures)?;
         progress(height, tip);
         Ok(())
     })?;

@@ -5,8 +5,9 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
-use selfchain_types::crypto::{BatchItem, Scheme, SigningKey, verify, verify_batch};
+use selfchain_types::crypto::{BatchItem, BatchVerifier, Scheme, SigningKey, verify};
 use serde_json::Value;
 
 use crate::parsers::Random;
@@ -121,8 +122,11 @@ fn batch(cases: &[&Case]) {
     let entropy = selfchain_types::hash::BATCH
         .hash(&(items.len() as u64).to_le_bytes())
         .0;
-    let answers = verify_batch(&items, &entropy);
+    // One that remembers keys from the batches before, and one that has seen none.
+    static SEASONED: LazyLock<BatchVerifier> = LazyLock::new(BatchVerifier::new);
+    let answers = SEASONED.verify(&items, &entropy);
     assert_eq!(answers.len(), cases.len());
+    assert_eq!(answers, BatchVerifier::new().verify(&items, &entropy));
     for ((at, case), answer) in cases.iter().enumerate().zip(&answers) {
         let names: Vec<&str> = cases.iter().map(|case| case.name.as_str()).take(10).collect();
         let len = cases.len();

@@ -353,11 +353,12 @@ impl Verified {
     }
 
     /// Checks many envelopes' signatures as one batch; the answers are those of [`Verified::check`], in
-    /// order. `entropy` as in [`crate::crypto::verify_batch`].
+    /// order. `entropy` as in [`BatchVerifier::verify`](crate::crypto::BatchVerifier::verify).
     #[cfg(feature = "std")]
     pub fn check_batch(
         envelopes: Vec<Envelope>,
         keys: &impl KeyLookup,
+        verifier: &crate::crypto::BatchVerifier,
         entropy: &[u8; 32],
     ) -> Vec<Result<Self, (Envelope, Refusal)>> {
         let mut refusals: Vec<Option<Refusal>> = alloc::vec![None; envelopes.len()];
@@ -383,7 +384,7 @@ impl Verified {
                 signature: entry.signature,
             })
             .collect();
-        for (answer, (at, ..)) in crate::crypto::verify_batch(&items, entropy).iter().zip(&digests) {
+        for (answer, (at, ..)) in verifier.verify(&items, entropy).iter().zip(&digests) {
             if answer.is_err() {
                 refusals[*at] = Some(Refusal::SignatureInvalid);
             }

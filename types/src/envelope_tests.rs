@@ -111,10 +111,11 @@ fn batch_and_single_give_the_same_answers() {
         .iter()
         .map(|one| Verified::check(one.clone(), &()).is_ok())
         .collect();
-    let batch: Vec<bool> = Verified::check_batch(envelopes, &(), &[1; 32])
-        .iter()
-        .map(Result::is_ok)
-        .collect();
+    let batch: Vec<bool> =
+        Verified::check_batch(envelopes, &(), &crate::crypto::BatchVerifier::new(), &[1; 32])
+            .iter()
+            .map(Result::is_ok)
+            .collect();
     assert_eq!(single, batch);
     assert_eq!(batch, [true, false, true, false, false]);
 }

@@ -7,7 +7,7 @@ use crate::proof;
 use rayon::prelude::*;
 use selfchain_types::certificate::{Certificate, CertificateError};
 use selfchain_types::codec::DecodeError;
-use selfchain_types::crypto::PublicKey;
+use selfchain_types::crypto::{BatchVerifier, PublicKey};
 use selfchain_types::envelope::KeyLookup;
 use selfchain_types::{Envelope, Hash, Height, KeyId, Refusal, Verified, hash};
 use thiserror::Error;
@@ -99,17 +99,17 @@ impl VerifyError {
 
 impl Chain {
     /// Decides the next block anew: links, certificate, body, signatures, validity, outcomes, roots. Returns
-    /// how many operations took effect.
+    /// how many operations took effect. `signatures` checks those of every block.
     ///
     /// # Errors
     /// [`VerifyError`], naming the height; the chain is not usable after it.
-    pub fn verify(&mut self, block: &Prepared<'_>) -> Result<u64, VerifyError> {
+    pub fn verify(&mut self, block: &Prepared<'_>, signatures: &BatchVerifier) -> Result<u64, VerifyError> {
         let height = block.header.height;
         self.check_links(block)?;
         self.check_commitment(&block.header)?;
         self.check_certificate(block)?;
         check_body(block)?;
-        check_signatures(block, &LedgerKeys(&self.ledger))?;
+        check_signatures(block, &LedgerKeys(&self.ledger), signatures)?;
         self.ledger
             .validate(height, block.header.time_ns, &block.views)
             .map_err(|source| VerifyError::Invalid { height, source })?;
@@ -176,7 +176,11 @@ fn check_body(block: &Prepared<'_>) -> Result<(), VerifyError> {
 }
 
 /// Checks every signature, in parallel batches, with the keys that the registry held before the block.
-fn check_signatures(block: &Prepared<'_>, keys: &(impl KeyLookup + Sync)) -> Result<(), VerifyError> {
+fn check_signatures(
+    block: &Prepared<'_>,
+    keys: &(impl KeyLookup + Sync),
+    signatures: &BatchVerifier,
+) -> Result<(), VerifyError> {
     let height = block.header.height;
     let entropy = block.hash.0;
     let failed = block
@@ -190,7 +194,7 @@ fn check_signatures(block: &Prepared<'_>, keys: &(impl KeyLookup + Sync)) -> Res
                 Ok(envelopes) => envelopes,
                 Err(refusal) => return Some((chunk * SIGNATURE_BATCH, refusal)),
             };
-            let answers = Verified::check_batch(envelopes, keys, &entropy);
+            let answers = Verified::check_batch(envelopes, keys, signatures, &entropy);
             answers
                 .into_iter()
                 .enumerate()

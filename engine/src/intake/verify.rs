@@ -3,6 +3,7 @@
 use super::Decoded;
 use rayon::prelude::*;
 use selfchain_types::codec::wide;
+use selfchain_types::crypto::BatchVerifier;
 use selfchain_types::envelope::KeyLookup;
 use selfchain_types::{Envelope, Hash, Refusal, Verified, hash};
 
@@ -12,14 +13,15 @@ pub fn verify_batch<T: Send>(
     frames: Vec<(Vec<u8>, T)>,
     chain_id: &Hash,
     keys: &(impl KeyLookup + Sync),
+    verifier: &BatchVerifier,
     entropy: &[u8; 32],
 ) -> Vec<(T, Result<Verified, Refusal>)> {
-    Decoded::new(frames, chain_id).verify(keys, entropy)
+    Decoded::new(frames, chain_id).verify(keys, verifier, entropy)
 }
 
 /// Most envelopes whose signatures are checked as one product. Larger products are hardly cheaper a
 /// signature, and one bad signature spoils its whole batch.
-pub const VERIFY_BATCH_MAX: usize = 256;
+pub const VERIFY_BATCH_MAX: usize = 512;
 /// Fewest envelopes for which another core is woken: below, the product loses more than the core wins.
 pub const VERIFY_BATCH_MIN: usize = 32;
 
@@ -35,6 +37,7 @@ impl<T: Send> Decoded<T> {
     pub fn verify(
         self,
         keys: &(impl KeyLookup + Sync),
+        verifier: &BatchVerifier,
         entropy: &[u8; 32],
     ) -> Vec<(T, Result<Verified, Refusal>)> {
         let mut tags = Vec::with_capacity(self.0.len());
@@ -59,6 +62,7 @@ impl<T: Send> Decoded<T> {
                 check(
                     batch,
                     keys,
+                    verifier,
                     &hash::BATCH.hash_parts(&[entropy, &wide(at).to_le_bytes()]),
                 )
             })
@@ -78,12 +82,17 @@ type Answer = Result<Verified, Refusal>;
 /// A signer's mark, the frame's place, and the envelope until it is checked.
 type Waiting = (u64, usize, Option<Envelope>);
 
-fn check(batch: &mut [Waiting], keys: &impl KeyLookup, entropy: &Hash) -> Vec<(usize, Answer)> {
+fn check(
+    batch: &mut [Waiting],
+    keys: &impl KeyLookup,
+    verifier: &BatchVerifier,
+    entropy: &Hash,
+) -> Vec<(usize, Answer)> {
     let envelopes = batch
         .iter_mut()
         .filter_map(|(.., envelope)| envelope.take())
         .collect();
-    let checked = Verified::check_batch(envelopes, keys, entropy.as_bytes());
+    let checked = Verified::check_batch(envelopes, keys, verifier, entropy.as_bytes());
     let places = batch.iter().map(|(_, place, _)| *place);
     places
         .zip(checked)

@@ -8,7 +8,7 @@
 use super::*;
 use crate::intake::Dedupe;
 use proptest::prelude::*;
-use selfchain_types::crypto::{PublicKey, SigningKey};
+use selfchain_types::crypto::{BatchVerifier, PublicKey, SigningKey};
 use selfchain_types::{AccountId, Amount, AssetId, EnvelopeBuilder, Height, KeyId, Operation};
 
 const CHAIN: Hash = Hash([9; 32]);
@@ -71,7 +71,7 @@ fn check(ways: &[u8]) {
         .enumerate()
         .map(|(at, (bytes, _))| (bytes.clone(), at))
         .collect();
-    let answers = verify_batch(frames, &CHAIN, &(), &[5; 32]);
+    let answers = verify_batch(frames, &CHAIN, &(), &BatchVerifier::new(), &[5; 32]);
     assert_eq!(answers.len(), samples.len());
     for (at, ((tag, answer), (bytes, want))) in answers.into_iter().zip(samples).enumerate() {
         assert_eq!(tag, at, "answers come in order");
@@ -112,6 +112,7 @@ fn registered_keys_come_from_the_look_up() {
         vec![(bytes, ())],
         &CHAIN,
         &Registry(key(1).public().clone()),
+        &BatchVerifier::new(),
         &[1; 32],
     );
     assert!(answers[0].1.is_ok());
@@ -126,7 +127,7 @@ fn a_cheap_reason_refuses_before_the_signatures() {
     dedupe.insert(waiting);
     let mut decoded = Decoded::new(vec![(forged, 0), (good(2), 1), (Vec::new(), 2)], &CHAIN);
     decoded.refuse(|envelope| dedupe.contains(&envelope.tx_id()).then_some(Refusal::Waiting));
-    let answers = decoded.verify(&(), &[1; 32]);
+    let answers = decoded.verify(&(), &BatchVerifier::new(), &[1; 32]);
     assert_eq!(answers[0].1.as_ref().unwrap_err(), &Refusal::Waiting);
     assert!(answers[1].1.is_ok());
     assert_eq!(answers[2].1.as_ref().unwrap_err(), &Refusal::Malformed);
@@ -141,9 +142,9 @@ fn batches_are_even_and_bounded() {
         (64, 2, 32),
         (256, 2, 128),
         (300, 2, 150),
-        (600, 2, 150),
-        (4_096, 2, 256),
-        (4_097, 16, 129),
+        (600, 2, 300),
+        (4_096, 2, 512),
+        (8_193, 16, 257),
         (100, 64, 34),
     ] {
         assert_eq!(batch_len(len, cores), want, "{len} on {cores}");
@@ -171,7 +172,7 @@ proptest! {
         let mut framed: Vec<(Vec<u8>, ())> = frames.into_iter().map(|bytes| (bytes, ())).collect();
         framed.push((flipped, ()));
         framed.push((short, ()));
-        for (_, answer) in verify_batch(framed, &CHAIN, &(), &[2; 32]) {
+        for (_, answer) in verify_batch(framed, &CHAIN, &(), &BatchVerifier::new(), &[2; 32]) {
             prop_assert!(answer.is_err());
         }
     }

@@ -8,6 +8,7 @@ use crate::telemetry::{Metrics, Stage};
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use selfchain_engine::intake::verify_batch;
+use selfchain_types::crypto::BatchVerifier;
 use selfchain_types::seam::log::{LogError, LogReader};
 use selfchain_types::{Hash, Refusal, Verified, codec};
 use std::sync::Arc;
@@ -93,6 +94,8 @@ pub struct Intake {
     pub log: Arc<dyn LogReader>,
     /// The verifiers.
     pub pool: Arc<rayon::ThreadPool>,
+    /// Checks signatures.
+    pub signatures: BatchVerifier,
     /// Seeds blinding factors; unpredictable from outside.
     pub entropy: [u8; 32],
     /// Counts.
@@ -125,10 +128,10 @@ impl Intake {
         let count = codec::wide(submissions.len());
         let keys = self.registry.keys();
         self.entropy = selfchain_types::hash::BATCH.hash(&self.entropy).0;
-        let (chain_id, entropy) = (&self.chain_id, &self.entropy);
+        let (chain_id, signatures, entropy) = (&self.chain_id, &self.signatures, &self.entropy);
         let answers = self
             .pool
-            .install(|| verify_batch(submissions, chain_id, &*keys, entropy));
+            .install(|| verify_batch(submissions, chain_id, &*keys, signatures, entropy));
         self.metrics.stage(Stage::Verify).add_busy(elapsed_ns(began));
         self.metrics.stage(Stage::Verify).add_items(count);
         for (tag, answer) in answers {

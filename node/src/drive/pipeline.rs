@@ -20,6 +20,7 @@ use selfchain_engine::commit::Chain;
 use selfchain_engine::pool::{Pool, PoolLimits, PoolRules};
 use selfchain_storage::{Index, NodeFile, Snapshots};
 use selfchain_types::KeyId;
+use selfchain_types::crypto::BatchVerifier;
 use selfchain_types::seam::consensus::Plane;
 use std::io;
 use std::sync::Arc;
@@ -167,6 +168,7 @@ impl Pipeline {
             registry: Arc::clone(&registry),
             log: Arc::clone(&log_reader),
             pool: rayon_pool("verify", config.verify_threads, VERIFY_NICENESS)?,
+            signatures: BatchVerifier::new(),
             entropy,
             metrics: Arc::clone(metrics),
             fault: fault.clone(),

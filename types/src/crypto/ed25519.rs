@@ -6,29 +6,38 @@ use ed25519_zebra::{Signature, SigningKey, VerificationKey, VerificationKeyBytes
 const SCHEME: &str = Scheme::Ed25519.name();
 
 pub(super) fn verify(public: &[u8], message: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
-    let (public, signature) = parse(public, signature)?;
-    VerificationKey::try_from(public)
-        .and_then(|key| key.verify(&signature, message))
+    let (public, signature) = lengths(public, signature)?;
+    VerificationKey::try_from(VerificationKeyBytes::from(*public))
+        .and_then(|key| key.verify(&Signature::from(*signature), message))
         .map_err(|_| SignatureError::Invalid { scheme: SCHEME })
 }
 
-pub(super) fn parse(
-    public: &[u8],
-    signature: &[u8],
-) -> Result<(VerificationKeyBytes, Signature), SignatureError> {
-    let public: [u8; 32] = public.try_into().map_err(|_| SignatureError::PublicLength {
+/// A public key and a signature of the right lengths.
+pub(super) fn lengths<'a>(
+    public: &'a [u8],
+    signature: &'a [u8],
+) -> Result<(&'a [u8; 32], &'a [u8; 64]), SignatureError> {
+    let public_key = public.try_into().map_err(|_| SignatureError::PublicLength {
         scheme: SCHEME,
         got: public.len(),
         want: Scheme::Ed25519.public_len(),
     })?;
-    let signature: [u8; 64] = signature
+    let signature = signature
         .try_into()
         .map_err(|_| SignatureError::SignatureLength {
             scheme: SCHEME,
             got: signature.len(),
             want: Scheme::Ed25519.signature_len(),
         })?;
-    Ok((public.into(), signature.into()))
+    Ok((public_key, signature))
+}
+
+/// `R` and `s` of a signature (RFC 8032 §5.1.6).
+#[cfg(feature = "std")]
+pub(super) fn halves(signature: &[u8; 64]) -> (&[u8; 32], &[u8; 32]) {
+    let (r, rest) = signature.split_first_chunk().expect("64 bytes hold 32");
+    let (s, _) = rest.split_first_chunk().expect("32 bytes are left");
+    (r, s)
 }
 
 /// A secret key; the library wipes it when it is dropped.

@@ -3,9 +3,11 @@
 #[cfg(feature = "std")]
 mod batch;
 mod ed25519;
+#[cfg(feature = "std")]
+mod points;
 
 #[cfg(feature = "std")]
-pub use batch::{BatchItem, verify_batch};
+pub use batch::{BatchItem, BatchVerifier};
 
 use crate::{Hash, KeyId, hash};
 use alloc::boxed::Box;
