@@ -112,10 +112,15 @@ pub struct AccountCold {
 
 /// Leaf of the account tree: `H(account; hot ‖ cold)`, 192 bytes.
 pub fn leaf(hot: &AccountHot, cold: &AccountCold) -> Hash {
+    hash::ACCOUNT.hash(&leaf_bytes(hot, cold))
+}
+
+/// What an account's leaf hashes: `hot ‖ cold`.
+pub fn leaf_bytes(hot: &AccountHot, cold: &AccountCold) -> [u8; 192] {
     let mut bytes = [0; 192];
     bytes[..96].copy_from_slice(hot.as_bytes());
     bytes[96..].copy_from_slice(cold.as_bytes());
-    hash::ACCOUNT.hash(&bytes)
+    bytes
 }
 
 /// The four totals of an account, as results and history carry them.

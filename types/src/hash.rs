@@ -5,6 +5,8 @@
 //! compression, which a prefixed domain would double.
 
 use alloc::vec::Vec;
+use blake3::IncrementCounter;
+use blake3::platform::{Platform, words_from_le_bytes_32};
 use core::fmt;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -109,6 +111,39 @@ impl Domain {
         Hash(*hasher.finalize().as_bytes())
     }
 
+    /// Hashes many inputs of one length side by side, as many at once as the processor has lanes: several times
+    /// faster than [`Domain::hash`] on each, with the same answers. `N` is a multiple of 64, at most 1,024 bytes
+    /// (one chunk of BLAKE3). Each place of `hashes` gets the next input's hash.
+    ///
+    /// # Panics
+    /// When there are fewer inputs than places.
+    pub fn hash_many<'a, const N: usize>(
+        &self,
+        inputs: impl IntoIterator<Item = &'a [u8; N]>,
+        hashes: &mut [Hash],
+    ) {
+        const { assert!(N > 0 && N % 64 == 0 && N <= 1_024, "whole blocks of one chunk") };
+        let (platform, key) = (Platform::detect(), words_from_le_bytes_32(&self.0));
+        let mut inputs = inputs.into_iter();
+        let mut group = [const { &[0; N] }; HASH_LANES];
+        for hashes in hashes.chunks_mut(HASH_LANES) {
+            let group = &mut group[..hashes.len()];
+            group
+                .iter_mut()
+                .for_each(|slot| *slot = inputs.next().expect("there is an input for every hash"));
+            platform.hash_many(
+                group,
+                &key,
+                0,
+                IncrementCounter::No,
+                flag::KEYED_HASH,
+                flag::CHUNK_START,
+                flag::CHUNK_END | flag::ROOT,
+                hashes.as_mut_bytes(),
+            );
+        }
+    }
+
     /// Hash of two hashes: a Merkle node, one compression.
     pub fn node(&self, left: &Hash, right: &Hash) -> Hash {
         let mut both = [0; 64];
@@ -126,6 +161,17 @@ impl Domain {
             .fill(&mut bytes);
         bytes
     }
+}
+
+/// Inputs that [`Domain::hash_many`] hashes at once: what the widest registers hold.
+pub const HASH_LANES: usize = 16;
+
+/// Flags of a BLAKE3 compression (BLAKE3 paper §2.2, table 3).
+mod flag {
+    pub(super) const CHUNK_START: u8 = 1;
+    pub(super) const CHUNK_END: u8 = 1 << 1;
+    pub(super) const ROOT: u8 = 1 << 3;
+    pub(super) const KEYED_HASH: u8 = 1 << 4;
 }
 
 /// A transaction's id: over the envelope without its signature block.
@@ -181,6 +227,27 @@ mod tests {
     fn domains_keep_equal_bytes_apart() {
         assert_ne!(TX.hash(b"same"), ENVELOPE.hash(b"same"));
         assert_eq!(TX.hash(b"same"), TX.hash_parts(&[b"sa", b"me"]));
+    }
+
+    #[test]
+    fn many_at_once_are_the_same_as_one_by_one() {
+        fn check<const N: usize>(count: u8) {
+            let inputs: Vec<[u8; N]> = (0..count)
+                .map(|seed| core::array::from_fn(|at| filler(at, seed)))
+                .collect();
+            let mut hashes = alloc::vec![Hash::ZERO; inputs.len()];
+            NODE.hash_many(&inputs, &mut hashes);
+            let one_by_one: Vec<Hash> = inputs.iter().map(|input| NODE.hash(input)).collect();
+            assert_eq!(hashes, one_by_one, "{count} of {N} bytes");
+        }
+        fn filler(at: usize, seed: u8) -> u8 {
+            at.to_le_bytes()[0].wrapping_mul(31).wrapping_add(seed)
+        }
+        for count in 0..=35 {
+            check::<64>(count);
+            check::<192>(count);
+            check::<1_024>(count);
+        }
     }
 
     #[test]

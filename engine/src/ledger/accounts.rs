@@ -5,8 +5,8 @@ use super::index::{ABSENT, Index, Place};
 use super::keys::Keys;
 use super::leaves::Leaves;
 use alloc::collections::BTreeMap;
-use selfchain_types::account::{AccountCold, AccountHot, leaf};
-use selfchain_types::{AccountId, Hash};
+use selfchain_types::account::{AccountCold, AccountHot, leaf_bytes};
+use selfchain_types::{AccountId, Hash, hash};
 use zerocopy::little_endian::{U16, U64, U128};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -184,7 +184,9 @@ impl Accounts {
     /// The root, after hashing what changed.
     pub(super) fn root(&mut self, keys: &Keys) -> Option<Hash> {
         let mut leaves = core::mem::take(&mut self.leaves);
-        let root = leaves.root(self.len(), |index| leaf(&self[index], &self.cold(index, keys)));
+        let root = leaves.root_of_blocks(self.len(), &hash::ACCOUNT, |index| {
+            leaf_bytes(&self[index], &self.cold(index, keys))
+        });
         self.leaves = leaves;
         root
     }

@@ -7,7 +7,6 @@ use alloc::collections::BTreeMap;
 use selfchain_types::crypto::PublicKey;
 use selfchain_types::key::KeyRecord;
 use selfchain_types::{Hash, KeyId, codec, hash};
-use zerocopy::IntoBytes;
 
 /// Every key that was ever named, by number in the order of being named.
 #[derive(Clone, Debug)]
@@ -89,8 +88,9 @@ impl Keys {
 
     pub(super) fn root(&mut self) -> Option<Hash> {
         let records = &self.records;
-        self.leaves.root(records.len(), |index| {
-            hash::KEY_RECORD.hash(records[index].as_bytes())
-        })
+        self.leaves
+            .root_of_blocks(records.len(), &hash::KEY_RECORD, |index| -> [u8; 192] {
+                zerocopy::transmute!(records[index])
+            })
     }
 }

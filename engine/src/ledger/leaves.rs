@@ -4,6 +4,7 @@ use super::marks::Marks;
 use crate::proof::DenseTree;
 use rayon::prelude::*;
 use selfchain_types::Hash;
+use selfchain_types::hash::{Domain, HASH_LANES};
 
 /// The tree over a table's records, brought up to date when its root is wanted.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +22,31 @@ impl Leaves {
 
     /// The root over the first `len` records, of which changed ones are hashed anew; `None` without records.
     pub(super) fn root(&mut self, len: u32, leaf: impl Fn(u32) -> Hash + Sync) -> Option<Hash> {
+        self.root_by_groups(len, |indices, leaves| {
+            for (index, slot) in indices.iter().zip(leaves) {
+                *slot = leaf(*index);
+            }
+        })
+    }
+
+    /// As [`Self::root`] of records that are `N` bytes long, with many hashed at once.
+    pub(super) fn root_of_blocks<const N: usize>(
+        &mut self,
+        len: u32,
+        domain: &Domain,
+        bytes: impl Fn(u32) -> [u8; N] + Sync,
+    ) -> Option<Hash> {
+        self.root_by_groups(len, |indices, leaves| {
+            let mut all = [[0; N]; HASH_LANES];
+            for (index, slot) in indices.iter().zip(&mut all) {
+                *slot = bytes(*index);
+            }
+            domain.hash_many(&all, leaves);
+        })
+    }
+
+    /// `hash` gets at most [`HASH_LANES`] numbers of records, and as many places for their leaves.
+    fn root_by_groups(&mut self, len: u32, hash: impl Fn(&[u32], &mut [Hash]) + Sync) -> Option<Hash> {
         let mut indices = Vec::new();
         loop {
             indices.clear();
@@ -30,16 +56,13 @@ impl Leaves {
             }
             // What a rolled back chain appended was marked and is gone.
             indices.retain(|index| *index < len);
-            let hash = |index: &u32| (*index, leaf(*index));
-            let changes: Vec<(u32, Hash)> = if indices.len() < PARALLEL_MIN {
-                indices.iter().map(hash).collect()
-            } else {
-                indices
-                    .par_iter()
-                    .with_min_len(PARALLEL_MIN / 4)
-                    .map(hash)
-                    .collect()
-            };
+            let mut leaves = vec![Hash::ZERO; indices.len()];
+            let groups = indices.par_chunks(HASH_LANES);
+            groups
+                .zip(leaves.par_chunks_mut(HASH_LANES))
+                .with_min_len(SHARE_MIN / HASH_LANES)
+                .for_each(|(indices, leaves)| hash(indices, leaves));
+            let changes: Vec<(u32, Hash)> = indices.iter().copied().zip(leaves).collect();
             self.tree.update(&changes);
         }
     }
@@ -52,8 +75,8 @@ impl Leaves {
 
 /// Records hashed at once: bounds the memory that a root over millions takes.
 const BATCH: usize = 1 << 16;
-/// Fewer are hashed by one thread: waking others costs more.
-const PARALLEL_MIN: usize = 256;
+/// Records that one thread hashes at least: waking another for fewer costs more.
+const SHARE_MIN: usize = 64;
 
 /// Hash of a small table that is hashed whole.
 pub(super) fn whole(bytes: &[u8]) -> Hash {

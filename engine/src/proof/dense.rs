@@ -5,11 +5,12 @@
 //! own cache, and pages are updated in parallel. Memory is 64 bytes a leaf and at most one part-filled page a
 //! layer.
 
-use super::tree::{empty_root, parent_of};
+use super::tree::{empty_root, siblings};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use selfchain_types::Hash;
 use selfchain_types::codec::{index as at_index, wide};
+use selfchain_types::hash::{self, HASH_LANES};
 
 /// A dense tree of at most 2^32 leaves, of the shape of RFC 9162 §2.1.
 #[derive(Clone, Debug, Default)]
@@ -273,9 +274,24 @@ impl Page {
             previous = parent;
             touched[parents] = parent;
             parents += 1;
-            let parent = usize::from(parent);
-            let children = if 2 * parent + 1 < end { 2 } else { 1 };
-            self.set(parent, parent_of(&self.0[parent].0[..children]));
+        }
+        // Only the last can stand above a single child.
+        let mut pairs = parents;
+        if let Some(last) = touched[..parents].last().copied().map(usize::from)
+            && 2 * last + 1 >= end
+        {
+            self.set(last, self.node(2 * last));
+            pairs -= 1;
+        }
+        for group in touched[..pairs].chunks(HASH_LANES) {
+            let mut hashes = [Hash::ZERO; HASH_LANES];
+            let children = group
+                .iter()
+                .map(|parent| siblings(&self.0[usize::from(*parent)].0));
+            hash::NODE.hash_many(children, &mut hashes[..group.len()]);
+            for (parent, hash) in group.iter().zip(hashes) {
+                self.set(usize::from(*parent), hash);
+            }
         }
         parents
     }

@@ -7,7 +7,6 @@
 use alloc::vec::Vec;
 use selfchain_types::{Hash, hash};
 use thiserror::Error;
-use zerocopy::IntoBytes;
 
 /// Why a path proves nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -82,26 +81,23 @@ fn subtree_roots(leaves: &[Hash]) -> Vec<Hash> {
 fn root_of_few(leaves: &[Hash]) -> Hash {
     let mut level: Vec<Hash> = level_above(leaves);
     while level.len() > 1 {
-        let above = level.len().div_ceil(2);
-        for at in 0..above {
-            level[at] = parent_of(&level[2 * at..level.len().min(2 * at + 2)]);
-        }
-        level.truncate(above);
+        level = level_above(&level);
     }
     level[0]
 }
 
+/// The nodes above neighbours, many hashed at once; an odd last one is lifted unchanged.
 fn level_above(level: &[Hash]) -> Vec<Hash> {
-    level.chunks(2).map(parent_of).collect()
+    let (pairs, odd) = level.as_chunks();
+    let mut above = alloc::vec![Hash::ZERO; pairs.len()];
+    hash::NODE.hash_many(pairs.iter().map(siblings), &mut above);
+    above.extend(odd);
+    above
 }
 
-/// The node above one or two neighbours: one is lifted unchanged.
-pub(super) fn parent_of(children: &[Hash]) -> Hash {
-    match children {
-        [only] => *only,
-        // The two lie side by side, so that the node is hashed in place.
-        pair => hash::NODE.hash(pair.as_bytes()),
-    }
+/// Two neighbours as they lie side by side: what the node above them hashes.
+pub(super) fn siblings(pair: &[Hash; 2]) -> &[u8; 64] {
+    zerocopy::transmute_ref!(pair)
 }
 
 /// RFC 9162 §2.1.3.1: the siblings from leaf `index` up to the root; `None` when there is no such leaf.

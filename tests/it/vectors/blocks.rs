@@ -374,7 +374,7 @@ pub fn receipts() -> Vec<Vector> {
     let operation = Operation::transfer(1, AccountId(101), AccountId(202), Amount(1_000), AssetId(7));
     let (outcome, actual, score) = (Outcome::InsufficientFunds, Amount(0), receipt::NOT_SCORED);
     let operation_leaf = receipt::operation_leaf(&operation, outcome, actual, score);
-    let mut inner = [0; Operation::LEN + 19];
+    let mut inner = [0; receipt::OPERATION_BYTES];
     inner[..128].copy_from_slice(zerocopy::IntoBytes::as_bytes(&operation));
     inner[128..130].copy_from_slice(&outcome.code().to_le_bytes());
     inner[146] = score;
@@ -385,6 +385,7 @@ pub fn receipts() -> Vec<Vector> {
         &height.0.to_le_bytes()[..],
         &index.to_le_bytes(),
         &operations.to_le_bytes(),
+        &[0; 48],
     ]
     .concat();
     let hash = selfchain_types::hash::RECEIPT_OPERATION;
