@@ -208,7 +208,7 @@ planes! {
     /// What survives power loss, and how much of it is kept.
     storage: StorageConfig {
         /// Bytes of a segment of the log. Restart, retention and backup work in this unit.
-        segment_bytes: u64 = GIB, "bytes", MIB..=BYTES_MAX;
+        segment_bytes: u64 = 704 * MIB, "bytes", MIB..=BYTES_MAX;
         /// Bytes of log that are kept; older segments are removed. Zero: all.
         retention_bytes: u64 = 0, "bytes", 0..=BYTES_MAX;
         /// What must stay free on the disk. Below: transactions are refused as `disk_full`, reads go on.

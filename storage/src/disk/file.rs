@@ -65,28 +65,27 @@ impl FileDisk {
 
 impl Disk for FileDisk {
     fn create(&self, path: &str) -> io::Result<Arc<dyn File>> {
-        let mut options = fs::OpenOptions::new();
-        Ok(Arc::new(
-            options
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .open(self.root.join(path))?,
-        ))
+        Ok(Arc::new(creating().open(self.root.join(path))?))
     }
 
     fn open(&self, path: &str) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(
-            fs::OpenOptions::new()
-                .read(true)
-                .write(true)
-                .open(self.root.join(path))?,
-        ))
+        Ok(Arc::new(writing().open(self.root.join(path))?))
     }
 
     fn open_read_only(&self, path: &str) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(fs::File::open(self.root.join(path))?))
+        Ok(Arc::new(reading().open(self.root.join(path))?))
+    }
+
+    fn create_streamed(&self, path: &str) -> io::Result<Arc<dyn File>> {
+        streamed(&self.root.join(path), &creating())
+    }
+
+    fn open_streamed(&self, path: &str) -> io::Result<Arc<dyn File>> {
+        streamed(&self.root.join(path), &writing())
+    }
+
+    fn open_read_only_streamed(&self, path: &str) -> io::Result<Arc<dyn File>> {
+        streamed(&self.root.join(path), &reading())
     }
 
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
@@ -128,6 +127,37 @@ impl Disk for FileDisk {
         let stat = statvfs(&self.root)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
+}
+
+fn reading() -> fs::OpenOptions {
+    let mut options = fs::OpenOptions::new();
+    options.read(true);
+    options
+}
+
+fn writing() -> fs::OpenOptions {
+    let mut options = reading();
+    options.write(true);
+    options
+}
+
+fn creating() -> fs::OpenOptions {
+    let mut options = writing();
+    options.create(true).truncate(true);
+    options
+}
+
+#[cfg(target_os = "linux")]
+fn streamed(path: &Path, options: &fs::OpenOptions) -> io::Result<Arc<dyn File>> {
+    Ok(match super::direct::DirectFile::open(path, options)? {
+        Ok(direct) => Arc::new(direct),
+        Err(buffered) => Arc::new(buffered),
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn streamed(path: &Path, options: &fs::OpenOptions) -> io::Result<Arc<dyn File>> {
+    Ok(Arc::new(options.open(path)?))
 }
 
 impl File for fs::File {

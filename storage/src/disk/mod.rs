@@ -3,6 +3,8 @@
 //! Everything in this crate writes through [`Disk`] and [`File`], so that the same code runs on a real
 //! directory, in memory, and on a disk that fails on purpose.
 
+#[cfg(target_os = "linux")]
+mod direct;
 mod faulty;
 mod file;
 mod memory;
@@ -54,6 +56,22 @@ pub trait Disk: Debug + Send + Sync {
 
     /// Opens an existing file for reading; writing to it is an error.
     fn open_read_only(&self, path: &str) -> io::Result<Arc<dyn File>>;
+
+    /// [`create`](Self::create) for a file that is written once in large pieces and seldom read. What is written
+    /// shows through this handle at once, through others only after [`File::sync`].
+    fn create_streamed(&self, path: &str) -> io::Result<Arc<dyn File>> {
+        self.create(path)
+    }
+
+    /// [`open`](Self::open), as [`create_streamed`](Self::create_streamed).
+    fn open_streamed(&self, path: &str) -> io::Result<Arc<dyn File>> {
+        self.open(path)
+    }
+
+    /// [`open_read_only`](Self::open_read_only) for a file that is read once from end to end.
+    fn open_read_only_streamed(&self, path: &str) -> io::Result<Arc<dyn File>> {
+        self.open_read_only(path)
+    }
 
     /// Names of the files in a directory, sorted, directories left out.
     fn list(&self, dir: &str) -> io::Result<Vec<String>>;

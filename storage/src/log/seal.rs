@@ -87,7 +87,7 @@ pub(super) fn seal(disk: &dyn Disk, segment: &Segment) -> Result<(), LogError> {
 pub(super) fn hash_segment(disk: &dyn Disk, first: u64) -> Result<(u64, [u8; 32]), LogError> {
     let path = segment_path(first);
     let failed = |source| io_error("hash", &path, source);
-    let file = disk.open_read_only(&path).map_err(failed)?;
+    let file = disk.open_read_only_streamed(&path).map_err(failed)?;
     let len = file.len().map_err(failed)?;
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; HASH_BUFFER_LEN];

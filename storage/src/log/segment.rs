@@ -77,7 +77,7 @@ impl Segment {
         let path = segment_path(first);
         let aside = format!("{path}{UNPUBLISHED_SUFFIX}");
         let file = disk
-            .create(&aside)
+            .create_streamed(&aside)
             .map_err(|source| io_error("create", &path, source))?;
         let database = builder(config.write_cache_bytes)
             .create_with_backend(Backend(file))
@@ -102,7 +102,7 @@ impl Segment {
     pub fn recover(disk: &dyn Disk, config: &LogConfig, first: u64) -> Result<(Self, bool), LogError> {
         let path = segment_path(first);
         let file = disk
-            .open(&path)
+            .open_streamed(&path)
             .map_err(|source| io_error("open", &path, source))?;
         let opened = believing(first, || {
             let database = builder(config.write_cache_bytes)
