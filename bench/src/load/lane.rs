@@ -161,7 +161,8 @@ impl Lane {
                 }
                 Step::WaitUntil(next_ns) => {
                     submit.flush()?;
-                    let wait_ns = next_ns.min(shared.window.end_ns).saturating_sub(shared.now_ns());
+                    let until_ns = next_ns.max(now_ns + SEND_GATHER_NS).min(shared.window.end_ns);
+                    let wait_ns = until_ns.saturating_sub(shared.now_ns());
                     thread::park_timeout(Duration::from_nanos(wait_ns).min(IDLE_WAIT_MAX));
                 }
                 Step::Full => {
@@ -197,6 +198,9 @@ impl Lane {
     }
 }
 
+/// Least time between two sends of one connection at a given rate: what falls due within it goes together, as from a
+/// client that serves many users. The wait counts as latency, which begins at the intended time.
+const SEND_GATHER_NS: u64 = 1_000_000;
 /// Longest pause of a sender whose window or table is full; answers end it sooner.
 const FULL_WAIT_MAX: Duration = Duration::from_millis(1);
 /// Longest pause of a sender with nothing due, so that a stop is noticed.
