@@ -267,9 +267,22 @@ impl Past {
     /// Balances of an account with history as they were after `height`; `None` before its first change.
     ///
     /// # Errors
-    /// [`AnswerError`].
+    /// [`AnswerError`]; [`AnswerError::Pruned`] below the log's first height, where a change may be forgotten.
     pub fn balance_at(&self, account: AccountId, height: Height) -> Result<Option<HistoryRow>, AnswerError> {
-        self.index.refuse_behind(self.reader.tip().unwrap_or(0))?;
+        let tip = self.reader.tip().unwrap_or(0);
+        self.index.refuse_behind(tip)?;
+        let indexed = self.indexed_through();
+        if height.0 > tip {
+            return Err(AnswerError::NotFound { what: "that height" });
+        }
+        if height > indexed {
+            return Err(AnswerError::IndexBehind {
+                by: tip.saturating_sub(indexed.0),
+            });
+        }
+        if let Some(first) = self.reader.first().filter(|first| height.0 < *first) {
+            return Err(AnswerError::Pruned { first: Height(first) });
+        }
         Ok(self
             .index
             .balance_at(account.0, height.0)?

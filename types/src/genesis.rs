@@ -3,6 +3,7 @@
 use crate::codec::{DecodeError, Reader, known_sections, put_section, put_text_u16};
 use crate::crypto::{PublicKey, Scheme};
 use crate::{Amount, AssetId, Hash, KeyId, hash};
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -375,14 +376,35 @@ fn decode_validators(bytes: &[u8]) -> Result<Vec<Validator>, DecodeError> {
             power: reader.u64()?,
         });
     }
-    if validators.is_empty() {
-        return Err(DecodeError::Value {
-            what: "validators",
-            value: 0,
-        });
-    }
+    check_validators(&validators)?;
     Ok(validators)
 }
+
+/// At least one, each once, each with a power, and a total that agreement can count.
+fn check_validators(validators: &[Validator]) -> Result<(), DecodeError> {
+    let refuse = |what, value| Err(DecodeError::Value { what, value });
+    if validators.is_empty() {
+        return refuse("number of validators", 0);
+    }
+    let mut keys = BTreeSet::new();
+    let mut total = 0u64;
+    for (at, validator) in (0..).zip(validators) {
+        if !keys.insert((validator.key.scheme().code(), validator.key.as_bytes())) {
+            return refuse("validator that is there already, at place", at);
+        }
+        if validator.power == 0 {
+            return refuse("validator power", 0);
+        }
+        total = total.saturating_add(validator.power);
+    }
+    if total >= POWER_TOTAL_END {
+        return refuse("total of validator power", total);
+    }
+    Ok(())
+}
+
+/// The total power of a set stays below this.
+pub const POWER_TOTAL_END: u64 = 1 << 62;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
@@ -399,5 +421,36 @@ mod tests {
         assert_ne!(other.chain_id(), genesis.chain_id());
         let bytes = genesis.to_bytes();
         assert!((0..bytes.len()).all(|cut| Genesis::decode(&bytes[..cut]).is_err()));
+    }
+
+    #[test]
+    fn refuses_a_set_of_validators_that_cannot_agree() {
+        let key = |seed: u8| SigningKey::from_seed(&[seed; 32]).public().clone();
+        let check = |set: &[(u8, u64)], want: &str| {
+            let mut genesis = Genesis::solo("test", 1, key(1));
+            genesis.validators = set
+                .iter()
+                .map(|(seed, power)| Validator {
+                    key: key(*seed),
+                    power: *power,
+                })
+                .collect();
+            let error = Genesis::decode(&genesis.to_bytes()).unwrap_err();
+            assert_eq!(alloc::format!("{error}"), want);
+        };
+        check(&[], "number of validators: value 0 is not allowed");
+        check(&[(1, 5), (2, 0)], "validator power: value 0 is not allowed");
+        check(
+            &[(1, 5), (2, 5), (1, 6)],
+            "validator that is there already, at place: value 2 is not allowed",
+        );
+        check(
+            &[(1, 1 << 61), (2, 1 << 61)],
+            "total of validator power: value 4611686018427387904 is not allowed",
+        );
+        check(
+            &[(1, u64::MAX), (2, u64::MAX)],
+            "total of validator power: value 18446744073709551615 is not allowed",
+        );
     }
 }

@@ -64,6 +64,14 @@ pub enum Query {
         /// Most rows wanted, at most [`HISTORY_ROWS_MAX`].
         rows_max: u16,
     },
+    /// An account's balances as they were after a height, for accounts with history: [`Answer::History`] with
+    /// the newest change up to there, or without a row when nothing had changed yet.
+    BalanceAt {
+        /// The account.
+        account: AccountId,
+        /// After which block.
+        height: Height,
+    },
     /// The genesis bytes: [`Answer::Genesis`].
     Genesis,
     /// The receipt of an operation, with its proof: [`Answer::Receipt`].
@@ -181,7 +189,7 @@ pub enum Answer {
     Transaction(Committed),
     /// To [`Query::Block`]: [`crate::block::Row::decode`].
     Block(Vec<u8>),
-    /// To [`Query::History`]: oldest first.
+    /// To [`Query::History`] and [`Query::BalanceAt`]: oldest first.
     History(Vec<HistoryRow>),
     /// To [`Query::Genesis`]: [`crate::Genesis::decode`].
     Genesis(Vec<u8>),
@@ -205,6 +213,7 @@ mod query_kind {
     pub(super) const HISTORY: u8 = 7;
     pub(super) const GENESIS: u8 = 8;
     pub(super) const RECEIPT: u8 = 9;
+    pub(super) const BALANCE_AT: u8 = 10;
 }
 
 mod reply_kind {
@@ -306,6 +315,10 @@ impl Query {
                 out.extend_from_slice(&from.0.to_le_bytes());
                 out.extend_from_slice(&rows_max.to_le_bytes());
             }
+            Self::BalanceAt { account, height } => {
+                put(out, query_kind::BALANCE_AT, &account.0.to_le_bytes());
+                out.extend_from_slice(&height.0.to_le_bytes());
+            }
             Self::Genesis => out.push(query_kind::GENESIS),
             Self::Receipt { tx_id, operation } => {
                 put(out, query_kind::RECEIPT, tx_id.as_bytes());
@@ -326,6 +339,10 @@ impl Query {
                 account: AccountId(reader.u128()?),
                 from: Height(reader.u64()?),
                 rows_max: reader.u16()?,
+            },
+            query_kind::BALANCE_AT => Self::BalanceAt {
+                account: AccountId(reader.u128()?),
+                height: Height(reader.u64()?),
             },
             query_kind::GENESIS => Self::Genesis,
             query_kind::RECEIPT => Self::Receipt {
@@ -614,6 +631,10 @@ mod tests {
                 account: AccountId(7),
                 from: Height(9),
                 rows_max: 3,
+            }),
+            Request::Query(Query::BalanceAt {
+                account: AccountId(7),
+                height: Height(9),
             }),
             Request::Query(Query::Receipt {
                 tx_id: Hash([1; 32]),

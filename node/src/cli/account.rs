@@ -4,19 +4,26 @@ use super::access::{self, asked};
 use super::arguments::{AccountCommand, AccountOpenArguments, SignArguments};
 use super::output::Output;
 use super::settings::Settings;
-use super::{Failure, describe};
+use super::{ExitStatus, Failure, describe};
+use crate::client::Client;
+use selfchain_types::account::Balances;
 use selfchain_types::genesis::AccountIds;
+use selfchain_types::message::AccountState;
 use selfchain_types::{AccountFlags, AccountId, AssetId, Height, KeyId, Kind, Operation};
 use serde_json::{Value, json};
+use zerocopy::FromZeros;
 
 pub(super) fn account(command: AccountCommand, settings: &Settings, output: Output) -> Result<(), Failure> {
     match command {
         AccountCommand::Open(arguments) => open(&arguments, settings, output),
-        AccountCommand::Show { account, node } => {
+        AccountCommand::Show { account, at, node } => {
             let client = access::connect(&node, settings)?;
             let account = access::account(&client, AccountId(account))?;
             let scale = access::scale(&client, AssetId(account.hot.asset.get()))?;
-            let value = describe::account(&account, scale);
+            let value = match at {
+                None => describe::account(&account, scale),
+                Some(height) => balance_at(&client, &account, Height(height), scale)?,
+            };
             output.result(&describe::lines(&value), &value)
         }
         AccountCommand::History {
@@ -56,6 +63,27 @@ pub(super) fn account(command: AccountCommand, settings: &Settings, output: Outp
             )
         }
     }
+}
+
+/// What an account with history was after a block.
+fn balance_at(client: &Client, account: &AccountState, height: Height, scale: u8) -> Result<Value, Failure> {
+    let what = "cannot show the balances of the past";
+    let id = AccountId(account.cold.id.get());
+    if !AccountFlags(account.hot.flags.get()).has(AccountFlags::HISTORY) {
+        return Err(Failure::new(
+            ExitStatus::Refused,
+            what,
+            "open the account with --history to have its balances kept",
+        ));
+    }
+    let row = client.balance_at(id, height).map_err(asked(what))?;
+    let balances = row.map_or_else(Balances::new_zeroed, |row| row.balances);
+    Ok(json!({
+        "account": id.to_string(),
+        "height": height.0,
+        "changed_at": row.map(|row| row.height.0),
+        "balances": describe::balances(&balances, scale),
+    }))
 }
 
 fn open(arguments: &AccountOpenArguments, settings: &Settings, output: Output) -> Result<(), Failure> {

@@ -150,6 +150,9 @@ pub(super) enum AccountCommand {
     Show {
         /// Its number.
         account: u128,
+        /// Show the balances as they were after this block; for accounts with history.
+        #[arg(long, value_name = "HEIGHT")]
+        at: Option<u64>,
         #[command(flatten)]
         node: NodeArguments,
     },

@@ -162,6 +162,9 @@ fn every_command_reaches_a_node_and_refusals_have_their_own_exit_code() {
     done("account show 1 --json");
     refused("account show 3");
     done("account history 1");
+    done("account show 1 --at 4");
+    refused("account show 1 --at 100000");
+    refused("account show 2 --at 4");
     done("account limit 1 50");
     done("account open 4 --asset 978");
     done("account close 4");
@@ -173,6 +176,7 @@ fn every_command_reaches_a_node_and_refusals_have_their_own_exit_code() {
     let client = Client::connect(&ClientOptions::new(node.address(), node.public_key())).unwrap();
     let balances = client.account(AccountId(2)).unwrap().unwrap().hot.balances();
     assert_eq!(balances.credits_posted.get(), 15_50);
+    balances_of_the_past_are_those_of_the_history(&client, AccountId(1));
     let row = client.block(Height(1)).unwrap().unwrap();
     let row = selfchain_types::block::Row::decode(&row).unwrap();
     let body = selfchain_types::block::Body::decode(row.body).unwrap();
@@ -191,4 +195,23 @@ fn every_command_reaches_a_node_and_refusals_have_their_own_exit_code() {
         &format!("snapshot create --data {}", data.display()),
         ExitStatus::Done,
     );
+}
+
+/// Account 1 has changed at several heights; after each block it was what its newest change up to there says, and now
+/// is what it was after the last.
+fn balances_of_the_past_are_those_of_the_history(client: &Client, account: AccountId) {
+    let history = client.history(account, Height(1), 1_000).unwrap();
+    let heights: std::collections::BTreeSet<Height> = history.iter().map(|row| row.height).collect();
+    assert!(heights.len() >= 5, "{heights:?}");
+    let tip = client.status().unwrap().tip;
+    for height in (0..=tip.0).map(Height) {
+        let want = history.iter().rfind(|row| row.height <= height);
+        let got = match height {
+            Height(0) => None,
+            height => client.balance_at(account, height).unwrap(),
+        };
+        assert_eq!(got.as_ref(), want, "after {height}");
+    }
+    let now = client.account(account).unwrap().unwrap().hot.balances();
+    assert_eq!(history.last().unwrap().balances, now);
 }

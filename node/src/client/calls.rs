@@ -229,6 +229,19 @@ impl Client {
         }
     }
 
+    /// An account's balances as they were after `height`; `None` when nothing had changed by then, and for an
+    /// account without history.
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`Refusal::Pruned`] below the first height that is kept, [`Refusal::NotFound`] above the
+    /// newest.
+    pub fn balance_at(&self, account: AccountId, height: Height) -> Result<Option<HistoryRow>, ClientError> {
+        match self.ask(Query::BalanceAt { account, height })? {
+            Answer::History(rows) => Ok(rows.into_iter().next()),
+            _ => Err(unexpected("a history")),
+        }
+    }
+
     /// The bytes of the receipt of one operation, with its proof, if the transaction is on the ledger.
     ///
     /// # Errors

@@ -88,6 +88,9 @@ impl PastThread {
                 self.past
                     .history(*account, *from, (*rows_max).min(HISTORY_ROWS_MAX))?,
             ),
+            Query::BalanceAt { account, height } => {
+                Answer::History(self.past.balance_at(*account, *height)?.into_iter().collect())
+            }
             Query::Receipt { tx_id, operation } => {
                 Answer::Receipt(self.past.receipt(tx_id, *operation)?.to_bytes())
             }

@@ -74,6 +74,14 @@ pub fn requests() -> Vec<Vector> {
             history,
             json!({ "account": "101", "from": "9", "rows_max": 100 }),
         ),
+        query(
+            "query balance at",
+            Query::BalanceAt {
+                account,
+                height: Height(9),
+            },
+            json!({ "account": "101", "height": "9" }),
+        ),
         query("query genesis", Query::Genesis, json!({})),
         query(
             "query receipt",
