@@ -161,6 +161,9 @@ pub struct Stage {
 pub struct Verify {
     /// Every hash, root and total holds, and debits equal credits.
     pub ok: bool,
+    /// First block that was decided anew: 1, or the one after a snapshot where the log's beginning was dropped.
+    #[serde(default)]
+    pub from: u64,
     /// Last block of the log.
     #[serde(default)]
     pub height: u64,
@@ -431,8 +434,8 @@ impl Report {
         };
         writeln!(
             out,
-            "verify     {verdict}, {} transfers, height {}, {:.1} s",
-            self.verify.transfers, self.verify.height, self.verify_seconds
+            "verify     {verdict}, {} transfers, heights {} to {}, {:.1} s",
+            self.verify.transfers, self.verify.from, self.verify.height, self.verify_seconds
         )
     }
 
@@ -534,6 +537,7 @@ mod tests {
             errors: BTreeMap::from([("pool_full".to_owned(), 7)]),
             verify: Verify {
                 ok: true,
+                from: 1,
                 height: 4,
                 transfers: 9,
             },

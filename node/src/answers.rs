@@ -42,6 +42,14 @@ pub enum AnswerError {
         /// What was asked for.
         what: &'static str,
     },
+    /// Nothing by that name is in what retention has kept.
+    #[error("{what} is in no block from height {first} on, the first that is kept")]
+    NotKept {
+        /// What was asked for.
+        what: &'static str,
+        /// First height kept.
+        first: Height,
+    },
     /// The newest blocks are not committed to yet; a moment later they are.
     #[error("height {height} is proved by header {by}, which is not there yet")]
     NotYetProvable {
@@ -148,9 +156,16 @@ impl Past {
                 return use_it(&block, index);
             }
         }
-        Err(AnswerError::NotFound {
-            what: "the transaction",
+        let what = "the transaction";
+        Err(match self.first_kept() {
+            Some(first) => AnswerError::NotKept { what, first },
+            None => AnswerError::NotFound { what },
         })
+    }
+
+    /// The first height kept, if retention has dropped any.
+    fn first_kept(&self) -> Option<Height> {
+        self.reader.first().filter(|first| *first > 1).map(Height)
     }
 
     /// The proof that operation `operation` of a transaction was decided, and how. It needs the header
@@ -245,7 +260,8 @@ impl Past {
         Ok(header.receipts_size)
     }
 
-    /// Balances of an account with history as they became, oldest first, from height `from` on.
+    /// Balances of an account with history as they became, oldest first, from height `from` on; from 0, all that
+    /// is kept.
     ///
     /// # Errors
     /// [`AnswerError`].
@@ -256,6 +272,12 @@ impl Past {
         rows_max: u16,
     ) -> Result<Vec<HistoryRow>, AnswerError> {
         self.index.refuse_behind(self.reader.tip().unwrap_or(0))?;
+        if let Some(first) = self
+            .first_kept()
+            .filter(|first| Height(0) < from && from < *first)
+        {
+            return Err(AnswerError::Pruned { first });
+        }
         let from = Position {
             height: from.0,
             index: 0,
@@ -264,10 +286,11 @@ impl Past {
         Ok(rows.iter().map(history_row).collect())
     }
 
-    /// Balances of an account with history as they were after `height`; `None` before its first change.
+    /// Balances of an account with history as they were after `height`; `None` before its first change,
+    /// where every height is kept.
     ///
     /// # Errors
-    /// [`AnswerError`]; [`AnswerError::Pruned`] below the log's first height, where a change may be forgotten.
+    /// [`AnswerError`]; [`AnswerError::Pruned`] where its last change up to there is kept no longer.
     pub fn balance_at(&self, account: AccountId, height: Height) -> Result<Option<HistoryRow>, AnswerError> {
         let tip = self.reader.tip().unwrap_or(0);
         self.index.refuse_behind(tip)?;
@@ -280,14 +303,12 @@ impl Past {
                 by: tip.saturating_sub(indexed.0),
             });
         }
-        if let Some(first) = self.reader.first().filter(|first| height.0 < *first) {
-            return Err(AnswerError::Pruned { first: Height(first) });
+        let found = self.index.balance_at(account.0, height.0)?;
+        match (&found, self.first_kept()) {
+            // Its last change until then may be one that is kept no longer.
+            (None, Some(first)) => Err(AnswerError::Pruned { first }),
+            _ => Ok(found.as_ref().map(history_row)),
         }
-        Ok(self
-            .index
-            .balance_at(account.0, height.0)?
-            .as_ref()
-            .map(history_row))
     }
 }
 

@@ -7,6 +7,7 @@ use crate::answers::{AnswerError, Past, committed};
 use crate::keys::{self, KeyError};
 use crate::recover::{Progress, project};
 use crate::store::{Store, StoreConfig, StoreError};
+use crate::sweep::{Slice, SnapshotFiler, SweepConfig, Sweeper};
 use selfchain_consensus::Solo;
 use selfchain_engine::commit::{Chain, ChainError, Folded};
 
@@ -33,6 +34,10 @@ pub struct Ledger {
     chain: Chain,
     plane: Solo,
     key: Arc<SigningKey>,
+    sweeper: Sweeper,
+    filer: SnapshotFiler,
+    /// What was read of a snapshot and waits for the sync of its blocks.
+    slices: Vec<Slice>,
 }
 
 /// Why the ledger did not do it.
@@ -129,6 +134,9 @@ impl Ledger {
             chain,
             plane,
             key: Arc::new(key),
+            sweeper: Sweeper::new(SweepConfig::default(), Arc::default()),
+            filer: SnapshotFiler::default(),
+            slices: Vec::new(),
         })
     }
 
@@ -327,7 +335,22 @@ impl Ledger {
             self.decide(Vec::new())?;
         }
         self.store.log.sync()?;
+        self.file_slices();
         Ok(results)
+    }
+
+    /// Writes what was read of a snapshot, after the sync of the blocks that it was read after: one above the
+    /// durable tip would be of a history that may not come.
+    fn file_slices(&mut self) {
+        for slice in core::mem::take(&mut self.slices) {
+            let store = &mut self.store;
+            let written =
+                (self.filer).write(&slice, &store.snapshots, &mut store.index, &store.receipt_nodes);
+            if let Err(error) = written {
+                // Without it the next start folds more of the log.
+                tracing::warn!(height = slice.height().0, error = %error, "snapshot not written");
+            }
+        }
     }
 
     fn decide(&mut self, envelopes: Vec<Verified>) -> Result<Vec<Committed>, LedgerError> {
@@ -346,6 +369,7 @@ impl Ledger {
         };
         let block = self.chain.commit(&candidate, &certificate, &|_| true)?;
         self.store.log.append(block.tip.height.0, &block.row)?;
+        let effects = block.result.outcomes.len() + block.result.expired.len();
         let mut balances = block.balances.into_iter().peekable();
         let mut results = Vec::with_capacity(block.transactions.len());
         for (index, transaction) in (0u32..).zip(&block.transactions) {
@@ -369,6 +393,8 @@ impl Ledger {
             receipt_nodes: block.receipt_nodes,
         };
         project(&mut self.store.index, &self.store.receipt_nodes, &folded)?;
+        self.slices
+            .extend(self.sweeper.after_block(&mut self.chain, effects));
         start(&mut self.plane, &self.chain)?;
         Ok(results)
     }
@@ -409,6 +435,14 @@ impl Ledger {
     /// The ledger's own key.
     pub fn key(&self) -> &Arc<SigningKey> {
         &self.key
+    }
+
+    /// From here on writes the state down every so many blocks, a little with every block: no call waits for
+    /// the whole of it, as [`Ledger::snapshot`] does. One that is under way is given up.
+    pub fn snapshot_every(&mut self, config: SweepConfig) {
+        self.sweeper = Sweeper::new(config, Arc::default());
+        self.filer = SnapshotFiler::default();
+        self.slices.clear();
     }
 
     /// Writes the state down, so that the next start need not fold the log.

@@ -10,7 +10,7 @@ use selfchain_storage::{Index, IndexError, NodeFile, Snapshots};
 use selfchain_types::roots::Table;
 use selfchain_types::seam::log::{LogError, LogReader};
 use selfchain_types::seam::snapshot::SnapshotStore;
-use selfchain_types::{Hash, Height, codec};
+use selfchain_types::{Genesis, Hash, Height, codec};
 use std::sync::Arc;
 use zerocopy::IntoBytes;
 
@@ -68,7 +68,7 @@ impl Store {
         let indexed = self.index.indexed_through().unwrap_or(0);
         heights.retain(|height| *height <= tip.0.min(indexed));
         while let Some(height) = heights.pop() {
-            match self.restore(height) {
+            match restore(&self.genesis, &self.snapshots, height) {
                 Ok(chain) if self.receipt_nodes.len() >= node_count(chain.receipts().size()) => {
                     return Ok(Some(chain));
                 }
@@ -78,63 +78,33 @@ impl Store {
         }
         Ok(None)
     }
-
-    fn restore(&self, height: u64) -> Result<Chain, RestoreFailure> {
-        let manifest = self.snapshots.manifest(height)?;
-        let snapshot = ChainSnapshot::decode(&manifest)?;
-        // Accounts name their owners, so the keys come first, as they were written.
-        let others = Table::ALL.into_iter().filter(|table| *table != Table::Keys);
-        let mut chunks = core::iter::once(Table::Keys).chain(others).flat_map(|table| {
-            let opened = self.snapshots.read(height, table.code());
-            let (chunks, error) = match opened {
-                Ok(chunks) => (Some(chunks), None),
-                Err(error) => (None, Some(Err(error))),
-            };
-            error.into_iter().chain(
-                chunks
-                    .into_iter()
-                    .flatten()
-                    .map(move |chunk| chunk.map(|bytes| (table, bytes))),
-            )
-        });
-        let ledger = Ledger::restore(&self.genesis, &mut chunks)?;
-        Chain::restore(self.genesis.clone(), ledger, snapshot).map_err(RestoreFailure::Root)
-    }
 }
 
-/// The state at one height, on its way to the disk while the chain goes on.
-#[derive(Debug)]
-pub struct Frozen {
-    ledger: Ledger,
-    snapshot: ChainSnapshot,
-}
-
-impl Frozen {
-    /// The state at the chain's tip.
-    pub fn of(chain: &Chain) -> Self {
-        Self {
-            ledger: chain.ledger().clone(),
-            snapshot: chain.snapshot(),
-        }
+/// The chain at a snapshot, once its tables have the roots that its manifest says.
+pub(crate) fn restore(
+    genesis: &Genesis,
+    snapshots: &Snapshots,
+    height: u64,
+) -> Result<Chain, RestoreFailure> {
+    let manifest = snapshots.manifest(height)?;
+    let snapshot = ChainSnapshot::decode(&manifest)?;
+    // Accounts name their owners, so the keys come first, as they were written.
+    let others = Table::ALL.into_iter().filter(|table| *table != Table::Keys);
+    let mut chunks = core::iter::once(Table::Keys).chain(others).flat_map(|table| {
+        let damaged = move |source| TableFailure { table, source };
+        let (chunks, error) = match snapshots.read(height, table.code()) {
+            Ok(chunks) => (Some(chunks), None),
+            Err(error) => (None, Some(Err(damaged(error)))),
+        };
+        let chunks = chunks.into_iter().flatten();
+        let named = chunks.map(move |chunk| chunk.map(|bytes| (table, bytes)).map_err(damaged));
+        error.into_iter().chain(named)
+    });
+    let ledger = Ledger::restore(genesis, &mut chunks)?;
+    if snapshot.tip.height.0 != height {
+        return Err(RestoreFailure::Height(snapshot.tip.height));
     }
-
-    /// Its height.
-    pub fn height(&self) -> Height {
-        self.snapshot.tip.height
-    }
-
-    /// Writes it down, after the projections that it will be opened with.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn write(
-        &self,
-        snapshots: &Snapshots,
-        index: &mut Index,
-        receipt_nodes: &NodeFile,
-    ) -> Result<(), StoreError> {
-        write_snapshot(&self.ledger, &self.snapshot, snapshots, index, receipt_nodes)
-    }
+    Chain::restore(genesis.clone(), ledger, snapshot).map_err(RestoreFailure::Root)
 }
 
 impl Store {
@@ -153,7 +123,7 @@ impl Store {
     }
 }
 
-/// Projections first: a snapshot above what they hold would be passed over at the next start.
+/// Writes the chain's state at its tip down at once.
 pub(crate) fn write_snapshot(
     ledger: &Ledger,
     snapshot: &ChainSnapshot,
@@ -161,11 +131,7 @@ pub(crate) fn write_snapshot(
     index: &mut Index,
     receipt_nodes: &NodeFile,
 ) -> Result<(), StoreError> {
-    receipt_nodes.sync().map_err(|source| StoreError::Io {
-        action: "sync the receipts' nodes",
-        source,
-    })?;
-    index.flush()?;
+    settle(index, receipt_nodes)?;
     let mut writer = snapshots.begin(snapshot.tip.height.0)?;
     let mut written = Ok(());
     ledger.snapshot(&mut |table, chunk| {
@@ -178,16 +144,46 @@ pub(crate) fn write_snapshot(
     Ok(())
 }
 
+/// Makes the projections durable as far as they are. Before a snapshot is finished: one above what they hold
+/// would be passed over at the next start.
+pub(crate) fn settle(index: &mut Index, receipt_nodes: &NodeFile) -> Result<(), StoreError> {
+    receipt_nodes.sync().map_err(|source| StoreError::Io {
+        action: "sync the receipts' nodes",
+        source,
+    })?;
+    index.flush()?;
+    Ok(())
+}
+
+/// Why a snapshot is not used.
 #[derive(Debug, thiserror::Error)]
-enum RestoreFailure {
+pub enum RestoreFailure {
+    /// It cannot be read.
     #[error(transparent)]
     Snapshot(#[from] selfchain_types::seam::snapshot::SnapshotError),
+    /// Its manifest is not one.
     #[error("its manifest cannot be read")]
     Manifest(#[from] codec::DecodeError),
-    #[error(transparent)]
-    Ledger(#[from] selfchain_engine::ledger::RestoreError<selfchain_types::seam::snapshot::SnapshotError>),
+    /// Its tables are no state.
+    #[error("its tables are no state")]
+    Ledger(#[from] selfchain_engine::ledger::RestoreError<TableFailure>),
+    /// It is of another height than its name.
+    #[error("it is of height {0}")]
+    Height(Height),
+    /// A table has another root than its manifest says.
     #[error("its {} table does not have the root it says", .0.name())]
     Root(Table),
+}
+
+/// A table of a snapshot that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("its {} table cannot be read", table.name())]
+pub struct TableFailure {
+    /// The table.
+    pub table: Table,
+    /// Why.
+    #[source]
+    pub source: selfchain_types::seam::snapshot::SnapshotError,
 }
 
 /// Tells the projections behind the log what a block did.

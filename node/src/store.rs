@@ -70,6 +70,27 @@ pub enum StoreError {
         /// First height of the log.
         first: u64,
     },
+    /// The log begins above height 1, and no snapshot fits from which it could be verified.
+    #[error(
+        "the log begins at height {first}, and there is no snapshot of a height from {} to {last}: \
+         what lies before is not here, and what follows cannot be decided anew without the state there",
+        first - 1
+    )]
+    Unverifiable {
+        /// First height of the log.
+        first: u64,
+        /// Last height whose roots a header of the log commits to.
+        last: u64,
+    },
+    /// A snapshot is damaged, or is not of this log.
+    #[error("the snapshot of height {height} does not hold")]
+    Restore {
+        /// Its height.
+        height: u64,
+        /// What is wrong with it.
+        #[source]
+        source: Box<crate::recover::RestoreFailure>,
+    },
     /// The log says what cannot be.
     #[error("the log does not hold")]
     Verify(#[from] selfchain_engine::commit::VerifyError),

@@ -4,8 +4,10 @@ use selfchain::ledger::LedgerError;
 use selfchain::storage::disk::{Faults, FaultyDisk};
 use selfchain::storage::{Disk, LogConfig, MemoryDisk, Sealing};
 use selfchain::store::{Store, StoreConfig};
+use selfchain::sweep::SweepConfig;
 use selfchain::types::crypto::SigningKey;
 use selfchain::types::genesis::OpTime;
+use selfchain::types::seam::snapshot::SnapshotStore;
 use selfchain::types::{Genesis, Hash, Refusal};
 use selfchain::verify::{failed_height, verify};
 use selfchain::{AccountId, Amount, AssetId, Ledger, Operation};
@@ -15,6 +17,8 @@ const ALICE: AccountId = AccountId(1);
 const BOB: AccountId = AccountId(2);
 const MONEY: AssetId = AssetId(1);
 const TRANSFERS: u128 = 12;
+/// Transfers after a cut.
+const AFTERWARDS: u128 = 6;
 
 /// Small segments, so that the workload crosses several.
 fn config() -> StoreConfig {
@@ -40,7 +44,19 @@ fn open(disk: &FaultyDisk) -> Result<Ledger, LedgerError> {
 
 /// Opens two accounts and moves one unit at a time; `acknowledged` counts what was answered for.
 fn run(disk: &FaultyDisk, acknowledged: &mut u128) -> Result<(), LedgerError> {
-    let mut ledger = open(disk)?;
+    work(&mut open(disk)?, acknowledged, &mut |ledger, at| {
+        if at % 5 == 4 {
+            ledger.snapshot()?;
+        }
+        Ok(())
+    })
+}
+
+fn work(
+    ledger: &mut Ledger,
+    acknowledged: &mut u128,
+    after_each: &mut dyn FnMut(&mut Ledger, u128) -> Result<(), LedgerError>,
+) -> Result<(), LedgerError> {
     ledger.create_asset(MONEY, 0)?;
     ledger.open_account(ALICE, MONEY)?;
     ledger.open_account(BOB, MONEY)?;
@@ -48,9 +64,7 @@ fn run(disk: &FaultyDisk, acknowledged: &mut u128) -> Result<(), LedgerError> {
     for at in 0..TRANSFERS {
         ledger.transfer(ALICE, BOB, Amount(1))?;
         *acknowledged += 1;
-        if at % 5 == 4 {
-            ledger.snapshot()?;
-        }
+        after_each(ledger, at)?;
     }
     Ok(())
 }
@@ -58,6 +72,15 @@ fn run(disk: &FaultyDisk, acknowledged: &mut u128) -> Result<(), LedgerError> {
 /// After a power cut: everything acknowledged is there, nothing twice, the log verifies, and life goes on.
 fn check(disk: &FaultyDisk, acknowledged: u128, cut: u64) {
     let disk = disk.restart();
+    // A snapshot above the tip would be of a history that did not last.
+    if let Ok(store) = Store::open(Arc::new(disk.clone()), &config()) {
+        let tip = store.log_reader().tip().unwrap_or(0);
+        let snapshots = store.snapshots.list().unwrap();
+        assert!(
+            snapshots.iter().all(|height| *height <= tip),
+            "cut {cut}: snapshots {snapshots:?}, tip {tip}"
+        );
+    }
     let mut ledger = open(&disk).unwrap_or_else(|error| panic!("cut {cut}: reopening failed: {error:?}"));
     let received = ledger.account(BOB).map_or(0, |bob| bob.hot.credits_posted.get());
     assert!(
@@ -65,9 +88,15 @@ fn check(disk: &FaultyDisk, acknowledged: u128, cut: u64) {
         "cut {cut}: {received} received of {acknowledged} acknowledged"
     );
     if ledger.account(BOB).is_some() && ledger.transfer(ALICE, BOB, Amount(1)).is_ok() {
+        // On beyond every height that was there.
+        for _ in 1..AFTERWARDS {
+            ledger.transfer(ALICE, BOB, Amount(1)).unwrap();
+        }
+        drop(ledger);
+        ledger = open(&disk).unwrap_or_else(|error| panic!("cut {cut}: going on failed: {error:?}"));
         assert_eq!(
             ledger.account(BOB).map(|bob| bob.hot.credits_posted.get()),
-            Some(received + 1),
+            Some(received + AFTERWARDS),
             "cut {cut}"
         );
     }
@@ -79,6 +108,32 @@ fn check(disk: &FaultyDisk, acknowledged: u128, cut: u64) {
 
 #[test]
 fn a_power_cut_at_any_write_or_sync_loses_nothing_acknowledged() {
+    cut_at_every_operation(&run);
+}
+
+#[test]
+fn a_power_cut_at_any_write_of_a_snapshot_swept_under_load_loses_nothing_acknowledged() {
+    // Over several blocks each, and whole within the block that it is of, before anything else is synced.
+    for (every, slice_min) in [(8, 2), (3, 1_000)] {
+        let config = SweepConfig {
+            every,
+            slice_min,
+            ..SweepConfig::default()
+        };
+        let swept = |disk: &FaultyDisk, acknowledged: &mut u128| {
+            let mut ledger = open(disk)?;
+            ledger.snapshot_every(config);
+            work(&mut ledger, acknowledged, &mut |_, _| Ok(()))
+        };
+        let whole = FaultyDisk::new(0);
+        swept(&whole, &mut 0).expect("a disk that behaves");
+        let snapshots = whole.list("snapshots").expect("the snapshots' directory");
+        assert_eq!(snapshots.len(), 2, "two are kept: {snapshots:?}");
+        cut_at_every_operation(&swept);
+    }
+}
+
+fn cut_at_every_operation(run: &dyn Fn(&FaultyDisk, &mut u128) -> Result<(), LedgerError>) {
     let whole = FaultyDisk::new(0);
     let mut acknowledged = 0;
     run(&whole, &mut acknowledged).expect("a disk that behaves");

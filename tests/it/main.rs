@@ -12,6 +12,7 @@ mod light;
 mod network;
 mod parsers;
 mod process;
+mod retention;
 mod stage;
 mod tidy;
 mod vectors;

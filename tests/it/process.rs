@@ -7,6 +7,7 @@ use selfchain::recover::Progress;
 use selfchain::storage::{Disk, FileDisk, MemoryDisk};
 use selfchain::store::Store;
 use selfchain::types::message::Reply;
+use selfchain::types::seam::snapshot::SnapshotStore;
 use selfchain::types::{Height, Refusal};
 use selfchain::verify::verify;
 use selfchain::{AccountId, Operation};
@@ -180,6 +181,7 @@ fn a_node_that_keeps_little_says_where_its_log_begins_and_restarts_from_its_snap
     config.store.log.segment_bytes = 20_000;
     config.pipeline.retention_bytes = 60_000;
     config.pipeline.snapshot_every = 50;
+    config.pipeline.snapshot_slice_min = 1;
     let stage = Stage::start(Arc::clone(&disk) as Arc<dyn Disk>, &config).unwrap();
     stage.open(&[ALICE, BOB], 1_000_000);
     // A look at retention is due every 256 syncs.
@@ -208,11 +210,15 @@ fn a_node_that_keeps_little_says_where_its_log_begins_and_restarts_from_its_snap
         Err(ClientError::Refused(refused)) => assert_eq!(refused.refusal, Refusal::Pruned),
         other => panic!("not pruned: {other:?}"),
     }
+    assert!(
+        stage.metrics.snapshots_written.get() > 0,
+        "the log is cut up to a snapshot"
+    );
     let paid = client.account(ALICE).unwrap().unwrap().hot.debits_posted.get();
     drop(client);
     stage.stop();
 
-    let stage = Stage::start(disk, &config).unwrap();
+    let stage = Stage::start(Arc::clone(&disk) as Arc<dyn Disk>, &config).unwrap();
     assert_eq!(
         stage
             .client()
@@ -235,4 +241,40 @@ fn a_node_that_keeps_little_says_where_its_log_begins_and_restarts_from_its_snap
             .is_ok()
     );
     stage.stop();
+    let report = verify(disk, &mut |_, _| {}).unwrap();
+    assert!(
+        report.first > Height(1) && report.from >= report.first,
+        "{report:?}"
+    );
+}
+
+#[test]
+fn snapshots_under_load_are_whole_or_not_there_and_a_start_from_one_reaches_the_roots_of_a_replay() {
+    let disk = Arc::new(MemoryDisk::new());
+    let mut config = config();
+    config.pipeline.snapshot_every = 5;
+    config.pipeline.snapshot_slice_min = 1;
+    config.store.snapshots.keep = 100;
+    let stage = Stage::start(Arc::clone(&disk) as Arc<dyn Disk>, &config).unwrap();
+    stage.open(&[ALICE, BOB], 1_000_000);
+    work(&stage, 150);
+    let metrics = Arc::clone(&stage.metrics);
+    stage.stop();
+    let (written, skipped) = (metrics.snapshots_written.get(), metrics.snapshots_skipped.get());
+    assert!(
+        written > 3 && skipped > 0,
+        "{written} written, {skipped} left out"
+    );
+
+    let store =
+        |disk: &Arc<MemoryDisk>| Store::open(Arc::clone(disk) as Arc<dyn Disk>, &config.store).unwrap();
+    let held = store(&disk).snapshots.list().unwrap();
+    assert!(held.len() as u64 >= written, "{held:?}");
+    let replayed = verify(Arc::clone(&disk) as Arc<dyn Disk>, &mut |_, _| {}).unwrap();
+    for height in held.iter().rev() {
+        let state = recover(Arc::clone(&disk) as Arc<dyn Disk>, &config);
+        assert_eq!(state.folded, replayed.height.0 - height, "from {height}");
+        assert_eq!(state.root, replayed.state_root, "from {height}");
+        store(&disk).snapshots.remove(*height).unwrap();
+    }
 }

@@ -77,6 +77,7 @@ impl Rig for FakeNode {
     fn verify(self: Box<Self>) -> Result<Verify, RigError> {
         Ok(Verify {
             ok: true,
+            from: 1,
             ..Verify::default()
         })
     }

@@ -11,7 +11,7 @@ use selfchain_types::certificate::Certificate;
 use selfchain_types::crypto::PublicKey;
 use selfchain_types::envelope::EnvelopeView;
 use selfchain_types::genesis::{OpTime, validators_hash};
-use selfchain_types::roots::Roots;
+use selfchain_types::roots::{Roots, Table};
 use selfchain_types::{Genesis, Hash, Height, KeyId, TimeNs, Verified, codec};
 use thiserror::Error;
 
@@ -154,11 +154,7 @@ impl Chain {
     ///
     /// # Errors
     /// The table whose root is not the snapshot's.
-    pub fn restore(
-        genesis: Genesis,
-        ledger: Ledger,
-        snapshot: ChainSnapshot,
-    ) -> Result<Self, selfchain_types::roots::Table> {
+    pub fn restore(genesis: Genesis, ledger: Ledger, snapshot: ChainSnapshot) -> Result<Self, Table> {
         let chain = Self::at(
             genesis,
             ledger,
@@ -180,6 +176,18 @@ impl Chain {
             receipts: self.receipts.clone(),
             commitments: self.commitments.iter().cloned().collect(),
         }
+    }
+
+    /// Freezes the state at the tip, of which this is the chain's own part: [`Chain::sweep`] hands on the tables
+    /// while the chain goes on.
+    pub fn freeze(&mut self) -> ChainSnapshot {
+        self.ledger.freeze();
+        self.snapshot()
+    }
+
+    /// Hands on about `count` records more of the frozen state: [`Ledger::sweep`].
+    pub fn sweep(&mut self, count: u32, sink: &mut dyn FnMut(Table, &[u8])) -> bool {
+        self.ledger.sweep(count, sink)
     }
 
     /// Genesis.

@@ -128,6 +128,30 @@ impl Chain {
         Ok(executed.applied)
     }
 
+    /// Checks what a block at or below the tip says by itself: that it follows the block whose hash is `parent`,
+    /// if that is known, its certificate and its body. What it did needs the state before it.
+    ///
+    /// # Errors
+    /// [`VerifyError`], naming the height.
+    pub fn verify_sealed(
+        &self,
+        block: &Prepared<'_>,
+        height: Height,
+        parent: Option<Hash>,
+    ) -> Result<(), VerifyError> {
+        let header = &block.header;
+        let mismatch = |what| Err(VerifyError::Mismatch { height, what });
+        match () {
+            () if header.height != height => mismatch("height"),
+            () if header.chain_id != self.chain_id => mismatch("chain id"),
+            () if parent.is_some_and(|parent| header.parent != parent) => mismatch("parent hash"),
+            () => {
+                self.check_certificate(block)?;
+                check_body(block)
+            }
+        }
+    }
+
     fn check_certificate(&self, block: &Prepared<'_>) -> Result<(), VerifyError> {
         let height = block.header.height;
         let mismatch = |what| Err(VerifyError::Mismatch { height, what });

@@ -4,6 +4,7 @@ use super::dense::Dense;
 use super::index::{ABSENT, Index, Place};
 use super::keys::Keys;
 use super::leaves::Leaves;
+use super::snapshot::Moment;
 use alloc::collections::BTreeMap;
 use selfchain_types::account::{AccountCold, AccountHot, leaf_bytes};
 use selfchain_types::{AccountId, Hash, hash};
@@ -76,15 +77,32 @@ impl Accounts {
 
     /// The cold half of an account.
     pub(super) fn cold(&self, index: u32, keys: &Keys) -> AccountCold {
-        let (row, rest) = (&self.rows[index], &self.rests[index]);
-        let mut cold = AccountCold::new_zeroed();
-        cold.id = row.id;
-        cold.owner = keys.records[row.hot.owner.get()].id.0;
-        cold.user_data_128 = rest.user_data_128;
-        cold.user_data_64 = row.user_data_64;
-        cold.opened = row.opened;
-        cold.code = rest.code;
-        cold
+        cold(&self.rows[index], &self.rests[index], keys)
+    }
+
+    /// Both halves of an account: as they were at the freeze if that is asked for, else as they are.
+    pub(super) fn halves(&self, index: u32, keys: &Keys, moment: Moment) -> (AccountHot, AccountCold) {
+        let (row, rest) = (moment.of(&self.rows, index), moment.of(&self.rests, index));
+        (row.hot, cold(row, rest, keys))
+    }
+
+    pub(super) fn freeze(&mut self) {
+        self.rows.freeze();
+        self.rests.freeze();
+    }
+
+    pub(super) fn release(&mut self, passed: u32) {
+        self.rows.release(passed);
+        self.rests.release(passed);
+    }
+
+    pub(super) fn thaw(&mut self) {
+        self.rows.thaw();
+        self.rests.thaw();
+    }
+
+    pub(super) fn frozen_bytes(&self) -> usize {
+        self.rows.frozen_bytes() + self.rests.frozen_bytes()
     }
 
     pub(super) fn id(&self, index: u32) -> AccountId {
@@ -254,6 +272,18 @@ impl Imbalances {
             })
         })
     }
+}
+
+/// What of the cold half is not with it is with its owner, whose number and id never change.
+fn cold(row: &Row, rest: &Rest, keys: &Keys) -> AccountCold {
+    let mut cold = AccountCold::new_zeroed();
+    cold.id = row.id;
+    cold.owner = keys.records[row.hot.owner.get()].id.0;
+    cold.user_data_128 = rest.user_data_128;
+    cold.user_data_64 = row.user_data_64;
+    cold.opened = row.opened;
+    cold.code = rest.code;
+    cold
 }
 
 fn debits_less_credits(hot: &AccountHot) -> (u128, u128) {

@@ -1,5 +1,7 @@
-//! A dense array in chunks: it grows without copying, so that memory never doubles while it grows.
+//! A dense array in chunks: it grows without copying, so that memory never doubles while it grows; and it can be
+//! read as it was at one moment while it changes.
 
+use super::frozen::Frozen;
 use core::ops::{Index, IndexMut};
 use selfchain_types::codec;
 
@@ -8,6 +10,8 @@ use selfchain_types::codec;
 pub(super) struct Dense<T> {
     chunks: Vec<Vec<T>>,
     len: u32,
+    /// What has changed since the freeze, while one lasts.
+    frozen: Option<Box<Frozen<T>>>,
 }
 
 impl<T> Default for Dense<T> {
@@ -15,6 +19,7 @@ impl<T> Default for Dense<T> {
         Self {
             chunks: Vec::new(),
             len: 0,
+            frozen: None,
         }
     }
 }
@@ -52,6 +57,9 @@ impl<T: Copy> Dense<T> {
 
     /// Takes the last item back.
     pub(super) fn pop(&mut self) -> Option<T> {
+        if self.frozen.is_some() {
+            self.keep(self.len.checked_sub(1)?);
+        }
         let chunk = self.chunks.last_mut()?;
         let item = chunk.pop();
         if chunk.is_empty() {
@@ -61,6 +69,47 @@ impl<T: Copy> Dense<T> {
             self.len -= 1;
         }
         item
+    }
+
+    /// From here on [`Self::as_frozen`] gives every item as it is now, until [`Self::release`] or
+    /// [`Self::thaw`]. A freeze that lasts is given up for this one.
+    pub(super) fn freeze(&mut self) {
+        self.frozen = Some(Box::new(Frozen::new(self.len)));
+    }
+
+    /// An item as it was at the freeze; without a freeze, as it is.
+    ///
+    /// # Panics
+    /// If there was no such item, or it is released and gone.
+    pub(super) fn as_frozen(&self, index: u32) -> &T {
+        let kept = self.frozen.as_ref().and_then(|frozen| frozen.get(index));
+        kept.unwrap_or_else(|| &self[index])
+    }
+
+    /// Items before `passed` are wanted as they were no longer.
+    pub(super) fn release(&mut self, passed: u32) {
+        if let Some(frozen) = &mut self.frozen {
+            frozen.release(passed);
+        }
+    }
+
+    /// Ends a freeze.
+    pub(super) fn thaw(&mut self) {
+        self.frozen = None;
+    }
+
+    /// Bytes that a freeze holds.
+    pub(super) fn frozen_bytes(&self) -> usize {
+        self.frozen.as_ref().map_or(0, |frozen| frozen.bytes())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn keep(&mut self, index: u32) {
+        let item = self[index];
+        if let Some(frozen) = &mut self.frozen {
+            frozen.keep(index, item);
+        }
     }
 
     /// Every item, in order.
@@ -77,9 +126,12 @@ impl<T> Index<u32> for Dense<T> {
     }
 }
 
-impl<T> IndexMut<u32> for Dense<T> {
+impl<T: Copy> IndexMut<u32> for Dense<T> {
     #[inline]
     fn index_mut(&mut self, index: u32) -> &mut T {
+        if self.frozen.is_some() {
+            self.keep(index);
+        }
         &mut self.chunks[codec::index(index >> CHUNK_BITS)][codec::index(index & CHUNK_MASK)]
     }
 }
@@ -90,6 +142,7 @@ const CHUNK_MASK: u32 = CHUNK_LEN - 1;
 const INDEX_MAX: u32 = u32::MAX - 1;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use super::*;
 
@@ -108,5 +161,59 @@ mod tests {
         }
         assert_eq!((dense.pop(), dense.len()), (None, 0));
         assert_eq!(dense.push(7), 0);
+    }
+
+    /// SplitMix64.
+    fn next(seed: &mut u64) -> u64 {
+        *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = *seed;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    #[test]
+    fn what_is_frozen_reads_as_it_was_whatever_is_written_popped_and_pushed_over_it() {
+        for mut seed in 0..200 {
+            let mut dense = Dense::default();
+            let len = u32::try_from(next(&mut seed) % 10_000).unwrap() + 1;
+            (0..len).for_each(|_| {
+                dense.push(next(&mut seed));
+            });
+            let before: Vec<u64> = dense.iter().copied().collect();
+            dense.freeze();
+            let mut passed = 0;
+            while passed < len {
+                for _ in 0..next(&mut seed) % 2_000 {
+                    match next(&mut seed) % 8 {
+                        0 => {
+                            dense.push(next(&mut seed));
+                        }
+                        // What is released may go; what is not stays readable.
+                        1 | 2 => {
+                            dense.pop();
+                        }
+                        _ if dense.len() > 0 => {
+                            let at = u32::try_from(next(&mut seed)).unwrap_or(u32::MAX) % dense.len();
+                            dense[at] = next(&mut seed);
+                        }
+                        _ => (),
+                    }
+                }
+                let end = len.min(passed + u32::try_from(next(&mut seed) % 3_000).unwrap());
+                for at in passed..end {
+                    assert_eq!(*dense.as_frozen(at), before[codec::index(at)], "item {at}");
+                }
+                passed = end;
+                dense.release(passed);
+            }
+            assert_eq!(
+                dense.frozen_bytes(),
+                Frozen::<u64>::new(0).bytes(),
+                "all is released"
+            );
+            dense.thaw();
+            assert_eq!(dense.frozen_bytes(), 0);
+        }
     }
 }

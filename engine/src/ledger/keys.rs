@@ -86,6 +86,14 @@ impl Keys {
         self.publics.iter().map(|(index, public)| (*index, public))
     }
 
+    /// Registered public keys by ascending number, from `first` on, and the heights of their registration.
+    pub(super) fn publics_from(&self, first: u32) -> impl Iterator<Item = (u32, &PublicKey, u64)> {
+        self.publics.range(first..).map(|(index, public)| {
+            let registered = self.records[*index].registered.get();
+            (*index, public, registered)
+        })
+    }
+
     pub(super) fn root(&mut self) -> Option<Hash> {
         let records = &self.records;
         self.leaves

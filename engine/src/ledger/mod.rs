@@ -33,6 +33,7 @@ mod pendings;
 mod sessions;
 
 mod dense;
+mod frozen;
 mod index;
 mod leaves;
 mod marks;

@@ -53,8 +53,14 @@ impl<T: Slot> Slab<T> {
         (self.free_head, self.free_len)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.slots.iter()
+    /// The slots, for whoever freezes and reads them.
+    pub(super) fn slots(&self) -> &Dense<T> {
+        &self.slots
+    }
+
+    /// As [`Self::slots`].
+    pub(super) fn slots_mut(&mut self) -> &mut Dense<T> {
+        &mut self.slots
     }
 
     pub(super) fn insert(&mut self, record: T) -> Placed {
@@ -156,7 +162,7 @@ mod tests {
     }
 
     fn picture(slab: &Slab<Cell>) -> (Vec<Cell>, (u32, u32)) {
-        (slab.iter().copied().collect(), slab.free())
+        (slab.slots().iter().copied().collect(), slab.free())
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 use super::world::*;
 use super::{CHUNK_BYTES_MAX, Ledger, RestoreError};
+use alloc::collections::BTreeSet;
 use selfchain_types::envelope::EnvelopeView;
 use selfchain_types::key::SessionScope;
 use selfchain_types::roots::Table;
@@ -137,6 +138,112 @@ fn a_million_pendings_due_at_once_expire_block_by_block() {
     }
     assert_eq!(world.ledger.pending_count(), 1_000_000 - 3 * 4_096);
     assert_eq!(world.totals(B), [0, 0, 0, 1_000_000 - 3 * 4_096]);
+}
+
+/// SplitMix64.
+fn next(seed: &mut u64) -> u64 {
+    *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut mixed = *seed;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+/// A block of random operations on every table, linked at random: many chains fail and are undone.
+fn random_block(world: &mut World, seed: &mut u64, last_id: &mut u128, last_key: &mut u8) {
+    let newcomer = key(*last_key);
+    world.attachments = newcomer.public().as_bytes().to_vec();
+    let owner = newcomer.id();
+    let mut operations = Vec::new();
+    for _ in 0..1 + next(seed) % 8 {
+        *last_id += 1;
+        let id = *last_id;
+        let some = id - u128::from(next(seed) % 12).min(id - 1);
+        let amount = u128::from(next(seed) % 40);
+        let far = TimeNs(1 << 60);
+        let operation = match next(seed) % 10 {
+            0 | 1 => pay(id, A, B, amount),
+            2 => pay(id, B, A, amount),
+            3 => reserve(id, A, B, amount),
+            4 => Operation::post(id, some, Amount::MAX),
+            5 => Operation::void(id, some),
+            6 => Operation::set_session(1, A, owner, SessionScope::ALL, Amount(amount + 1), far),
+            7 if amount > 30 => open(A, ALICE),
+            7 => Operation::set_session(1, A, owner, SessionScope(0), Amount(0), TimeNs(0)),
+            8 => Operation::open_account(
+                selfchain_types::AccountId(1_000 + id),
+                COIN,
+                owner,
+                BOUND,
+                Amount::ZERO,
+                0,
+            ),
+            _ => {
+                *last_key += 1;
+                Operation::register_key(1, owner, 1, 0, 32)
+            }
+        };
+        operations.push(if next(seed).is_multiple_of(3) {
+            operation.linked()
+        } else {
+            operation
+        });
+    }
+    let by = [ALICE, BOB];
+    world.run(&by[..1 + usize::from(next(seed).is_multiple_of(2))], &operations);
+    if next(seed).is_multiple_of(4) {
+        world.pass(5);
+    }
+}
+
+#[test]
+fn a_snapshot_swept_while_the_ledger_goes_on_is_the_one_taken_at_once() {
+    let (mut longest, mut seen) = (0, BTreeSet::new());
+    for first_seed in 0..48 {
+        let mut seed = first_seed;
+        let (mut world, mut last_id, mut last_key) = (full_world(), 100, 20);
+        for _ in 0..next(&mut seed) % 30 {
+            random_block(&mut world, &mut seed, &mut last_id, &mut last_key);
+        }
+        let at_once = chunks(&world);
+        world.ledger.freeze();
+        let (mut swept, mut blocks) = (Chunks::new(), 0);
+        loop {
+            for _ in 0..next(&mut seed) % 6 {
+                random_block(&mut world, &mut seed, &mut last_id, &mut last_key);
+                blocks += 1;
+            }
+            let count = 1 + u32::try_from(next(&mut seed) % 6).unwrap();
+            let sink = &mut |table, bytes: &[u8]| swept.push((table, bytes.to_vec()));
+            if world.ledger.sweep(count, sink) {
+                break;
+            }
+            assert!(world.ledger.is_sweeping() && world.ledger.frozen_bytes() > 0);
+        }
+        assert!(
+            swept == at_once,
+            "seed {first_seed}: other chunks after {blocks} blocks"
+        );
+        assert!(!world.ledger.is_sweeping() && world.ledger.frozen_bytes() == 0);
+        longest = longest.max(blocks);
+        seen.extend(world.seen);
+    }
+    assert!(
+        longest > 20,
+        "the ledger goes on meanwhile: {longest} blocks at most"
+    );
+    let undone = selfchain_types::Outcome::LinkedFailed;
+    assert!(seen.contains(&undone.code()), "chains are undone");
+}
+
+#[test]
+fn a_snapshot_taken_at_once_during_a_sweep_is_of_the_newest_state() {
+    let mut world = full_world();
+    world.ledger.freeze();
+    world.must(&[ALICE], &[pay(50, A, B, 1), reserve(51, A, B, 1)]);
+    assert!(!world.ledger.sweep(2, &mut |_, _| {}));
+    let mut restored = restore(&world, chunks(&world)).ok().unwrap();
+    assert_eq!(restored.roots(), world.ledger.roots());
 }
 
 /// Executes a block of Bob's without the checks that clone the ledger.

@@ -9,6 +9,7 @@ use super::keys::Keys;
 use super::leaves;
 use super::pendings::Pendings;
 use super::sessions::Sessions;
+use super::snapshot::Sweep;
 use alloc::collections::BTreeMap;
 use core::fmt;
 use selfchain_types::account::{AccountCold, AccountHot, Balances};
@@ -35,6 +36,8 @@ pub struct Ledger {
     pub(super) pendings: Pendings,
     pub(super) sessions: Sessions,
     pub(super) scratch: Scratch,
+    /// A snapshot that is being taken while the ledger goes on.
+    pub(super) sweep: Option<Box<Sweep>>,
 }
 
 /// What of genesis execution reads.
@@ -152,6 +155,7 @@ impl Ledger {
             pendings: Pendings::new(),
             sessions: Sessions::new(),
             scratch: Scratch::default(),
+            sweep: None,
         }
     }
 

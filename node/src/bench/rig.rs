@@ -256,13 +256,15 @@ impl Rig for NodeRig {
         match verify(Arc::new(disk), &mut |_, _| {}) {
             Ok(found) => Ok(report::Verify {
                 ok: true,
+                from: found.from.0,
                 height: found.height.0,
                 transfers: found.transfers,
             }),
-            Err(error @ StoreError::Verify(_)) => {
+            Err(error @ (StoreError::Verify(_) | StoreError::Restore { .. })) => {
                 tracing::error!(error = %error, "the log does not hold");
                 Ok(report::Verify {
                     ok: false,
+                    from: 0,
                     height: 0,
                     transfers: 0,
                 })

@@ -7,6 +7,7 @@ use super::load::{LoadShape, SignedLoad, TRACKS, prepare};
 use super::rig::RigConfig;
 use super::stand::{Place, Stand, TakenDown};
 use crate::drive::PipelineConfig;
+use crate::store::StoreConfig;
 use core::time::Duration;
 use selfchain_bench::ceiling::{Ceiling, OPERATION_BYTES};
 use selfchain_bench::load::drive::{LoadPlan, LoadProgress, LoadResult, Pace, drive};
@@ -89,8 +90,11 @@ const WINDOW_MIN: usize = 8;
 const TRIAL: Duration = Duration::from_secs(4);
 const TRIAL_WARMUP: Duration = Duration::from_secs(1);
 const TRIALS_MAX: usize = 10;
+/// Segments that what is kept of the log is cut into.
+const SEGMENTS_KEPT: u64 = 8;
+const SEGMENT_BYTES_MIN: u64 = 1 << 20;
 /// Blocks between two snapshots where the log is cut.
-const SNAPSHOT_EVERY: u64 = 5_000;
+const SNAPSHOT_EVERY: u64 = 1_000;
 
 impl<'a> Single<'a> {
     fn new(flags: &'a Flags) -> Result<Self, BenchError> {
@@ -326,7 +330,14 @@ impl<'a> Single<'a> {
 
     fn stand(&self, file: &Path, data: Option<&Path>, tell: &mut Tell<'_>) -> Result<Stand, BenchError> {
         let retention_bytes = self.flags.retention;
+        let mut store = StoreConfig::default();
+        if retention_bytes > 0 {
+            // The log is cut by whole segments.
+            let segment_bytes = retention_bytes / SEGMENTS_KEPT;
+            store.log.segment_bytes = segment_bytes.clamp(SEGMENT_BYTES_MIN, store.log.segment_bytes);
+        }
         let config = RigConfig {
+            store,
             pipeline: PipelineConfig {
                 retention_bytes,
                 snapshot_every: if retention_bytes > 0 { SNAPSHOT_EVERY } else { 0 },

@@ -160,8 +160,8 @@ pub(super) enum AccountCommand {
     History {
         /// Its number.
         account: u128,
-        /// First height.
-        #[arg(long, default_value_t = 1)]
+        /// First height; 0 = all that is kept.
+        #[arg(long, default_value_t = 0)]
         from: u64,
         /// Most rows.
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]

@@ -97,7 +97,7 @@ fn write_config(resolved: &Resolved) -> std::io::Result<()> {
 /// A failed store: exit code 5 where the data does not hold.
 pub(super) fn of_store(what: String, error: &StoreError) -> Failure {
     let status = match error {
-        StoreError::Verify(_) | StoreError::Genesis(_) => ExitStatus::Corrupt,
+        StoreError::Verify(_) | StoreError::Genesis(_) | StoreError::Restore { .. } => ExitStatus::Corrupt,
         StoreError::Log(selfchain_types::seam::log::LogError::Corrupt { .. }) => ExitStatus::Corrupt,
         _ => ExitStatus::Failed,
     };

@@ -5,7 +5,7 @@ use super::output::Output;
 use super::progress::bar;
 use super::settings::Settings;
 use super::{Failure, describe};
-use crate::verify::{failed_height, verify as verify_log};
+use crate::verify::{VerifyReport, failed_height, verify as verify_log};
 use selfchain_types::Height;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -37,13 +37,34 @@ pub(super) fn verify(settings: &Settings, output: Output) -> Result<(), Failure>
     let value = json!({
         "ok": true,
         "chain_id": report.chain_id.to_hex(),
+        "first": report.first.0,
+        "from": report.from.0,
         "height": report.height.0,
         "transfers": report.transfers,
         "state_root": report.state_root.to_hex(),
         "totals": totals,
     });
     output.result(
-        &format!("every hash, root and total holds\n{}", describe::lines(&value)),
+        &format!("{}\n{}", headline(&report), describe::lines(&value)),
         &value,
+    )
+}
+
+/// What was verified, and what of the log could not be for want of the state before it.
+fn headline(report: &VerifyReport) -> String {
+    let from = report.from;
+    if from == Height(1) {
+        return "every hash, root and total holds".into();
+    }
+    let sealed = match report.first {
+        first if first < from => format!(
+            "; heights {first} to {} were checked for hashes, certificates and bodies",
+            from.0 - 1
+        ),
+        _ => String::new(),
+    };
+    format!(
+        "every hash, root and total holds from height {from} on, starting from the snapshot of height {}{sealed}",
+        from.0 - 1
     )
 }

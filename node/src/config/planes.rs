@@ -4,6 +4,7 @@ use super::{BlockOrder, Config, IngestConfig};
 use crate::drive::PipelineConfig;
 use crate::node::NodeConfig;
 use crate::store::StoreConfig;
+use crate::sweep::SNAPSHOT_SLICE_MIN;
 use selfchain_engine::builder::Order;
 use selfchain_engine::pool::PoolLimits;
 use selfchain_storage::{IndexConfig, LogConfig, SnapshotConfig};
@@ -47,6 +48,7 @@ impl Config {
                 lane_max: u32::try_from(self.pool.lane_max).unwrap_or(u32::MAX),
             },
             snapshot_every: self.storage.snapshot_interval_blocks,
+            snapshot_slice_min: SNAPSHOT_SLICE_MIN,
             retention_bytes: self.storage.retention_bytes,
         }
     }

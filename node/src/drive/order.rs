@@ -9,7 +9,7 @@ use super::record::Executed;
 use super::registry::Registry;
 use super::tag::Tag;
 use crate::ledger::{now, start};
-use crate::recover::Frozen;
+use crate::sweep::Sweeper;
 use crate::telemetry::{Metrics, Stage};
 use core::time::Duration;
 use selfchain_engine::builder::{BlockLimits, Order as BlockOrder, build};
@@ -57,8 +57,8 @@ pub struct Order {
     pub interval: Duration,
     /// How blocks are filled.
     pub order: BlockOrder,
-    /// Blocks between two snapshots; 0 = only when the node stops.
-    pub snapshot_every: u64,
+    /// Reads snapshots between blocks.
+    pub sweeper: Sweeper,
     /// Counts.
     pub metrics: Arc<Metrics>,
     /// Stops the node.
@@ -301,9 +301,9 @@ impl Order {
         self.count(&block.result.outcomes, block.applied);
         self.metrics.accounts.set(self.chain.ledger().account_count());
         self.settle(candidate, &block);
-        let due = self.snapshot_every > 0 && block.tip.height.0.is_multiple_of(self.snapshot_every);
-        let frozen = due.then(|| Box::new(Frozen::of(&self.chain)));
-        if self.to.push(Executed { block, tags, frozen }).is_err() {
+        let effects = block.result.outcomes.len() + block.result.expired.len();
+        let slice = self.sweeper.after_block(&mut self.chain, effects).map(Box::new);
+        if self.to.push(Executed { block, tags, slice }).is_err() {
             return Err("the log writer has stopped".into());
         }
         Ok(())

@@ -109,16 +109,20 @@ impl PastThread {
                 committed.duplicate = true;
                 Reply::Committed(committed)
             }
-            Err(AnswerError::NotFound { .. }) if self.past.indexed_through() >= height => {
+            Err(AnswerError::NotFound { .. } | AnswerError::NotKept { .. })
+                if self.past.indexed_through() >= height =>
+            {
                 Reply::Refused(Refused {
                     refusal: Refusal::CounterUsed,
                     retry_after_ms: 0,
                     text: "another transaction used this counter".into(),
                 })
             }
-            Err(AnswerError::NotFound { .. }) => refused(&AnswerError::IndexBehind {
-                by: height.0.saturating_sub(self.past.indexed_through().0),
-            }),
+            Err(AnswerError::NotFound { .. } | AnswerError::NotKept { .. }) => {
+                refused(&AnswerError::IndexBehind {
+                    by: height.0.saturating_sub(self.past.indexed_through().0),
+                })
+            }
             Err(error) => refused(&error),
         }
     }
@@ -126,7 +130,7 @@ impl PastThread {
 
 fn refused(error: &AnswerError) -> Reply {
     let (refusal, retry_after_ms) = match error {
-        AnswerError::NotFound { .. } => (Refusal::NotFound, 0),
+        AnswerError::NotFound { .. } | AnswerError::NotKept { .. } => (Refusal::NotFound, 0),
         AnswerError::NotYetProvable { .. } => (Refusal::NotFound, RETRY_AFTER_MS),
         AnswerError::Pruned { .. } => (Refusal::Pruned, 0),
         AnswerError::IndexBehind { .. } => (Refusal::IndexBehind, RETRY_AFTER_MS),

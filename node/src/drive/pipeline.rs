@@ -12,6 +12,7 @@ use super::registry::Registry;
 use crate::answers::Past;
 use crate::recover::write_snapshot;
 use crate::store::Store;
+use crate::sweep::{SNAPSHOT_SLICE_MIN, SnapshotFiler, SweepConfig, Sweeper};
 use crate::telemetry::{Metrics, Queue as Name};
 use core::sync::atomic::AtomicU64;
 use core::time::Duration;
@@ -54,6 +55,8 @@ pub struct PipelineConfig {
     pub pool: PoolLimits,
     /// Blocks between two snapshots; 0 = only when the node stops.
     pub snapshot_every: u64,
+    /// Records of a snapshot read after a block at least.
+    pub snapshot_slice_min: u32,
     /// Bytes of log to keep; 0 = all.
     pub retention_bytes: u64,
 }
@@ -73,6 +76,7 @@ impl Default for PipelineConfig {
             order: BlockOrder::Fee,
             pool: PoolLimits::default(),
             snapshot_every: 0,
+            snapshot_slice_min: SNAPSHOT_SLICE_MIN,
             retention_bytes: 0,
         }
     }
@@ -177,6 +181,7 @@ impl Pipeline {
             from: Arc::clone(&index_queue),
             index: store.index,
             snapshots: Arc::clone(&store.snapshots),
+            filer: SnapshotFiler::default(),
             snapshot_height: Arc::clone(&snapshot_height),
             receipt_nodes: Arc::clone(&store.receipt_nodes),
             log: Arc::clone(&log_reader),
@@ -225,7 +230,14 @@ impl Pipeline {
             commit_pool: rayon_pool("commit", config.commit_threads, 0)?,
             interval: config.block_interval,
             order: config.order,
-            snapshot_every: config.snapshot_every,
+            sweeper: Sweeper::new(
+                SweepConfig {
+                    every: config.snapshot_every,
+                    slice_min: config.snapshot_slice_min,
+                    ..SweepConfig::default()
+                },
+                Arc::clone(metrics),
+            ),
             metrics: Arc::clone(metrics),
             fault: fault.clone(),
         };

@@ -4,8 +4,9 @@ use super::fault::Fault;
 use super::intake::elapsed_ns;
 use super::queue::Queue;
 use super::record::{ROOM_WAIT, STOP_WAIT_MAX};
-use crate::recover::{Frozen, project};
+use crate::recover::project;
 use crate::store::StoreError;
+use crate::sweep::{Slice, SnapshotFiler};
 use crate::telemetry::{Metrics, Stage};
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
@@ -21,8 +22,8 @@ use std::time::Instant;
 pub struct Projection {
     /// What it did.
     pub folded: Folded,
-    /// The state after it, where a snapshot is due.
-    pub frozen: Option<Box<Frozen>>,
+    /// What was read of a snapshot after it.
+    pub slice: Option<Box<Slice>>,
 }
 
 /// What the project thread works with.
@@ -33,6 +34,8 @@ pub struct Project {
     pub index: Index,
     /// Where snapshots go.
     pub snapshots: Arc<Snapshots>,
+    /// The one that is being written.
+    pub filer: SnapshotFiler,
     /// Newest height that a snapshot holds.
     pub snapshot_height: Arc<AtomicU64>,
     /// The receipts' tree.
@@ -80,16 +83,23 @@ impl Project {
         self.metrics
             .index_lag_blocks
             .set(tip.saturating_sub(folded.tip.height.0));
-        if let Some(frozen) = &projection.frozen {
-            match frozen.write(&self.snapshots, &mut self.index, &self.receipt_nodes) {
-                Ok(()) => self.snapshot_height.store(frozen.height().0, Ordering::Release),
-                // Without it the next start folds more of the log.
-                Err(error) => {
-                    tracing::warn!(height = frozen.height().0, error = %error, "snapshot not written")
-                }
-            }
+        if let Some(slice) = &projection.slice {
+            self.file(slice);
         }
         Ok(())
+    }
+
+    fn file(&mut self, slice: &Slice) {
+        let written = (self.filer).write(slice, &self.snapshots, &mut self.index, &self.receipt_nodes);
+        match written {
+            Ok(None) => {}
+            Ok(Some(height)) => {
+                self.metrics.snapshots_written.add(1);
+                self.snapshot_height.store(height.0, Ordering::Release);
+            }
+            // Without it the next start folds more of the log.
+            Err(error) => tracing::warn!(height = slice.height().0, error = %error, "snapshot not written"),
+        }
     }
 
     /// Waits for room on a full disk, so that the blocks behind this one wait too. Only a node that stops gives

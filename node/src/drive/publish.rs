@@ -65,7 +65,7 @@ impl Publish {
 
     fn publish(&self, executed: Executed) {
         let began = Instant::now();
-        let Executed { block, tags, frozen } = executed;
+        let Executed { block, tags, slice } = executed;
         self.tip.set(block.tip);
         (self.tip_moved)();
         let mut balances = block.balances.into_iter().peekable();
@@ -102,7 +102,7 @@ impl Publish {
             history: block.history,
             receipt_nodes: block.receipt_nodes,
         };
-        if self.to.push(Projection { folded, frozen }).is_err() {
+        if self.to.push(Projection { folded, slice }).is_err() {
             tracing::warn!(
                 height = block.tip.height.0,
                 "the index has stopped; a restart rebuilds it"

@@ -5,7 +5,7 @@ use super::intake::IntakeQueue;
 use super::intake::elapsed_ns;
 use super::queue::Queue;
 use super::tag::Tag;
-use crate::recover::Frozen;
+use crate::sweep::Slice;
 use crate::telemetry::{Metrics, Stage};
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
@@ -23,8 +23,8 @@ pub struct Executed {
     pub block: Block,
     /// Whom to answer, in the order of its transactions.
     pub tags: Vec<Tag>,
-    /// The state after it, where a snapshot is due.
-    pub frozen: Option<Box<Frozen>>,
+    /// What was read of a snapshot after it.
+    pub slice: Option<Box<Slice>>,
 }
 
 /// What the record thread works with.

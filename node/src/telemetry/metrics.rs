@@ -39,6 +39,12 @@ pub struct Metrics {
     pub pool_bytes: Gauge,
     /// Accounts there are.
     pub accounts: Gauge,
+    /// Bytes that a snapshot under way holds of records that have changed since its height.
+    pub snapshot_frozen_bytes: Gauge,
+    /// Snapshots written while blocks went on.
+    pub snapshots_written: Counter,
+    /// Snapshots that were due while the one before was still being read.
+    pub snapshots_skipped: Counter,
 }
 
 impl Default for Metrics {
@@ -62,6 +68,9 @@ impl Default for Metrics {
             pool_transactions: Gauge::default(),
             pool_bytes: Gauge::default(),
             accounts: Gauge::default(),
+            snapshot_frozen_bytes: Gauge::default(),
+            snapshots_written: Counter::default(),
+            snapshots_skipped: Counter::default(),
         }
     }
 }

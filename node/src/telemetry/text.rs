@@ -148,6 +148,16 @@ fn results(text: &mut Text, metrics: &Metrics) {
             "Durable blocks.",
             &metrics.blocks_committed,
         ),
+        (
+            "selfchain_snapshots_written_total",
+            "Snapshots written while blocks went on.",
+            &metrics.snapshots_written,
+        ),
+        (
+            "selfchain_snapshots_skipped_total",
+            "Snapshots that were due while the one before was still being read.",
+            &metrics.snapshots_skipped,
+        ),
     ] {
         text.family(name, "counter", help);
         text.sample(name, &[], counter.get());
@@ -210,6 +220,11 @@ fn standing(text: &mut Text, metrics: &Metrics) {
             "selfchain_ledger_accounts",
             "Accounts there are.",
             &metrics.accounts,
+        ),
+        (
+            "selfchain_snapshot_frozen_bytes",
+            "Records as they were at the height of the snapshot under way, of those that have changed since.",
+            &metrics.snapshot_frozen_bytes,
         ),
     ] {
         text.family(name, "gauge", help);
