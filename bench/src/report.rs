@@ -101,8 +101,28 @@ pub struct Report {
     pub apply: Vec<Applied>,
     /// Rates against those of other systems, by name.
     pub ratios: BTreeMap<String, f64>,
+    /// Longest time for which a durable block was not in the index, seconds, to the tenth.
+    pub index_lag_seconds_max: f64,
+    /// The measured load as it went on, a moment a second, thinned to at most [`MOMENTS_MAX`].
+    pub timeline: Vec<Moment>,
     /// What a reader of the figures must know besides.
     pub notes: Vec<String>,
+}
+
+/// Most moments of a timeline.
+pub const MOMENTS_MAX: usize = 120;
+
+/// One look at a running load.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Moment {
+    /// Since the load began, seconds.
+    pub seconds: f64,
+    /// Transfers committed so far.
+    pub committed: u64,
+    /// Resident memory of the node's process, bytes.
+    pub rss_bytes: u64,
+    /// How long the oldest durable block that is not in the index has been waiting for it, seconds.
+    pub index_lag_seconds: f64,
 }
 
 /// The ledger alone under one profile.
@@ -419,6 +439,17 @@ impl Report {
             self.log_bytes_per_op_byte,
             self.data_bytes_per_op_byte
         )?;
+        if let [first, .., last] = self.timeline.as_slice() {
+            writeln!(
+                out,
+                "course     {} MiB resident at {:.0} s, {} at {:.0} s; the index at most {:.1} s behind",
+                first.rss_bytes >> 20,
+                first.seconds,
+                last.rss_bytes >> 20,
+                last.seconds,
+                self.index_lag_seconds_max
+            )?;
+        }
         writeln!(
             out,
             "in flight  {:.1} sampled, {:.1} by rate × latency; {} never sent, {} unanswered",

@@ -29,6 +29,9 @@ pub trait Rig: Sync {
     /// Bytes of log on disk now.
     fn log_bytes(&self) -> u64;
 
+    /// How far the log and the index behind it are.
+    fn heights(&self) -> Heights;
+
     /// What "committed" means here, as the report prints it: none, or synced.
     fn durability(&self) -> &'static str;
 
@@ -37,6 +40,15 @@ pub trait Rig: Sync {
     /// # Errors
     /// When the log cannot be read at all; a log that reads but does not hold is `Verify { ok: false, .. }`.
     fn verify(self: Box<Self>) -> Result<Verify, RigError>;
+}
+
+/// Newest blocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heights {
+    /// Newest durable block.
+    pub durable: u64,
+    /// Newest block that the index holds.
+    pub indexed: u64,
 }
 
 /// The two halves of one connection.

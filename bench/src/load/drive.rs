@@ -14,7 +14,7 @@ use crate::load::watch::Watch;
 use crate::prepared::{PreparedError, Track};
 use crate::process::ProcessError;
 use crate::rate::{count, float, milliseconds, nanoseconds, per_second, ratio};
-use crate::report::{InFlight, Latency, Report, Stage};
+use crate::report::{InFlight, Latency, MOMENTS_MAX, Moment, Report, Stage};
 use crate::rig::{Connection, Rig, RigError};
 
 /// When and for how long to send.
@@ -82,6 +82,10 @@ pub struct LoadResult {
     pub log_bytes: u64,
     /// The node's stages over the measured time.
     pub stages: Vec<Stage>,
+    /// The measured time, a moment a second.
+    pub timeline: Vec<Moment>,
+    /// Longest time for which a durable block was not in the index, seconds.
+    pub index_lag_seconds_max: f64,
 }
 
 /// A word on a running load, about ten times a second.
@@ -275,6 +279,9 @@ impl LoadResult {
         if counts.strays > 0 {
             report.errors.insert("stray_answers".to_owned(), counts.strays);
         }
+        report.index_lag_seconds_max = self.index_lag_seconds_max;
+        let every = self.timeline.len().div_ceil(MOMENTS_MAX).max(1);
+        report.timeline = self.timeline.iter().copied().step_by(every).collect();
         report.seconds = self.measured.as_secs_f64();
         report.overloaded = self.overloaded;
         report.exhausted = self.exhausted;

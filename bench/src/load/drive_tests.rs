@@ -12,7 +12,7 @@ use super::*;
 use crate::prepared::{FILE_BYTES_MAX, PreparedHeader, PreparedReader, prepare};
 use crate::process::Process;
 use crate::report::Verify;
-use crate::rig::{Answer, Answers, Submit, Verdict};
+use crate::rig::{Answer, Answers, Heights, Submit, Verdict};
 
 /// How the node behaves.
 #[derive(Clone, Copy, PartialEq)]
@@ -68,6 +68,10 @@ impl Rig for FakeNode {
 
     fn log_bytes(&self) -> u64 {
         0
+    }
+
+    fn heights(&self) -> Heights {
+        Heights::default()
     }
 
     fn durability(&self) -> &'static str {

@@ -1,5 +1,6 @@
 //! The watcher of a load: samples its backlog, writes the interval log, reads the node's cost, adds everything up.
 
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
@@ -12,8 +13,8 @@ use crate::load::recorder::{Recorder, add, empty_histogram};
 use crate::load::schedule::Schedule;
 use crate::process::{Process, Usage};
 use crate::rate::{count, float, per_second, ratio};
-use crate::report::Stage;
-use crate::rig::Rig;
+use crate::report::{Moment, Stage};
+use crate::rig::{Heights, Rig};
 
 /// The watching thread: samples the backlog, writes the interval log, reads the node's cost at the window's ends.
 pub(super) struct Watch<'a> {
@@ -23,6 +24,8 @@ pub(super) struct Watch<'a> {
     /// Copies of the lanes' schedules: what is due is known without asking a thread that may be blocked.
     schedules: Vec<Schedule>,
     samples: Vec<Sample>,
+    lag: IndexLag,
+    timeline: Vec<Moment>,
     log_bytes_before: u64,
     at_begin: Option<Reading>,
     at_end: Option<(Reading, Vec<Stage>)>,
@@ -37,6 +40,37 @@ struct Sample {
     backlog: u64,
     /// Transactions sent and not answered.
     unanswered: u64,
+}
+
+/// How long blocks wait for the index: exact to the time between two looks.
+#[derive(Debug, Default)]
+struct IndexLag {
+    /// When a durable height was first seen; those that are indexed are gone.
+    waiting: VecDeque<(u64, u64)>,
+    max_ns: u64,
+}
+
+impl IndexLag {
+    /// How long the oldest durable block that is not indexed has been waiting.
+    fn look(&mut self, now_ns: u64, heights: Heights) -> u64 {
+        if self
+            .waiting
+            .back()
+            .is_none_or(|(_, durable)| *durable < heights.durable)
+        {
+            self.waiting.push_back((now_ns, heights.durable));
+        }
+        while self
+            .waiting
+            .front()
+            .is_some_and(|(_, durable)| *durable <= heights.indexed)
+        {
+            self.waiting.pop_front();
+        }
+        let lag_ns = self.waiting.front().map_or(0, |(seen_ns, _)| now_ns - seen_ns);
+        self.max_ns = self.max_ns.max(lag_ns);
+        lag_ns
+    }
 }
 
 struct Reading {
@@ -58,6 +92,8 @@ impl<'a> Watch<'a> {
             lanes,
             schedules: lanes.iter().filter_map(schedule).collect(),
             samples: Vec::new(),
+            lag: IndexLag::default(),
+            timeline: Vec::new(),
             log_bytes_before: rig.log_bytes(),
             at_begin: None,
             at_end: None,
@@ -77,11 +113,21 @@ impl<'a> Watch<'a> {
             let now_ns = shared.now_ns();
             self.read_at_ends(now_ns, shared, last)?;
             let sample = self.sample(now_ns, shared);
-            if now_ns >= shared.window.begin_ns && now_ns < shared.window.end_ns {
+            let lag_ns = self.lag.look(now_ns, self.rig.heights());
+            let is_measured = now_ns >= shared.window.begin_ns && now_ns < shared.window.end_ns;
+            if is_measured {
                 self.samples.push(sample);
             }
             let now = Duration::from_nanos(now_ns);
             if now - interval_begin >= HLOG_INTERVAL || last {
+                if is_measured {
+                    self.timeline.push(Moment {
+                        seconds: now.as_secs_f64(),
+                        committed: self.committed(),
+                        rss_bytes: self.rig.process().usage()?.rss_bytes,
+                        index_lag_seconds: Duration::from_nanos(lag_ns).as_secs_f64(),
+                    });
+                }
                 self.write_interval(hlog.as_deref_mut(), interval_begin, now)?;
                 interval_begin = now;
             }
@@ -226,6 +272,8 @@ impl<'a> Watch<'a> {
             log_bytes: self.rig.log_bytes().saturating_sub(self.log_bytes_before),
             stages,
             recorder,
+            timeline: self.timeline,
+            index_lag_seconds_max: Duration::from_nanos(self.lag.max_ns).as_secs_f64(),
         })
     }
 
@@ -296,6 +344,18 @@ const HLOG_INTERVAL: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_block_waits_for_the_index_from_when_it_was_first_seen() {
+        let mut lag = IndexLag::default();
+        let at = |durable, indexed| Heights { durable, indexed };
+        assert_eq!(lag.look(0, at(5, 5)), 0);
+        assert_eq!(lag.look(10, at(7, 5)), 0, "seen just now");
+        assert_eq!(lag.look(20, at(9, 5)), 10);
+        assert_eq!(lag.look(30, at(9, 7)), 10, "7 is indexed, 9 was seen at 20");
+        assert_eq!(lag.look(40, at(9, 9)), 0);
+        assert_eq!(lag.max_ns, 10);
+    }
 
     #[test]
     fn a_backlog_that_grows_is_overload_and_one_that_stands_is_not() {

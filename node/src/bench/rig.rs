@@ -8,7 +8,7 @@ use crate::verify::verify;
 use core::time::Duration;
 use selfchain_bench::process::Process;
 use selfchain_bench::report;
-use selfchain_bench::rig::{Answer, Answers, Connection, Rig, RigError, Submit, Verdict};
+use selfchain_bench::rig::{Answer, Answers, Connection, Heights, Rig, RigError, Submit, Verdict};
 use selfchain_storage::FileDisk;
 use selfchain_transport::client::{ReceiveError, Receiver, Sender};
 use selfchain_transport::limits::Rate;
@@ -239,6 +239,13 @@ impl Rig for NodeRig {
 
     fn log_bytes(&self) -> u64 {
         directory_bytes(&self.directory.join("log"))
+    }
+
+    fn heights(&self) -> Heights {
+        Heights {
+            durable: self.metrics.tip_height.get(),
+            indexed: self.metrics.indexed_height.get(),
+        }
     }
 
     fn durability(&self) -> &'static str {

@@ -76,7 +76,7 @@ struct Single<'a> {
 /// How long each of the machine's limits is measured, before the load and again after it.
 const CEILING_EACH: Duration = Duration::from_secs(1);
 /// No node commits more transfers a second than this on a machine that a load is sized for.
-const MOST_PER_S: f64 = 2_000_000.0;
+const MOST_PER_S: f64 = 3_000_000.0;
 /// Signed for a load whose rate is not known, over what is expected.
 const SIGN_MARGIN: f64 = 1.2;
 const DRAIN_MAX: Duration = Duration::from_secs(60);

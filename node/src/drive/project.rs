@@ -79,6 +79,7 @@ impl Project {
         self.metrics
             .stage(Stage::Index)
             .add_items(codec::wide(folded.transactions.len()));
+        self.metrics.indexed_height.set(folded.tip.height.0);
         let tip = self.log.tip().unwrap_or(0);
         self.metrics
             .index_lag_blocks

@@ -27,6 +27,8 @@ pub struct Metrics {
     pub tip_height: Gauge,
     /// Ledger time of that block, in ns since the Unix epoch.
     pub tip_time_ns: Gauge,
+    /// Newest height that the index holds.
+    pub indexed_height: Gauge,
     /// Heights that the index is behind the log.
     pub index_lag_blocks: Gauge,
     /// Bytes free on the disk that holds the log.
@@ -62,6 +64,7 @@ impl Default for Metrics {
             query_latency: Distribution::default(),
             tip_height: Gauge::default(),
             tip_time_ns: Gauge::default(),
+            indexed_height: Gauge::default(),
             index_lag_blocks: Gauge::default(),
             disk_free_bytes: Gauge::default(),
             log_bytes: Gauge::default(),

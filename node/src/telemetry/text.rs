@@ -192,6 +192,11 @@ fn standing(text: &mut Text, metrics: &Metrics) {
             &metrics.tip_height,
         ),
         (
+            "selfchain_index_height",
+            "Newest height that the index holds.",
+            &metrics.indexed_height,
+        ),
+        (
             "selfchain_index_lag_blocks",
             "Heights that the index is behind the log.",
             &metrics.index_lag_blocks,
