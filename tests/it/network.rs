@@ -5,6 +5,7 @@ use crate::stage::{ISSUANCE, MONEY, PATIENCE, Raw, Stage, config, operator, pay,
 use selfchain::client::Client;
 use selfchain::storage::disk::{Faults, FaultyDisk};
 use selfchain::storage::{Disk, MemoryDisk};
+use selfchain::telemetry::Stage as RoadStage;
 use selfchain::types::block::Row;
 use selfchain::types::codec::wide;
 use selfchain::types::crypto::SigningKey;
@@ -589,4 +590,22 @@ fn commits(client: &Client, count: u32) -> Height {
         tip = result.height;
     }
     tip
+}
+
+#[test]
+fn every_stage_of_the_road_and_every_question_is_timed() {
+    let stage = stage();
+    let signer_client = stage.client();
+    let signer = signer_client.signer(operator(), 14).unwrap();
+    signer.commit(vec![pay(ALICE, BOB, 1)]).unwrap();
+    for one in RoadStage::ALL {
+        // The index follows a moment later.
+        until(|| stage.metrics.stage(one).busy_ns() > 0);
+    }
+    let asked = stage.metrics.query_latency.snapshot().count();
+    signer_client.account(ALICE).unwrap();
+    signer_client.block(Height(1)).unwrap();
+    until(|| stage.metrics.query_latency.snapshot().count() >= asked + 2);
+    // Nothing waits, and the gauge says so though nothing was admitted since.
+    until(|| stage.metrics.pool_transactions.get() == 0);
 }

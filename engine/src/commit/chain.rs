@@ -2,7 +2,7 @@
 
 use super::candidate::{Candidate, transactions_root};
 use super::receipts;
-use crate::ledger::{Broken, HistoryChange, InvalidBlock, Ledger};
+use crate::ledger::{Broken, Executed, HistoryChange, InvalidBlock, Ledger};
 use crate::proof::Mountain;
 use alloc::collections::VecDeque;
 use selfchain_types::account::Balances;
@@ -269,8 +269,7 @@ impl Chain {
         candidate
     }
 
-    /// Executes a decided candidate, in three steps that share nothing but its result: the ledger; then its
-    /// roots beside its receipts and row. `wants_balances` says which transactions' results carry balances.
+    /// Executes a decided candidate and finishes it: [`Self::execute`], then [`Self::finish`].
     ///
     /// # Errors
     /// [`ChainError`]: the node must stop, the chain is not usable any more.
@@ -280,6 +279,20 @@ impl Chain {
         certificate: &Certificate,
         wants_balances: &dyn Fn(usize) -> bool,
     ) -> Result<Block, ChainError> {
+        let executed = self.execute(candidate, wants_balances)?;
+        Ok(self.finish(candidate, certificate, executed))
+    }
+
+    /// Executes a decided candidate against the ledger. `wants_balances` says which transactions' results carry
+    /// balances. Nothing else may happen to the chain before [`Self::finish`].
+    ///
+    /// # Errors
+    /// [`ChainError`]: the node must stop, the chain is not usable any more.
+    pub fn execute(
+        &mut self,
+        candidate: &Candidate,
+        wants_balances: &dyn Fn(usize) -> bool,
+    ) -> Result<Executed, ChainError> {
         let header = &candidate.header;
         let height = header.height;
         assert_eq!(
@@ -290,10 +303,16 @@ impl Chain {
         self.ledger
             .validate(height, header.time_ns, &views)
             .map_err(|source| ChainError::Invalid { height, source })?;
-        let executed = self
-            .ledger
+        self.ledger
             .execute(height, header.time_ns, &views, wants_balances)
-            .map_err(|source| ChainError::Broken { height, source })?;
+            .map_err(|source| ChainError::Broken { height, source })
+    }
+
+    /// Moves the tip onto a candidate that was just executed: its roots, and beside them its receipts and row.
+    pub fn finish(&mut self, candidate: &Candidate, certificate: &Certificate, executed: Executed) -> Block {
+        let header = &candidate.header;
+        let height = header.height;
+        let views = candidate.views();
         let transactions = transactions(
             candidate.envelopes.iter().map(|envelope| envelope.tx_id()),
             &views,
@@ -308,7 +327,7 @@ impl Chain {
             },
         );
         let receipt_nodes = self.advance(header, candidate.hash, roots, &leaves);
-        Ok(Block {
+        Block {
             tip: self.tip,
             row,
             result: executed.result,
@@ -319,7 +338,7 @@ impl Chain {
             receipt_nodes,
             applied: executed.applied,
             refused: executed.refused,
-        })
+        }
     }
 
     /// Moves the tip; returns the mountain's new nodes.

@@ -7,6 +7,7 @@ mod replay;
 mod snapshot;
 mod verify;
 
+pub use crate::ledger::Executed;
 pub use candidate::Candidate;
 pub use chain::{Block, Chain, ChainError, ChainSnapshot, Tip, Transaction};
 pub use receipts::{actual_amount, operation_leaves};

@@ -7,7 +7,7 @@ use super::tag::Tag;
 use crate::telemetry::{Metrics, Stage};
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
-use selfchain_engine::intake::verify_batch;
+use selfchain_engine::intake::Decoded;
 use selfchain_types::crypto::BatchVerifier;
 use selfchain_types::seam::log::{LogError, LogReader};
 use selfchain_types::{Hash, Refusal, Verified, codec};
@@ -148,11 +148,14 @@ impl Intake {
         let keys = self.registry.keys();
         self.entropy = selfchain_types::hash::BATCH.hash(&self.entropy).0;
         let (chain_id, signatures, entropy) = (&self.chain_id, &self.signatures, &self.entropy);
-        let answers = self
-            .pool
-            .install(|| verify_batch(submissions, chain_id, &*keys, signatures, entropy));
+        let decoded = self.pool.install(|| Decoded::new(submissions, chain_id));
+        self.metrics.stage(Stage::Decode).add_busy(elapsed_ns(began));
+        let began = Instant::now();
+        let answers = self.pool.install(|| decoded.verify(&*keys, signatures, entropy));
         self.metrics.stage(Stage::Verify).add_busy(elapsed_ns(began));
-        self.metrics.stage(Stage::Verify).add_items(count);
+        for stage in [Stage::Decode, Stage::Verify] {
+            self.metrics.stage(stage).add_items(count);
+        }
         for (tag, answer) in answers {
             match answer {
                 Err(refusal) => {

@@ -150,6 +150,7 @@ impl Order {
                 Some(answer) => tag.answer(&Reply::Answer(answer)),
                 None => tag.refuse(Refusal::NotFound, "nothing by that name on this chain"),
             }
+            self.metrics.query_latency.record(elapsed_ns(tag.received));
         }
     }
 
@@ -201,9 +202,13 @@ impl Order {
             self.verified.gauge();
             self.metrics.stage(Stage::Admit).add_busy(elapsed_ns(began));
             self.metrics.stage(Stage::Admit).add_items(admitted);
-            self.metrics.pool_transactions.set(codec::wide(self.pool.len()));
-            self.metrics.pool_bytes.set(self.pool.bytes());
+            self.gauge_pool();
         }
+    }
+
+    fn gauge_pool(&self) {
+        self.metrics.pool_transactions.set(codec::wide(self.pool.len()));
+        self.metrics.pool_bytes.set(self.pool.bytes());
     }
 
     fn refuse(&self, tag: &Tag, refusal: Refusal) {
@@ -292,12 +297,15 @@ impl Order {
         let details: Vec<Detail> = tags.iter().map(|tag| tag.detail).collect();
         let wants = |at: usize| details.get(at) == Some(&Detail::Balances);
         let (chain, pool) = (&mut self.chain, Arc::clone(&self.commit_pool));
-        let mut block = pool.install(|| chain.commit(candidate, certificate, &wants))?;
-        self.registry.register(core::mem::take(&mut block.registered));
+        let executed = pool.install(|| chain.execute(candidate, &wants))?;
         self.metrics.stage(Stage::Execute).add_busy(elapsed_ns(began));
-        self.metrics
-            .stage(Stage::Execute)
-            .add_items(block.applied + block.refused);
+        let began = Instant::now();
+        let mut block = pool.install(|| chain.finish(candidate, certificate, executed));
+        self.registry.register(core::mem::take(&mut block.registered));
+        self.metrics.stage(Stage::Root).add_busy(elapsed_ns(began));
+        for stage in [Stage::Execute, Stage::Root] {
+            self.metrics.stage(stage).add_items(block.applied + block.refused);
+        }
         self.count(&block.result.outcomes, block.applied);
         self.metrics.accounts.set(self.chain.ledger().account_count());
         self.settle(candidate, &block);
@@ -320,6 +328,7 @@ impl Order {
             assert!(none.is_none(), "what is proposed does not wait");
         }
         self.pool.advance(block.tip.height.next(), &mut refused);
+        self.gauge_pool();
         refused
             .iter()
             .for_each(|(tag, refusal)| self.refuse(tag, *refusal));

@@ -1,5 +1,6 @@
 //! The past thread: questions about the log and the index, which may read from the disk.
 
+use super::intake::elapsed_ns;
 use super::queue::Queue;
 use super::tag::{RETRY_AFTER_MS, Tag};
 use crate::answers::{AnswerError, Past};
@@ -74,6 +75,9 @@ impl PastThread {
             Reply::Accepted | Reply::Answer(_) => {}
         }
         job.tag().answer(&reply);
+        if let PastJob::Query(_, tag) = job {
+            self.metrics.query_latency.record(elapsed_ns(tag.received));
+        }
     }
 
     fn query(&self, query: &Query) -> Result<Answer, AnswerError> {
