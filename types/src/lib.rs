@@ -11,26 +11,26 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
-pub mod account;
-pub mod amount;
-pub mod asset;
-pub mod block;
-pub mod certificate;
 pub mod codec;
-pub mod crypto;
-pub mod envelope;
-pub mod genesis;
 pub mod hash;
+pub mod crypto;
+pub mod amount;
+pub mod time;
+pub mod asset;
+pub mod account;
 pub mod key;
-pub mod message;
 pub mod operation;
-pub mod outcome;
-pub mod receipt;
+pub mod envelope;
 pub mod refusal;
+pub mod block;
+pub mod outcome;
+pub mod certificate;
 pub mod roots;
+pub mod receipt;
+pub mod genesis;
+pub mod message;
 #[cfg(feature = "std")]
 pub mod seam;
-pub mod time;
 
 pub use account::{AccountFlags, AccountId};
 pub use amount::Amount;
