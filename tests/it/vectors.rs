@@ -7,6 +7,7 @@ mod blocks;
 mod hashes;
 mod messages;
 mod pages;
+mod proofs;
 mod records;
 mod transactions;
 
@@ -86,6 +87,7 @@ fn formats() -> Vec<Format> {
         format("genesis", "genesis", blocks::genesis()),
         format("roots", "roots", blocks::roots()),
         format("receipt", "receipt", blocks::receipts()),
+        format("proofs", "receipt", proofs::proofs()),
         format("records", "records", records::records()),
         format("request", "message", messages::requests()),
         format("reply", "message", messages::replies()),

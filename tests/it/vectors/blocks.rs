@@ -31,7 +31,7 @@ pub fn headers() -> Vec<Vector> {
     vec![of("first of a solo chain", first), of("two models", header())]
 }
 
-fn header() -> Header {
+pub fn header() -> Header {
     Header {
         protocol_version: 1,
         chain_id: filled(0xcc),

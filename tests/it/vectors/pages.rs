@@ -34,7 +34,7 @@ const fn table(
     }
 }
 
-const TABLES: [Table; 11] = [
+const TABLES: [Table; 12] = [
     table("envelope", "\n## Front\n", "envelope", "two signers and a fee", 7),
     table("block", "\n## Header\n", "header", "two models", 16),
     table(
@@ -52,6 +52,7 @@ const TABLES: [Table; 11] = [
     },
     table("records", "\n## Key\n", "records", "key", 4),
     table("records", "\n## Session\n", "records", "session", 7),
+    table("records", "\n## Pending\n", "records", "pending", 10),
     table("records", "\n## Asset\n", "records", "asset", 4),
     table("message", "\n## Request\n", "request", "submit", 1),
     table("message", "\n## Reply\n", "reply", "accepted", 1),

@@ -1,5 +1,6 @@
 //! Vectors of the records that the state's tables hold, and of containers of sections.
 
+use selfchain::engine::ledger::PendingRecord;
 use selfchain_types::account::{self, AccountCold, AccountHot, Balances};
 use selfchain_types::asset::AssetRecord;
 use selfchain_types::codec::{
@@ -36,6 +37,7 @@ pub fn records() -> Vec<Vector> {
         balances(),
         key_record(),
         session_record(),
+        pending_record(),
         asset_record(),
     ]
 }
@@ -163,6 +165,38 @@ fn session_record() -> Vector {
         SessionRecord::read_from_bytes(bytes) == Ok(record)
     })
     .hashed("leaf", hash::SESSION.hash(record.as_bytes()))
+}
+
+fn pending_record() -> Vector {
+    let record = PendingRecord {
+        id: 77.into(),
+        amount: 500.into(),
+        deadline_ns: 1_800_000_000_000_000_000.into(),
+        opened: 6.into(),
+        debit: 3.into(),
+        credit: 4.into(),
+        asset: 7.into(),
+        chain_previous: 8.into(),
+        chain_next: 10.into(),
+        chain_len: 3.into(),
+        reserved: [0; 8],
+    };
+    let fields = json!({
+        "id": record.id.get().to_string(),
+        "amount": record.amount.get().to_string(),
+        "deadline_ns": record.deadline_ns.get().to_string(),
+        "opened": record.opened.get().to_string(),
+        "debit": record.debit.get(),
+        "credit": record.credit.get(),
+        "asset": record.asset.get(),
+        "chain_previous": record.chain_previous.get(),
+        "chain_next": record.chain_next.get(),
+        "chain_len": record.chain_len.get(),
+    });
+    Vector::new("pending", fields, record.as_bytes().to_vec(), move |bytes| {
+        PendingRecord::read_from_bytes(bytes) == Ok(record)
+    })
+    .hashed("leaf", hash::PENDING.hash(record.as_bytes()))
 }
 
 /// An asset of two decimal digits.

@@ -1,0 +1,134 @@
+//! Vectors of what proves something offline: an operation's receipt and an account, each whole, from leaf to
+//! certificate.
+
+use selfchain::engine::proof::{AccountProof, OperationReceipt, path_sides, root};
+use selfchain::types::account;
+use selfchain::types::block::Header;
+use selfchain::types::certificate::Certificate;
+use selfchain::types::genesis::{Validator, validators_hash};
+use selfchain::types::receipt;
+use selfchain::types::roots::{Roots, Table};
+use selfchain::types::{Amount, AssetId, Hash, Height, Outcome};
+use selfchain::{AccountId, Operation};
+use serde_json::{Value, json};
+
+use super::records::{cold, hot};
+use super::{Vector, blocks, filled, hex, key};
+
+pub fn proofs() -> Vec<Vector> {
+    vec![of_operation(), of_account()]
+}
+
+fn validators() -> Vec<Validator> {
+    vec![Validator {
+        key: key(1).public().clone(),
+        power: 1,
+    }]
+}
+
+/// The bytes of a header and of its certificate by validator 1.
+fn certified(header: &Header) -> (Vec<u8>, Vec<u8>) {
+    let mut certificate = Vec::new();
+    Certificate::solo(&header.chain_id, header.height, header.hash(), &key(1)).encode(&mut certificate);
+    (header.to_bytes(), certificate)
+}
+
+/// The second of three operations, in the second of three transactions of the chain.
+fn of_operation() -> Vector {
+    let operation = Operation::transfer(1, AccountId(101), AccountId(202), Amount(1_000), AssetId(7));
+    let (outcome, actual, score) = (Outcome::Ok, Amount(1_000), 12);
+    let [left, right] = [filled(0x21), filled(0x22)];
+    let leaf = receipt::operation_leaf(&operation, outcome, actual, score);
+    let operations_root = root(&[left, leaf, right]);
+    let (tx_id, height) = (filled(0x11), Height(6));
+    let of_transaction = receipt::leaf(&tx_id, &operations_root, height, 1, 3);
+    let [before, after] = [filled(0x31), filled(0x32)];
+    let header = Header {
+        receipts_root: root(&[before, of_transaction, after]),
+        receipts_size: 3,
+        validators_hash: validators_hash(&validators()),
+        ..blocks::header()
+    };
+    let (header_bytes, certificate) = certified(&header);
+    let proof = OperationReceipt {
+        operation,
+        outcome,
+        actual,
+        score,
+        operation_index: 1,
+        operation_count: 3,
+        operation_path: vec![left, right],
+        tx_id,
+        height,
+        transaction_index: 1,
+        receipt_index: 1,
+        receipt_path: vec![before, after],
+        header: header_bytes,
+        certificate,
+    };
+    let fields = json!({
+        "chain_id": header.chain_id.to_hex(),
+        "validator": hex(key(1).public().as_bytes()),
+        "outcome": outcome.code(),
+        "actual": actual.to_string(),
+        "score": score,
+        "operation_index": 1,
+        "operation_count": 3,
+        "operation_path": hashes(&proof.operation_path),
+        "tx_id": tx_id.to_hex(),
+        "height": height.0.to_string(),
+        "transaction_index": 1,
+        "receipt_index": "1",
+        "receipt_path": hashes(&proof.receipt_path),
+    });
+    Vector::new(
+        "receipt of an operation",
+        fields,
+        proof.to_bytes(),
+        move |bytes| {
+            OperationReceipt::decode(bytes)
+                .is_ok_and(|read| read == proof && read.verify(&filled(0xcc), &validators()).is_ok())
+        },
+    )
+    .hashed("operation_leaf", leaf)
+    .hashed("receipt_leaf", of_transaction)
+}
+
+/// The third of three accounts, whose path is lifted once.
+fn of_account() -> Vector {
+    let (hot, cold) = (hot(), cold());
+    let leaf = account::leaf(&hot, &cold);
+    let [first, second] = [filled(0x41), filled(0x42)];
+    let mut roots = Roots::default();
+    roots.set(Table::Accounts, root(&[first, second, leaf]));
+    let header = Header {
+        state_root: roots.state_root(),
+        validators_hash: validators_hash(&validators()),
+        ..blocks::header()
+    };
+    let (header_bytes, certificate) = certified(&header);
+    let proof = AccountProof {
+        hot,
+        cold,
+        sides: path_sides(2, 3),
+        path: vec![root(&[first, second])],
+        roots,
+        header: header_bytes,
+        certificate,
+    };
+    let fields = json!({
+        "chain_id": header.chain_id.to_hex(),
+        "validator": hex(key(1).public().as_bytes()),
+        "sides": proof.sides.to_string(),
+        "path": hashes(&proof.path),
+    });
+    Vector::new("proof of an account", fields, proof.to_bytes(), move |bytes| {
+        AccountProof::decode(bytes)
+            .is_ok_and(|read| read == proof && read.verify(&filled(0xcc), &validators()).is_ok())
+    })
+    .hashed("leaf", leaf)
+}
+
+fn hashes(path: &[Hash]) -> Vec<Value> {
+    path.iter().map(|hash| hash.to_hex().into()).collect()
+}
