@@ -631,4 +631,32 @@ mod tests {
             0.0
         );
     }
+
+    /// The page as the code would write it: every family that `/metrics` prints, in its order.
+    #[test]
+    fn the_page_lists_every_metric_and_no_other() {
+        let text = [
+            encode(&Metrics::default()),
+            encode_transport(&TransportMetrics::default()),
+            encode_storage(&StorageMetrics::default()),
+        ]
+        .concat();
+        let mut rows = String::new();
+        let mut help = ("", "");
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("# HELP ") {
+                help = rest.split_once(' ').unwrap();
+            } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = rest.split_once(' ').unwrap();
+                assert_eq!(name, help.0, "a family has its help");
+                rows += &format!("| `{name}` | {kind} | {} |\n", help.1);
+            }
+        }
+        let page = include_str!("../../../docs/metrics.md");
+        let (_, table) = page.split_once("|---|---|---|\n").unwrap();
+        assert_eq!(
+            table, rows,
+            "docs/metrics.md holds another table than this:\n{rows}"
+        );
+    }
 }
