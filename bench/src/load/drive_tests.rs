@@ -192,6 +192,24 @@ fn silence_is_charged_to_every_transaction_that_was_due() {
 }
 
 #[test]
+fn all_that_falls_due_before_the_end_is_sent() {
+    let plan = LoadPlan {
+        pace: Pace::Open {
+            arrivals: Arrivals::Constant,
+            rate_per_s: 40_000.0,
+        },
+        measure: Duration::from_millis(50),
+        unanswered_max: 4_096,
+        ..closed()
+    };
+    for _ in 0..20 {
+        let result = run(Manners::Answers, plan, &mut tracks(2, 1_000)).unwrap();
+        assert_eq!((result.not_sent, result.unanswered), (0, 0));
+        assert_eq!(result.recorder.latency.len(), 1_000);
+    }
+}
+
+#[test]
 fn the_next_load_goes_on_where_the_last_one_stopped() {
     let plan = LoadPlan {
         measure: Duration::ZERO,

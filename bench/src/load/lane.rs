@@ -126,10 +126,13 @@ impl Lane {
         let mut pace = self.pace.clone();
         loop {
             let now_ns = shared.now_ns();
-            if now_ns >= shared.window.end_ns || shared.stopped() {
+            // What fell due before the end is sent even when this thread wakes a little after it.
+            if now_ns >= shared.window.end_ns + LAST_SEND_NS || shared.stopped() {
                 return Ok(());
             }
             match pace.step(now_ns, self.flight.unanswered()) {
+                Step::Send { intended_ns } if intended_ns >= shared.window.end_ns => return Ok(()),
+                Step::WaitUntil(_) | Step::Full if now_ns >= shared.window.end_ns => return Ok(()),
                 Step::Send { intended_ns } => {
                     if !track.is_at_hand(Duration::ZERO)? {
                         // Another connection, which may have sent its last, holds up the file: the end of the
@@ -161,7 +164,11 @@ impl Lane {
                 }
                 Step::WaitUntil(next_ns) => {
                     submit.flush()?;
-                    let until_ns = next_ns.max(now_ns + SEND_GATHER_NS).min(shared.window.end_ns);
+                    let until_ns = if next_ns >= shared.window.end_ns {
+                        shared.window.end_ns
+                    } else {
+                        next_ns.max(now_ns + SEND_GATHER_NS)
+                    };
                     let wait_ns = until_ns.saturating_sub(shared.now_ns());
                     thread::park_timeout(Duration::from_nanos(wait_ns).min(IDLE_WAIT_MAX));
                 }
@@ -201,6 +208,8 @@ impl Lane {
 /// Least time between two sends of one connection at a given rate: what falls due within it goes together, as from a
 /// client that serves many users. The wait counts as latency, which begins at the intended time.
 const SEND_GATHER_NS: u64 = 1_000_000;
+/// How long after the end what fell due before it is still sent.
+const LAST_SEND_NS: u64 = 20_000_000;
 /// Longest pause of a sender whose window or table is full; answers end it sooner.
 const FULL_WAIT_MAX: Duration = Duration::from_millis(1);
 /// Longest pause of a sender with nothing due, so that a stop is noticed.
