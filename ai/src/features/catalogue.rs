@@ -53,6 +53,8 @@ pub const GAP_NONE: i32 = GAP_MAX + 1;
 pub const COUNT_MAX: i32 = 128;
 /// Decayed counters are log2 of 1 + their value in 1/1024, and end here.
 pub const DECAYED_MAX: i32 = 22 * 256;
+/// Decayed reports are log2 of 1 + their value in 2^-20, and end here.
+pub const REPORTS_MAX: i32 = 32 * 256;
 /// Eight standard deviations in 1/256.
 pub const DEVIATION_MAX: i32 = 8 * 256;
 /// Ratios of amounts are differences of log2 and end here.
@@ -102,11 +104,11 @@ pub const FEATURES: [Feature; FEATURE_COUNT] = [
     feature("to_fan_out", "distinct receivers of the receiver, in 1/4", 0, FAN_MAX, "the receiver pays an unusual number of accounts"),
     feature("pair", "0 new pair, 1 sender paid receiver before, +2 receiver paid sender before", 0, 3, "the sender has never paid this receiver"),
     feature("to_young", "share of the receiver's receipts from senders with little past, in 1/1024", 0, SHARE_ONE, "the receiver is paid by accounts with little past"),
-    feature("from_reports", "confirmed reports against the sender, decayed by half week by week", 0, DECAYED_MAX, "the sender was reported for fraud"),
-    feature("to_reports", "confirmed reports against the receiver, decayed by half week by week", 0, DECAYED_MAX, "the receiver was reported for fraud"),
+    feature("from_reports", "confirmed reports against the sender, log2 in 2^-20, decayed by half week by week", 0, REPORTS_MAX, "the sender was reported for fraud"),
+    feature("to_reports", "confirmed reports against the receiver, log2 in 2^-20, decayed by half week by week", 0, REPORTS_MAX, "the receiver was reported for fraud"),
     feature("to_report_share", "confirmed reports against the receiver over its receipts, both decayed, in 1/1024", 0, SHARE_ONE, "many payments to the receiver were reported as fraud"),
-    feature("from_met", "reports met at the sender's counterparties, decayed by half week by week", 0, DECAYED_MAX, "the sender deals with reported accounts"),
-    feature("to_met", "reports met at the receiver's counterparties, decayed by half week by week", 0, DECAYED_MAX, "the receiver deals with reported accounts"),
+    feature("from_met", "reports met at the sender's counterparties, log2 in 2^-20, decayed by half week by week", 0, REPORTS_MAX, "the sender deals with reported accounts"),
+    feature("to_met", "reports met at the receiver's counterparties, log2 in 2^-20, decayed by half week by week", 0, REPORTS_MAX, "the receiver deals with reported accounts"),
 ];
 
 /// The least values, in the order of a row.
@@ -118,7 +120,11 @@ const fn bounds(greatest: bool) -> Row {
     let mut bounds = [0; FEATURE_COUNT];
     let mut at = 0;
     while at < FEATURE_COUNT {
-        bounds[at] = if greatest { FEATURES[at].max } else { FEATURES[at].min };
+        bounds[at] = if greatest {
+            FEATURES[at].max
+        } else {
+            FEATURES[at].min
+        };
         at += 1;
     }
     bounds
