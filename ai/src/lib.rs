@@ -3,6 +3,7 @@
 //! The contract is `selfchain_types::seam::scorer`. Today there is one implementation, [`Off`], which scores
 //! nothing; rules, networks and trees follow behind the same seam.
 
+pub mod features;
 pub mod off;
 
 pub use off::Off;

@@ -1,0 +1,173 @@
+//! Rows see only the past, do not depend on blocks, and stay within bounds.
+
+use super::catalogue::{GREATEST, LEAST};
+use super::*;
+use proptest::prelude::*;
+use selfchain_types::seam::scorer::Timed;
+use selfchain_types::time::NS_PER_S;
+use selfchain_types::{AccountId, Amount, AssetId, Operation, TimeNs};
+
+/// Attempts among a few accounts, at any time, of any amount.
+fn attempts() -> impl Strategy<Value = Vec<(Operation, TimeNs)>> {
+    let amount = prop_oneof![
+        Just(0),
+        Just(u128::MAX),
+        0_u128..1_000_000,
+        any::<u128>()
+    ];
+    let second = prop_oneof![
+        Just(0),
+        Just(u64::MAX),
+        1_500_000_000_u64 * NS_PER_S..1_600_000_000 * NS_PER_S
+    ];
+    let one = (0_u128..6, 0_u128..6, amount, second).prop_map(|(from, to, amount, time)| {
+        (transfer(from, to, amount), TimeNs(time))
+    });
+    proptest::collection::vec(one, 1..80)
+}
+
+fn transfer(from: u128, to: u128, amount: u128) -> Operation {
+    Operation::transfer(1, AccountId(from), AccountId(to), Amount(amount), AssetId(1))
+}
+
+/// The rows of all attempts, one after the other.
+fn rows(attempts: &[(Operation, TimeNs)]) -> Vec<Row> {
+    let mut contexts = Contexts::default();
+    let each = attempts.iter().map(|(operation, time)| {
+        let row = contexts.row(operation, *time).expect("a transfer has a row");
+        contexts.observe(operation, *time);
+        row
+    });
+    each.collect()
+}
+
+/// The rows of all attempts, as candidates of blocks of this size.
+fn rows_of_blocks(attempts: &[(Operation, TimeNs)], block: usize) -> Vec<Row> {
+    let (mut contexts, mut scratch) = (Contexts::default(), Scratch::default());
+    let mut rows = Vec::new();
+    for block in attempts.chunks(block) {
+        scratch.begin();
+        for (operation, time) in block {
+            let next = Timed {
+                operation,
+                time: *time,
+            };
+            rows.extend(scratch.row(&contexts, next));
+        }
+        for (operation, time) in block {
+            contexts.observe(operation, *time);
+        }
+    }
+    rows
+}
+
+fn folded(attempts: &[(Operation, TimeNs)]) -> Contexts {
+    let mut contexts = Contexts::default();
+    for (operation, time) in attempts {
+        contexts.observe(operation, *time);
+    }
+    contexts
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn hostile_values_stay_within_bounds(attempts in attempts()) {
+        for row in rows(&attempts) {
+            for at in 0..FEATURE_COUNT {
+                prop_assert!((LEAST[at]..=GREATEST[at]).contains(&row[at]), "{}", FEATURES[at].name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_does_not_change_when_transfers_are_appended(attempts in attempts(), cut in 0_usize..80) {
+        let cut = cut.min(attempts.len());
+        prop_assert_eq!(&rows(&attempts)[..cut], &rows(&attempts[..cut])[..]);
+    }
+
+    #[test]
+    fn rows_do_not_depend_on_how_blocks_are_cut(attempts in attempts(), block in 1_usize..80) {
+        prop_assert_eq!(rows_of_blocks(&attempts, block), rows(&attempts));
+    }
+
+    #[test]
+    fn restored_contexts_hash_as_those_of_a_replay(attempts in attempts()) {
+        let contexts = folded(&attempts);
+        let mut restored = Contexts::default();
+        contexts.snapshot(&mut |chunk| restored.restore(chunk).expect("chunks in order"));
+        prop_assert_eq!(restored.hash(), folded(&attempts).hash());
+        prop_assert_eq!(restored.len(), contexts.len());
+    }
+}
+
+#[test]
+fn a_snapshot_of_many_chunks_is_restored() {
+    let attempts: Vec<_> = (0..10_000)
+        .map(|at| (transfer(at, at + 1, at), TimeNs(1)))
+        .collect();
+    let contexts = folded(&attempts);
+    let (mut restored, mut chunks) = (Contexts::default(), 0);
+    contexts.snapshot(&mut |chunk| {
+        chunks += 1;
+        assert!(chunk.len() <= 1 << 20);
+        restored.restore(chunk).expect("chunks in order");
+    });
+    assert_eq!(chunks, 3);
+    assert_eq!(restored.hash(), contexts.hash());
+}
+
+#[test]
+fn damaged_chunks_are_refused() {
+    let mut chunks = Vec::new();
+    folded(&[(transfer(1, 2, 3), TimeNs(1))]).snapshot(&mut |chunk| chunks.push(chunk.to_vec()));
+    let whole = &chunks[0];
+    let restore = |bytes: &[u8]| Contexts::default().restore(bytes);
+    assert!(matches!(restore(&whole[..whole.len() - 1]), Err(RestoreError::Decode(_))));
+    let mut twice = whole.clone();
+    twice.extend_from_slice(&whole[8..]);
+    assert_eq!(restore(&twice), Err(RestoreError::Twice { account: 1 }));
+    let mut late = whole.clone();
+    late[0] = 7;
+    assert_eq!(restore(&late), Err(RestoreError::Order { first: 7, expected: 0 }));
+}
+
+#[test]
+fn a_report_is_seen_by_later_transfers_and_met_by_counterparties() {
+    let at = |name| FEATURES.iter().position(|feature| feature.name == name).expect("a feature");
+    let mut contexts = folded(&[(transfer(1, 2, 100), TimeNs(1))]);
+    contexts.report(AccountId(2), true, TimeNs(2));
+    let time = TimeNs(3);
+    let row = contexts.row(&transfer(3, 2, 100), time).expect("a transfer has a row");
+    assert!(row[at("to_reports")] > 0 && row[at("from_met")] == 0);
+    contexts.observe(&transfer(3, 2, 100), time);
+    let row = contexts.row(&transfer(3, 4, 100), time).expect("a transfer has a row");
+    assert!(row[at("from_met")] > 0);
+    contexts.report(AccountId(2), false, time);
+    let row = contexts.row(&transfer(5, 2, 100), time).expect("a transfer has a row");
+    assert_eq!(row[at("to_reports")], 0);
+}
+
+#[test]
+fn posts_and_voids_leave_no_trace() {
+    let contexts = folded(&[
+        (Operation::post(1, 2, Amount(3)), TimeNs(1)),
+        (Operation::void(1, 2), TimeNs(2)),
+    ]);
+    assert!(contexts.is_empty());
+}
+
+#[test]
+fn fixed_operations_give_fixed_rows() {
+    let second = |second: u64| TimeNs((1_500_000_000 + second) * NS_PER_S);
+    let attempts = [
+        (transfer(1, 2, 1_000), second(0)),
+        (transfer(2, 3, 900), second(60)),
+        (transfer(1, 2, 1_000), second(3_600)),
+        (transfer(3, 1, u128::MAX), second(90_000)),
+        (transfer(1, 2, 123_456), second(100_000)),
+    ];
+    assert_eq!(rows(&attempts)[4], [0; FEATURE_COUNT]);
+    assert_eq!(folded(&attempts).hash().to_hex(), "");
+}
