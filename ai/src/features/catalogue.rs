@@ -10,7 +10,9 @@ pub const FEATURE_VERSION: u16 = 1;
 pub const FEATURE_COUNT: usize = 40;
 
 /// The features of one transfer, in the order of [`FEATURES`], each within its bounds.
-pub type Row = [i32; FEATURE_COUNT];
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Row(pub [i32; FEATURE_COUNT]);
 
 /// One feature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,11 +114,11 @@ pub const FEATURES: [Feature; FEATURE_COUNT] = [
 ];
 
 /// The least values, in the order of a row.
-pub(super) const LEAST: Row = bounds(false);
+pub(super) const LEAST: [i32; FEATURE_COUNT] = bounds(false);
 /// The greatest values, in the order of a row.
-pub(super) const GREATEST: Row = bounds(true);
+pub(super) const GREATEST: [i32; FEATURE_COUNT] = bounds(true);
 
-const fn bounds(greatest: bool) -> Row {
+const fn bounds(greatest: bool) -> [i32; FEATURE_COUNT] {
     let mut bounds = [0; FEATURE_COUNT];
     let mut at = 0;
     while at < FEATURE_COUNT {

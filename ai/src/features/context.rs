@@ -1,8 +1,8 @@
 //! What is remembered of an account: 256 bytes of counts, sums, decayed counts and sketches.
 
 use super::fixed::{self, DAY, HOUR, TICK_S, WEEK};
+use selfchain_types::TimeNs;
 use selfchain_types::time::NS_PER_S;
-use selfchain_types::{Amount, TimeNs};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 /// The past of one account, as a chunk of a snapshot holds it. Little-endian.
@@ -81,19 +81,39 @@ pub(super) struct Event {
 
 impl Event {
     #[inline]
-    pub(super) fn new(debit: u128, credit: u128, amount: Amount, time: TimeNs) -> Self {
+    pub(super) fn new(debit: u128, credit: u128, amount: u128, time: TimeNs) -> Self {
         Self {
             debit,
             credit,
-            amount: amount.0,
-            log: fixed::log2_of_more(amount.0),
+            amount,
+            log: fixed::log2_of_more(amount),
             second: time.0 / NS_PER_S,
             tick: tick_of(time),
         }
     }
 }
 
-pub(super) fn tick_of(time: TimeNs) -> u32 {
+/// A counterparty's word on an account.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Report {
+    pub(super) by: u128,
+    pub(super) accused: u128,
+    pub(super) is_fraud: bool,
+    tick: u32,
+}
+
+impl Report {
+    pub(super) fn new(by: u128, accused: u128, is_fraud: bool, time: TimeNs) -> Self {
+        Self {
+            by,
+            accused,
+            is_fraud,
+            tick: tick_of(time),
+        }
+    }
+}
+
+fn tick_of(time: TimeNs) -> u32 {
     u32::try_from(time.0 / NS_PER_S / TICK_S).unwrap_or(u32::MAX)
 }
 
@@ -208,10 +228,16 @@ impl Context {
         self.decay(event.tick);
     }
 
-    /// A verdict on a transfer to or from this account.
-    pub(super) fn report(&mut self, is_fraud: bool, time: TimeNs) {
-        self.decay(tick_of(time));
-        self.reports = if is_fraud {
+    /// Whether it has paid that account or was paid by it, or by one whose bit of the sketch is the same.
+    pub(super) fn has_met(&self, id: u128) -> bool {
+        let bit = bit_of(id);
+        self.out.has(bit) || self.into.has(bit)
+    }
+
+    /// Folds a report on this account.
+    pub(super) fn learn_of(&mut self, report: &Report) {
+        self.decay(report.tick);
+        self.reports = if report.is_fraud {
             self.reports.saturating_add(ONE_REPORT)
         } else {
             self.reports.saturating_sub(ONE_REPORT)

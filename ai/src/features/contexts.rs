@@ -1,10 +1,11 @@
 //! The contexts of all accounts: dense, found by id, folded in the order of the log.
 
 use super::catalogue::Row;
-use super::context::{self, Context, Event};
+use super::context::{self, Context, Event, Report};
 use super::row;
+use selfchain_types::codec::index;
 use selfchain_types::operation::{Kind, OperationFlags};
-use selfchain_types::{AccountId, Amount, Operation, TimeNs};
+use selfchain_types::{Operation, TimeNs};
 use std::hash::{BuildHasher, RandomState};
 
 /// The past of every account that has taken part in a transfer, numbered in the order of appearance.
@@ -50,32 +51,47 @@ impl Contexts {
         self.rows.len() * CHUNK * size_of::<Context>() + self.slots.len() * size_of::<u32>()
     }
 
-    /// Folds an operation as attempted. What moves nothing by itself leaves no trace.
+    /// Folds an operation as attempted: a plain or pending transfer, or a report. Others leave no trace.
+    ///
+    /// A report counts where it names the accused account ([`Operation::accusing`]) and the two accounts have
+    /// dealt with one another. Whether the reporter owns its account is for the ledger: whoever calls leaves
+    /// out a report that was refused.
     pub fn observe(&mut self, operation: &Operation, time: TimeNs) {
-        let Some(event) = event(operation, time) else {
-            return;
-        };
-        let from = self.find_or_open(event.debit);
-        if event.debit == event.credit {
-            context::fold_own(self.at_mut(from), &event);
-            return;
+        match Attempt::of(operation, time) {
+            Some(Attempt::Transfer(event)) => {
+                let from = self.find_or_open(event.debit);
+                let to = self.find_or_open(event.credit);
+                self.fold_transfer(from, to, &event);
+            }
+            Some(Attempt::Report(report)) => {
+                if let (Some(by), Some(accused)) = (self.find(report.by), self.find(report.accused)) {
+                    self.fold_report(by, accused, &report);
+                }
+            }
+            None => (),
         }
-        let to = self.find_or_open(event.credit);
-        let mut changed = *self.at(from);
-        context::fold(&mut changed, self.at_mut(to), &event);
-        *self.at_mut(from) = changed;
     }
 
-    /// Folds the verdict of a reviewer on a transfer of `accused`, whose authority the caller has checked:
-    /// confirmed fraud, or cleared.
-    pub fn report(&mut self, accused: AccountId, is_fraud: bool, time: TimeNs) {
-        let number = self.find_or_open(accused.0);
-        self.at_mut(number).report(is_fraud, time);
+    #[inline]
+    pub(super) fn fold_transfer(&mut self, from: u32, to: u32, event: &Event) {
+        if from == to {
+            return context::fold_own(self.at_mut(from), event);
+        }
+        let [from, to] = self.pair_mut(from, to);
+        context::fold(from, to, event);
+    }
+
+    pub(super) fn fold_report(&mut self, by: u32, accused: u32, report: &Report) {
+        if by != accused && self.at(accused).is_seen() && self.at(by).has_met(report.accused) {
+            self.at_mut(accused).learn_of(report);
+        }
     }
 
     /// The row of a transfer, from what was folded so far; `None` for what is not scored.
     pub fn row(&self, operation: &Operation, time: TimeNs) -> Option<Row> {
-        let event = event(operation, time)?;
+        let Some(Attempt::Transfer(event)) = Attempt::of(operation, time) else {
+            return None;
+        };
         let mut from = self.copy(event.debit);
         let mut to = self.copy(event.credit);
         from.decay_to(&event);
@@ -138,14 +154,14 @@ impl Contexts {
 
     fn push(&mut self, at: usize, context: Context) -> u32 {
         let number = self.len;
-        let chunk = selfchain_types::codec::index(number >> CHUNK_BITS);
+        let chunk = index(number >> CHUNK_BITS);
         if chunk == self.rows.len() {
             self.rows.push(Vec::with_capacity(CHUNK));
         }
         self.rows[chunk].push(context);
         self.len += 1;
         self.slots[at] = self.len;
-        if selfchain_types::codec::index(self.len) * 2 > self.slots.len() {
+        if index(self.len) * 2 > self.slots.len() {
             self.grow();
         }
         number
@@ -172,14 +188,27 @@ impl Contexts {
 
     #[inline]
     pub(super) fn at(&self, number: u32) -> &Context {
-        let number = selfchain_types::codec::index(number);
-        &self.rows[number >> CHUNK_BITS][number & (CHUNK - 1)]
+        let (chunk, at) = place(number);
+        &self.rows[chunk][at]
     }
 
     #[inline]
     pub(super) fn at_mut(&mut self, number: u32) -> &mut Context {
-        let number = selfchain_types::codec::index(number);
-        &mut self.rows[number >> CHUNK_BITS][number & (CHUNK - 1)]
+        let (chunk, at) = place(number);
+        &mut self.rows[chunk][at]
+    }
+
+    /// Two different contexts.
+    #[inline]
+    fn pair_mut(&mut self, one: u32, other: u32) -> [&mut Context; 2] {
+        let ((one_chunk, one), (other_chunk, other)) = (place(one), place(other));
+        if one_chunk == other_chunk {
+            let chunk = &mut self.rows[one_chunk];
+            return chunk.get_disjoint_mut([one, other]).expect("two numbers that differ");
+        }
+        let chunks = self.rows.get_disjoint_mut([one_chunk, other_chunk]);
+        let [one_chunk, other_chunk] = chunks.expect("two chunks that differ");
+        [&mut one_chunk[one], &mut other_chunk[other]]
     }
 
     /// Every context, in the order of numbers.
@@ -188,17 +217,58 @@ impl Contexts {
     }
 }
 
-/// The transfer that an operation attempts, plain or pending.
+/// The chunk of a number, and its place there.
 #[inline]
-pub(super) fn event(operation: &Operation, time: TimeNs) -> Option<Event> {
-    let settles = OperationFlags::POST.0 | OperationFlags::VOID.0;
-    if operation.kind != Kind::Transfer.code() || operation.flags.get() & settles != 0 {
-        return None;
-    }
-    Some(Event::new(
-        operation.debit.get(),
-        operation.credit.get(),
-        Amount(operation.amount.get()),
-        time,
-    ))
+fn place(number: u32) -> (usize, usize) {
+    let number = index(number);
+    (number >> CHUNK_BITS, number & (CHUNK - 1))
 }
+
+/// What an operation attempts, as far as contexts remember it.
+pub(super) enum Attempt {
+    /// A transfer, plain or pending.
+    Transfer(Event),
+    /// A report that names the account it accuses or clears.
+    Report(Report),
+}
+
+impl Attempt {
+    #[inline]
+    pub(super) fn of(operation: &Operation, time: TimeNs) -> Option<Self> {
+        match operation.kind {
+            TRANSFER => Self::transfer(operation, time),
+            REPORT => Self::report(operation, time),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn transfer(operation: &Operation, time: TimeNs) -> Option<Self> {
+        let settles = OperationFlags::POST.0 | OperationFlags::VOID.0;
+        let event = || {
+            Event::new(
+                operation.debit.get(),
+                operation.credit.get(),
+                operation.amount.get(),
+                time,
+            )
+        };
+        (operation.flags.get() & settles == 0).then(|| Self::Transfer(event()))
+    }
+
+    fn report(operation: &Operation, time: TimeNs) -> Option<Self> {
+        let is_fraud = match operation.code.get() {
+            FRAUD => true,
+            CLEARED => false,
+            _ => return None,
+        };
+        let (by, accused) = (operation.pending.get(), operation.user_data_128.get());
+        Some(Self::Report(Report::new(by, accused, is_fraud, time)))
+    }
+}
+
+const TRANSFER: u8 = Kind::Transfer.code();
+const REPORT: u8 = Kind::Report.code();
+/// What a report's code says (docs/formats/operation.md).
+const FRAUD: u16 = 1;
+const CLEARED: u16 = 2;

@@ -13,7 +13,7 @@ pub(super) fn row(from: &Context, to: &Context, event: &Event) -> Row {
     let is_known = i32::from(from.out.has(bit_of(event.credit)));
     let is_reverse = i32::from(to.out.has(bit_of(event.debit)));
     let held = from.into.sum().saturating_sub(from.out.sum());
-    let features: Row = [
+    let features: [i32; FEATURE_COUNT] = [
         event.log,
         fixed::digits(event.amount),
         deviation(event.log, &from.out),
@@ -58,7 +58,7 @@ pub(super) fn row(from: &Context, to: &Context, event: &Event) -> Row {
         fixed::log2_of_more(from.met.into()),
         fixed::log2_of_more(to.met.into()),
     ];
-    core::array::from_fn::<_, FEATURE_COUNT, _>(|at| features[at].clamp(LEAST[at], GREATEST[at]))
+    Row(core::array::from_fn(|at| features[at].clamp(LEAST[at], GREATEST[at])))
 }
 
 fn within(ratio: i32) -> i32 {

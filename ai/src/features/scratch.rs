@@ -1,10 +1,9 @@
 //! The rows of a candidate block: each sees the block's earlier operations, and nothing of it stays.
 
 use super::catalogue::Row;
-use super::context;
-use super::contexts::{Contexts, event};
+use super::context::Event;
+use super::contexts::{Attempt, Contexts};
 use super::row;
-use selfchain_types::Operation;
 use selfchain_types::seam::scorer::Timed;
 
 /// The accounts that a candidate block changes, as it leaves them; its memory is kept between blocks.
@@ -21,21 +20,25 @@ impl Scratch {
 
     /// The row of the block's next operation, `None` for what is not scored; folds it for those that follow.
     pub fn row(&mut self, past: &Contexts, next: Timed<'_>) -> Option<Row> {
-        let operation: &Operation = next.operation;
-        let event = event(operation, next.time)?;
+        match Attempt::of(next.operation, next.time)? {
+            Attempt::Transfer(event) => Some(self.transfer(past, &event)),
+            Attempt::Report(report) => {
+                let (by, accused) = (self.bring(past, report.by), self.bring(past, report.accused));
+                self.changed.fold_report(by, accused, &report);
+                None
+            }
+        }
+    }
+
+    #[inline]
+    fn transfer(&mut self, past: &Contexts, event: &Event) -> Row {
         let from = self.bring(past, event.debit);
         let to = self.bring(past, event.credit);
-        self.changed.at_mut(from).decay_to(&event);
-        self.changed.at_mut(to).decay_to(&event);
-        let row = row::row(self.changed.at(from), self.changed.at(to), &event);
-        if from == to {
-            context::fold_own(self.changed.at_mut(from), &event);
-            return Some(row);
-        }
-        let mut payer = *self.changed.at(from);
-        context::fold(&mut payer, self.changed.at_mut(to), &event);
-        *self.changed.at_mut(from) = payer;
-        Some(row)
+        self.changed.at_mut(from).decay_to(event);
+        self.changed.at_mut(to).decay_to(event);
+        let row = row::row(self.changed.at(from), self.changed.at(to), event);
+        self.changed.fold_transfer(from, to, event);
+        row
     }
 
     fn bring(&mut self, past: &Contexts, id: u128) -> u32 {
