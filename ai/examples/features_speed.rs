@@ -58,7 +58,7 @@ fn transfer(state: &mut u64, skew: u32) -> Operation {
 fn account(state: &mut u64, skew: u32) -> u64 {
     let mut account = ACCOUNTS;
     for _ in 0..skew {
-        account = account * (next(state) >> 32) >> 32;
+        account = (account * (next(state) >> 32)) >> 32;
     }
     account
 }
