@@ -29,7 +29,9 @@ fn main() {
             }
             row_ns += begun.elapsed().as_nanos();
             let begun = Instant::now();
-            block.iter().for_each(|operation| contexts.observe(operation, time));
+            block
+                .iter()
+                .for_each(|operation| contexts.observe(operation, time));
             fold_ns += begun.elapsed().as_nanos();
         }
         let each = u128::from(TRANSFERS);
@@ -45,14 +47,18 @@ fn main() {
 }
 
 fn transfer(state: &mut u64, skew: u32) -> Operation {
-    of(account(state, skew), account(state, skew), next(state) % 1_000_000)
+    of(
+        account(state, skew),
+        account(state, skew),
+        next(state) % 1_000_000,
+    )
 }
 
 /// An account's number; the higher the skew, the more often a low one.
 fn account(state: &mut u64, skew: u32) -> u64 {
     let mut account = ACCOUNTS;
     for _ in 0..skew {
-        account = account * (next(state) >> 32) >> 32;
+        account = (account * (next(state) >> 32)) >> 32;
     }
     account
 }

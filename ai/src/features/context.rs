@@ -159,7 +159,7 @@ impl Flow {
         self.mean += difference >> MEAN_SHIFT;
         let steps = u64::from(difference.unsigned_abs() >> 8);
         let variance = u64::from(self.variance);
-        let moved = variance - (variance >> MEAN_SHIFT) + (steps * steps >> MEAN_SHIFT);
+        let moved = variance - (variance >> MEAN_SHIFT) + ((steps * steps) >> MEAN_SHIFT);
         self.variance = u32::try_from(moved).unwrap_or(u32::MAX);
     }
 

@@ -93,7 +93,7 @@ impl HalfLife {
         let step = usize::try_from(halves >> 16 & 0xff).unwrap_or(0);
         let (above, below) = (DECAYS[step], DECAYS[step + 1]);
         // Between two steps, linearly.
-        let factor = above - ((above - below) * (halves & 0xffff) >> 16);
+        let factor = above - (((above - below) * (halves & 0xffff)) >> 16);
         factor >> whole
     }
 }
@@ -101,7 +101,7 @@ impl HalfLife {
 /// What is left of a counter, rounded down.
 #[inline]
 pub(super) fn decayed(counter: u32, left: u64) -> u32 {
-    u32::try_from(u64::from(counter) * left >> 32).unwrap_or(u32::MAX)
+    u32::try_from((u64::from(counter) * left) >> 32).unwrap_or(u32::MAX)
 }
 
 /// 256 × log2(1 + i/256), rounded down, for i in 0..256.
@@ -118,7 +118,7 @@ const fn log2_fractions() -> [u16; 256] {
         let mut bits = 0;
         let mut bit = 0;
         while bit < 8 {
-            mantissa = mantissa * mantissa >> 62;
+            mantissa = (mantissa * mantissa) >> 62;
             bits <<= 1;
             if mantissa >> 63 == 1 {
                 mantissa >>= 1;
@@ -150,7 +150,7 @@ const fn decays() -> [u64; 257] {
     let mut at = 0;
     while at < 257 {
         table[at] = low(factor >> 30);
-        factor = factor * root >> 62;
+        factor = (factor * root) >> 62;
         at += 1;
     }
     table

@@ -53,7 +53,7 @@ pub(super) fn row(from: &Context, to: &Context, event: &Event) -> Row {
         fixed::log2_of_more(to.reports.into()),
         share(
             u64::from(to.reports) << 10,
-            u64::from(to.into.week) * u64::from(ONE_REPORT >> 10) << 10,
+            (u64::from(to.into.week) * u64::from(ONE_REPORT >> 10)) << 10,
         ),
         fixed::log2_of_more(from.met.into()),
         fixed::log2_of_more(to.met.into()),
