@@ -25,7 +25,7 @@ fn main() {
             scratch.begin();
             for operation in block {
                 let row = scratch.row(&contexts, Timed { operation, time });
-                sum += row.map_or(0, |row| i64::from(row[0] ^ row[39]));
+                sum += row.map_or(0, |row| i64::from(row.0[0] ^ row.0[39]));
             }
             row_ns += begun.elapsed().as_nanos();
             let begun = Instant::now();

@@ -8,7 +8,7 @@
 use csv::{ReaderBuilder, StringRecord, Writer};
 use flate2::read::MultiGzDecoder;
 use selfchain_ai::features::{Contexts, FEATURES};
-use selfchain_types::{AccountId, Amount, AssetId, Operation, TimeNs};
+use selfchain_types::{AccountId, Amount, AssetId, Hash, Operation, TimeNs};
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fs::File;
@@ -27,7 +27,7 @@ struct Arguments {
 /// Reports that are still to arrive, by second.
 #[derive(Default)]
 struct Reports {
-    due: BTreeMap<u64, Vec<u128>>,
+    due: BTreeMap<u64, Vec<Operation>>,
     reported: BTreeSet<u128>,
 }
 
@@ -124,7 +124,7 @@ fn write_rows(
             from.to_string(),
             to.to_string(),
         ];
-        cells.extend(row.iter().map(i32::to_string));
+        cells.extend(row.0.iter().map(i32::to_string));
         cells.extend(bad.iter().map(|(_, is_bad)| u8::from(*is_bad).to_string()));
         cells.push(u8::from(bad.iter().any(|(_, is_bad)| *is_bad)).to_string());
         output.write_record(&cells)?;
@@ -147,25 +147,33 @@ impl Reports {
                 return;
             }
             let time = TimeNs(first.key().saturating_mul(NS_PER_S));
-            for account in first.remove() {
-                contexts.report(AccountId(account), true, time);
-            }
+            first
+                .remove()
+                .iter()
+                .for_each(|report| contexts.observe(report, time));
         }
     }
 
     fn expect(&mut self, due: u64, from: u128, to: u128, bad: &[(&str, bool)]) {
         for (name, _) in bad.iter().filter(|(_, is_bad)| *is_bad) {
             match *name {
-                "to_bad" => self.expect_once(due, to),
-                "from_bad" => self.expect_once(due, from),
-                _ => self.due.entry(due).or_default().extend([from, to]),
+                "to_bad" => self.expect_once(due, from, to),
+                "from_bad" => self.expect_once(due, to, from),
+                _ => {
+                    let both = [fraud(from, to), fraud(to, from)];
+                    self.due.entry(due).or_default().extend(both);
+                }
             }
         }
     }
 
-    fn expect_once(&mut self, due: u64, account: u128) {
-        if self.reported.insert(account) {
-            self.due.entry(due).or_default().push(account);
+    fn expect_once(&mut self, due: u64, by: u128, accused: u128) {
+        if self.reported.insert(accused) {
+            self.due.entry(due).or_default().push(fraud(by, accused));
         }
     }
+}
+
+fn fraud(by: u128, accused: u128) -> Operation {
+    Operation::report(1, Hash::ZERO, 0, AccountId(by), 1).accusing(AccountId(accused))
 }

@@ -1,5 +1,6 @@
 //! What is remembered of an account: 256 bytes of counts, sums, decayed counts and sketches.
 
+use super::catalogue::LOG2_MAX;
 use super::fixed::{self, DAY, HOUR, TICK_S, WEEK};
 use selfchain_types::TimeNs;
 use selfchain_types::time::NS_PER_S;
@@ -122,6 +123,10 @@ impl Flow {
         u128::from(self.sum[0]) | u128::from(self.sum[1]) << 64
     }
 
+    fn is_sound(&self) -> bool {
+        (0..=LOG2_MAX << 8).contains(&self.mean) && self.spare == 0
+    }
+
     #[inline]
     pub(super) fn has(&self, bit: u8) -> bool {
         self.sketch[usize::from(bit >> 6)] >> (bit & 63) & 1 == 1
@@ -193,6 +198,11 @@ impl Context {
     #[inline]
     pub(super) fn is_seen(&self) -> bool {
         self.out.count | self.into.count != 0
+    }
+
+    /// Whether folds may have left it so: what comes from outside and is not would break their arithmetic.
+    pub(super) fn is_sound(&self) -> bool {
+        self.is_seen() && self.spare == [0; 5] && self.out.is_sound() && self.into.is_sound()
     }
 
     #[inline]

@@ -204,7 +204,9 @@ impl Contexts {
         let ((one_chunk, one), (other_chunk, other)) = (place(one), place(other));
         if one_chunk == other_chunk {
             let chunk = &mut self.rows[one_chunk];
-            return chunk.get_disjoint_mut([one, other]).expect("two numbers that differ");
+            return chunk
+                .get_disjoint_mut([one, other])
+                .expect("two numbers that differ");
         }
         let chunks = self.rows.get_disjoint_mut([one_chunk, other_chunk]);
         let [one_chunk, other_chunk] = chunks.expect("two chunks that differ");

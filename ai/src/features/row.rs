@@ -58,7 +58,9 @@ pub(super) fn row(from: &Context, to: &Context, event: &Event) -> Row {
         fixed::log2_of_more(from.met.into()),
         fixed::log2_of_more(to.met.into()),
     ];
-    Row(core::array::from_fn(|at| features[at].clamp(LEAST[at], GREATEST[at])))
+    Row(core::array::from_fn(|at| {
+        features[at].clamp(LEAST[at], GREATEST[at])
+    }))
 }
 
 fn within(ratio: i32) -> i32 {

@@ -27,6 +27,12 @@ pub enum RestoreError {
         /// Where it should.
         expected: u32,
     },
+    /// A context that no fold leaves.
+    #[error("the context of account {account} holds what no past leaves")]
+    Unsound {
+        /// The account.
+        account: u128,
+    },
     /// An account has two contexts.
     #[error("account {account} has two contexts")]
     Twice {
@@ -77,6 +83,9 @@ impl Contexts {
             let bytes = reader.array::<CONTEXT_BYTES>()?;
             let context: Context = zerocopy::transmute!(bytes);
             let account = context.id();
+            if !context.is_sound() {
+                return Err(RestoreError::Unsound { account });
+            }
             self.put(context).ok_or(RestoreError::Twice { account })?;
         }
         Ok(())
