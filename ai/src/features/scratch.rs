@@ -2,7 +2,7 @@
 
 use super::catalogue::Row;
 use super::context::Event;
-use super::contexts::{Attempt, Contexts};
+use super::contexts::{Attempt, Contexts, GROUP};
 use super::row;
 use selfchain_types::seam::scorer::Timed;
 
@@ -30,6 +30,14 @@ impl Scratch {
         }
     }
 
+    /// Appends the rows of the block's next operations, in order: as [`Self::row`], and faster.
+    pub fn rows(&mut self, past: &Contexts, next: &[Timed<'_>], rows: &mut Vec<Option<Row>>) {
+        for group in next.chunks(GROUP) {
+            past.touch_group(group);
+            rows.extend(group.iter().map(|next| self.row(past, *next)));
+        }
+    }
+
     #[inline]
     fn transfer(&mut self, past: &Contexts, event: &Event) -> Row {
         let from = self.bring(past, event.debit);
@@ -41,14 +49,11 @@ impl Scratch {
         row
     }
 
+    #[inline]
     fn bring(&mut self, past: &Contexts, id: u128) -> u32 {
-        if let Some(number) = self.changed.find(id) {
-            return number;
-        }
-        let context = past.copy(id);
-        match self.changed.put(context) {
-            Some(number) => number,
-            None => self.changed.find_or_open(id),
+        match self.changed.search(id) {
+            Ok(number) => number,
+            Err(at) => self.changed.push(at, past.copy(id)),
         }
     }
 }
