@@ -107,6 +107,19 @@ proptest! {
     }
 
     #[test]
+    fn many_at_once_are_the_same_as_one_by_one(attempts in attempts()) {
+        let timed: Vec<Timed<'_>> = attempts
+            .iter()
+            .map(|(operation, time)| Timed { operation, time: *time })
+            .collect();
+        let (mut contexts, mut scratch, mut many) = (Contexts::default(), Scratch::default(), Vec::new());
+        scratch.rows(&contexts, &timed, &mut many);
+        contexts.observe_all(&timed);
+        prop_assert_eq!(many, rows(&attempts));
+        prop_assert_eq!(contexts.hash(), folded(&attempts).hash());
+    }
+
+    #[test]
     fn restored_contexts_hash_as_those_of_a_replay(attempts in attempts()) {
         let contexts = folded(&attempts);
         let mut restored = Contexts::default();
@@ -236,5 +249,30 @@ fn fixed_operations_give_fixed_rows() {
     assert_eq!(folded(&attempts).hash().to_hex(), HASH);
 }
 
-const ROWS: [Row; 0] = [];
-const HASH: &str = "";
+const ROWS: [Row; 6] = [
+    Row([
+        2551, 1, 0, -4097, 2551, 0, -4097, -4097, 5889, 5889, 5889, 5889, 5889, 5889, 0, 0, 0, 0, 0, 0, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    ]),
+    Row([
+        2512, 1, 0, -4097, -39, 0, -4097, -4097, 5889, 1518, 5889, 5889, 1518, 5889, 0, 0, 0, 0, 0, 0, 0, 1,
+        0, 0, 0, 0, 0, -2551, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    ]),
+    Row([
+        2551, 1, 0, 0, 2551, 0, 0, 0, 3024, 5889, 3024, 3017, 3024, 3024, 2305, 2549, 2558, 2305, 2549, 2558,
+        1, 0, 1, 1, 2551, 2551, 0, 2551, -39, 5, 0, 5, 5, 1, 1024, 0, 0, 0, 0, 0,
+    ]),
+    Row([
+        32767, 39, 0, -4097, 4096, 0, -4097, -4097, 5889, 4212, 5889, 4197, 4212, 4212, 0, 0, 0, 0, 0, 0, 0,
+        1, 0, 2, 0, 0, 0, -2512, 2807, 0, 5, 0, 5, 0, 0, 0, 0, 0, 0, 0,
+    ]),
+    Row([
+        4329, 6, 2048, 1778, -4096, 2048, 1778, 1778, 4237, 3401, 4237, 4251, 4251, 4251, 0, 2525, 2774, 0,
+        2525, 2774, 2, 1, 2, 1, 2807, 2551, 0, -4096, -295, 5, 5, 5, 5, 1, 1024, 0, 0, 0, 0, 0,
+    ]),
+    Row([
+        0, 0, -2048, -2512, -4096, -2048, -2512, -2512, 4251, 0, 4251, 3401, 4251, 4251, 0, 2263, 2517, 0,
+        2263, 2517, 1, 3, 1, 1, 2512, 2512, 0, -1823, 4096, 5, 5, 5, 5, 1, 1024, 0, 5117, 1024, 0, 0,
+    ]),
+];
+const HASH: &str = "ae80d4a2e6636ce2d678da83b710ba98b05980e08beefb8417eb925815aa1b47";
