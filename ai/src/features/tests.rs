@@ -224,6 +224,20 @@ fn only_accounts_that_have_dealt_with_one_another_are_believed() {
 }
 
 #[test]
+fn a_report_on_an_account_without_a_past_is_lost_in_a_candidate_too() {
+    let bit = super::context::bit_of(2);
+    let stranger = (10..)
+        .find(|id| super::context::bit_of(*id) == bit)
+        .expect("one in 256");
+    let attempts = [
+        (transfer(1, 2, 100), TimeNs(1)),
+        (report(1, stranger, 1), TimeNs(2)),
+        (transfer(stranger, 2, 100), TimeNs(3)),
+    ];
+    assert_eq!(rows_of_blocks(&attempts, 3), rows(&attempts));
+}
+
+#[test]
 fn posts_and_voids_leave_no_trace() {
     let contexts = folded(&[
         (Operation::post(1, 2, Amount(3)), TimeNs(1)),
