@@ -218,6 +218,8 @@ pub const GENESIS: Domain = Domain::named("selfchain/genesis/v1");
 pub const ACCOUNT_ID: Domain = Domain::named("selfchain/account-id/v1");
 /// Blinding factors of batch verification.
 pub const BATCH: Domain = Domain::named("selfchain/batch/v1");
+/// Contexts of accounts, from which features come.
+pub const CONTEXTS: Domain = Domain::named("selfchain/contexts/v1");
 
 #[cfg(test)]
 mod tests {

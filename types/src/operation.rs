@@ -23,7 +23,7 @@ pub struct Operation {
     pub amount: U128,
     /// The pending transfer that is posted or voided; an account for other kinds.
     pub pending: U128,
-    /// The user's own.
+    /// The user's own; the account that a report accuses, for scorers.
     pub user_data_128: U128,
     /// The user's own; `offset u32 | len u32 << 32` into the attachments for kinds that point there.
     pub user_data_64: U64,
@@ -304,6 +304,12 @@ impl Operation {
             ..Self::of(Kind::Report, id)
         }
         .naming(tx_id)
+    }
+
+    /// The same report, naming the account that it accuses or clears, which scorers learn from.
+    pub fn accusing(mut self, account: AccountId) -> Self {
+        self.user_data_128 = account.0.into();
+        self
     }
 
     /// Schedules protocol `version` to be in force from `height` on.

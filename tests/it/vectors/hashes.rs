@@ -30,6 +30,7 @@ const DOMAINS: [(&str, Domain); 22] = [
     ("selfchain/genesis/v1", hash::GENESIS),
     ("selfchain/account-id/v1", hash::ACCOUNT_ID),
     ("selfchain/batch/v1", hash::BATCH),
+    ("selfchain/contexts/v1", hash::CONTEXTS),
 ];
 
 /// The hash key of each domain, the hash of nothing, and of the four bytes `00 01 02 03`.

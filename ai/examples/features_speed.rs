@@ -1,0 +1,79 @@
+//! Measures the features: nanoseconds a transfer in blocks, over a million accounts, even and skewed.
+
+use selfchain_ai::features::{CONTEXT_BYTES, Contexts, Scratch};
+use selfchain_types::seam::scorer::Timed;
+use selfchain_types::{AccountId, Amount, AssetId, Operation, TimeNs};
+use std::time::Instant;
+
+const ACCOUNTS: u64 = 1_000_000;
+const TRANSFERS: u64 = 2_000_000;
+const BLOCK: usize = 8_190;
+
+fn main() {
+    for (name, skew) in [("even", 1), ("skewed", 4)] {
+        let mut state = 1_u64;
+        let transfers: Vec<Operation> = (0..TRANSFERS).map(|_| transfer(&mut state, skew)).collect();
+        let (mut contexts, mut scratch) = (Contexts::default(), Scratch::default());
+        (0..ACCOUNTS).for_each(|account| {
+            let to = (account + 1) % ACCOUNTS;
+            contexts.observe(&of(account, to, 1), TimeNs(account));
+        });
+        let (mut row_ns, mut fold_ns, mut sum) = (0, 0, 0_i64);
+        let mut rows = Vec::new();
+        for (at, block) in (1_u64..).zip(transfers.chunks(BLOCK)) {
+            let time = TimeNs(at * 5_000_000);
+            let timed: Vec<_> = block.iter().map(|operation| Timed { operation, time }).collect();
+            rows.clear();
+            let begun = Instant::now();
+            scratch.begin();
+            scratch.rows(&contexts, &timed, &mut rows);
+            row_ns += begun.elapsed().as_nanos();
+            sum += rows
+                .iter()
+                .flatten()
+                .map(|row| i64::from(row.0[0] ^ row.0[39]))
+                .sum::<i64>();
+            let begun = Instant::now();
+            contexts.observe_all(&timed);
+            fold_ns += begun.elapsed().as_nanos();
+        }
+        let each = u128::from(TRANSFERS);
+        println!(
+            "{name}: rows {} ns, fold {} ns a transfer; {} accounts, {} bytes a context, {} in all ({sum})",
+            row_ns / each,
+            fold_ns / each,
+            contexts.len(),
+            CONTEXT_BYTES,
+            contexts.memory_bytes(),
+        );
+    }
+}
+
+fn transfer(state: &mut u64, skew: u32) -> Operation {
+    of(
+        account(state, skew),
+        account(state, skew),
+        next(state) % 1_000_000,
+    )
+}
+
+/// An account's number; the higher the skew, the more often a low one.
+fn account(state: &mut u64, skew: u32) -> u64 {
+    let mut account = ACCOUNTS;
+    for _ in 0..skew {
+        account = (account * (next(state) >> 32)) >> 32;
+    }
+    account
+}
+
+fn of(from: u64, to: u64, amount: u64) -> Operation {
+    let (from, to) = (AccountId(from.into()), AccountId(to.into()));
+    Operation::transfer(1, from, to, Amount(amount.into()), AssetId(1))
+}
+
+fn next(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mixed = (*state ^ *state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ mixed >> 31
+}

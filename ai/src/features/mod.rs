@@ -1,0 +1,21 @@
+//! What a transfer looks like to a model: integers folded from the past of its two accounts.
+//!
+//! Operations are folded as attempted, whatever came of them, in the order of the log; nothing here reads a
+//! clock, a float, or the order of a hash table, so that every processor gets the same rows.
+
+pub mod catalogue;
+mod fixed;
+mod context;
+mod row;
+mod contexts;
+mod scratch;
+mod snapshot;
+
+#[cfg(test)]
+mod tests;
+
+pub use catalogue::{FEATURE_COUNT, FEATURE_VERSION, FEATURES, Feature, Row};
+pub use context::{CONTEXT_BYTES, Context};
+pub use contexts::Contexts;
+pub use scratch::Scratch;
+pub use snapshot::{CHUNK_CONTEXTS_MAX, RestoreError};

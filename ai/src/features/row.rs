@@ -1,0 +1,121 @@
+//! The row of one transfer, from the past of its two accounts.
+
+use super::catalogue::{
+    COUNT_MAX, DEVIATION_MAX, FAN_MAX, FEATURE_COUNT, GAP_MAX, GAP_NONE, GREATEST, LEAST, RATIO_MAX,
+    RATIO_NONE, Row, SHARE_ONE,
+};
+use super::context::{Context, Event, Flow, ONE_REPORT, bit_of};
+use super::fixed;
+
+/// The row; both contexts are decayed to the transfer's time.
+#[inline]
+pub(super) fn row(from: &Context, to: &Context, event: &Event) -> Row {
+    let is_known = i32::from(from.out.has(bit_of(event.credit)));
+    let is_reverse = i32::from(to.out.has(bit_of(event.debit)));
+    let (spread_out, spread_in) = (spread(&from.out), spread(&to.into));
+    let held = from.into.sum().saturating_sub(from.out.sum());
+    let features: [i32; FEATURE_COUNT] = [
+        event.log,
+        fixed::digits(event.amount),
+        deviation(event.log, &from.out, spread_out),
+        ratio(event.log, i32::from(from.out.greatest), &from.out),
+        within(event.log - fixed::log2_of_more(held)),
+        deviation(event.log, &to.into, spread_in),
+        ratio(event.log, i32::from(to.into.greatest), &to.into),
+        ratio(event.log, i32::from(to.into.latest), &to.into),
+        gap(event, from.out.last, from.out.count > 0),
+        gap(event, from.into.last, from.into.count > 0),
+        gap(event, to.into.last, to.into.count > 0),
+        gap(event, to.out.last, to.out.count > 0),
+        gap(event, from.first, from.is_seen()),
+        gap(event, to.first, to.is_seen()),
+        fixed::log2_of_one_more(from.out.hour.into()),
+        fixed::log2_of_one_more(from.out.day.into()),
+        fixed::log2_of_one_more(from.out.week.into()),
+        fixed::log2_of_one_more(to.into.hour.into()),
+        fixed::log2_of_one_more(to.into.day.into()),
+        fixed::log2_of_one_more(to.into.week.into()),
+        count(from.out.count),
+        count(from.into.count),
+        count(to.into.count),
+        count(to.out.count),
+        fixed::log2_of_more(to.into.sum()),
+        to.into.mean >> 8,
+        spread_in,
+        flow(from),
+        flow(to),
+        fan(&from.out),
+        fan(&from.into),
+        fan(&to.into),
+        fan(&to.out),
+        is_known + 2 * is_reverse,
+        share(to.young.into(), to.into.count.into()),
+        fixed::log2_of_one_more(from.reports.into()),
+        fixed::log2_of_one_more(to.reports.into()),
+        share(
+            u64::from(to.reports) << 10,
+            (u64::from(to.into.week) * u64::from(ONE_REPORT >> 10)) << 10,
+        ),
+        fixed::log2_of_one_more(from.met.into()),
+        fixed::log2_of_one_more(to.met.into()),
+    ];
+    Row(core::array::from_fn(|at| {
+        features[at].clamp(LEAST[at], GREATEST[at])
+    }))
+}
+
+fn within(ratio: i32) -> i32 {
+    ratio.clamp(-RATIO_MAX, RATIO_MAX)
+}
+
+fn ratio(log: i32, past: i32, flow: &Flow) -> i32 {
+    if flow.count == 0 {
+        return RATIO_NONE;
+    }
+    within(log - past)
+}
+
+/// By how many standard deviations the amount departs from the past; 1/4 of a doubling is added to them, so
+/// that a past of equal amounts does not make every other one extreme.
+fn deviation(log: i32, flow: &Flow, spread: i32) -> i32 {
+    if flow.count == 0 {
+        return 0;
+    }
+    let difference = (log - (flow.mean >> 8)) * 256;
+    (difference / (spread + 64)).clamp(-DEVIATION_MAX, DEVIATION_MAX)
+}
+
+fn spread(flow: &Flow) -> i32 {
+    i32::try_from(flow.variance.isqrt()).unwrap_or(i32::MAX)
+}
+
+fn gap(event: &Event, past: u64, is_seen: bool) -> i32 {
+    if !is_seen {
+        return GAP_NONE;
+    }
+    fixed::log2_of_one_more(event.second.saturating_sub(past)).min(GAP_MAX)
+}
+
+fn count(count: u32) -> i32 {
+    i32::try_from(count).map_or(COUNT_MAX, |count| count.min(COUNT_MAX))
+}
+
+fn flow(context: &Context) -> i32 {
+    within(fixed::log2_of_more(context.out.sum()) - fixed::log2_of_more(context.into.sum()))
+}
+
+/// Linear counting: −256 ln(z / 256) distinct accounts where z of 256 bits are zero, in 1/4.
+fn fan(flow: &Flow) -> i32 {
+    match 256_u32.saturating_sub(flow.marked) {
+        0 => FAN_MAX,
+        zeros => (8 * 256 - fixed::log2_u64(zeros.into())) * 2839 / 1024,
+    }
+}
+
+fn share(part: u64, whole: u64) -> i32 {
+    if whole == 0 {
+        return 0;
+    }
+    let share = part.saturating_mul(SHARE_ONE.unsigned_abs().into()) / whole;
+    i32::try_from(share).map_or(SHARE_ONE, |share| share.min(SHARE_ONE))
+}
