@@ -61,12 +61,13 @@ impl Service for NodeService {
                 next: from.0.max(1),
                 number,
             })),
-            Ok((number, _)) => Err(refused(
-                number,
-                Refusal::RequestUnknown,
-                "a subscription was expected".into(),
-            )),
+            Ok((number, _)) => {
+                self.metrics.refused(Refusal::RequestUnknown, 1);
+                let text = "a subscription was expected".into();
+                Err(refused(number, Refusal::RequestUnknown, text))
+            }
             Err(error) => {
+                self.metrics.refused(Refusal::Malformed, 1);
                 let number = Request::number(request).unwrap_or_default();
                 Err(refused(number, Refusal::Malformed, error.to_string()))
             }

@@ -43,6 +43,7 @@ impl IntakeQueue {
         let len = codec::wide(submission.0.len());
         if self.bytes.fetch_add(len, Ordering::Relaxed) > self.bytes_max {
             self.bytes.fetch_sub(len, Ordering::Relaxed);
+            self.queue.count_full();
             return Err(submission);
         }
         self.queue.offer(submission).inspect_err(|_| {
@@ -61,6 +62,7 @@ impl IntakeQueue {
     }
 
     fn take(&self) -> Vec<Submission> {
+        self.queue.gauge();
         let mut taken = Vec::new();
         let mut bytes = 0;
         while taken.len() < ROUND_LEN_MAX && bytes < ROUND_BYTES_MAX {

@@ -129,9 +129,13 @@ impl Order {
     }
 
     fn answer_queries(&mut self) {
+        if self.queries.is_empty() {
+            return;
+        }
+        self.queries.gauge();
         for _ in 0..QUERY_ROUND_MAX {
             let Some((query, tag)) = self.queries.pop() else {
-                return;
+                return self.queries.gauge();
             };
             let ledger = self.chain.ledger();
             let answer = match query {
@@ -148,7 +152,10 @@ impl Order {
             };
             match answer {
                 Some(answer) => tag.answer(&Reply::Answer(answer)),
-                None => tag.refuse(Refusal::NotFound, "nothing by that name on this chain"),
+                None => {
+                    self.metrics.refused(Refusal::NotFound, 1);
+                    tag.refuse(Refusal::NotFound, "nothing by that name on this chain");
+                }
             }
             self.metrics.query_latency.record(elapsed_ns(tag.received));
         }
@@ -173,6 +180,9 @@ impl Order {
         let mut evicted = Vec::new();
         let mut admitted = 0;
         let clock = now().ok();
+        if !self.verified.is_empty() {
+            self.verified.gauge();
+        }
         for _ in 0..ADMIT_ROUND_MAX {
             let Some((verified, tag)) = self.verified.pop() else {
                 break;

@@ -54,9 +54,11 @@ impl PastThread {
     pub fn run(self) {
         while !self.from.is_done() {
             if self.from.wait(IDLE_WAIT) {
+                self.from.gauge();
                 while let Some(job) = self.from.pop() {
                     self.answer(&job);
                 }
+                self.from.gauge();
             }
         }
     }

@@ -54,6 +54,7 @@ impl Publish {
     pub fn run(self) {
         while !self.from.is_done() {
             if self.from.wait(IDLE_WAIT) {
+                self.from.gauge();
                 while let Some(executed) = self.from.pop() {
                     self.publish(executed);
                 }

@@ -39,6 +39,17 @@ impl<T> Queue<T> {
     /// # Errors
     /// The item.
     pub fn offer(&self, item: T) -> Result<(), T> {
+        self.put(item).inspect_err(|_| self.count_full())
+    }
+
+    /// Counts that there was no room; closed it is not full.
+    pub fn count_full(&self) {
+        if !self.is_closed() {
+            self.metrics.queue(self.name).add_full(1);
+        }
+    }
+
+    fn put(&self, item: T) -> Result<(), T> {
         if self.closed.load(Ordering::Acquire) {
             return Err(item);
         }
@@ -52,11 +63,16 @@ impl<T> Queue<T> {
     /// # Errors
     /// The item.
     pub fn push(&self, mut item: T) -> Result<(), T> {
+        let mut has_waited = false;
         loop {
-            match self.offer(item) {
+            match self.put(item) {
                 Ok(()) => return Ok(()),
                 Err(back) if self.closed.load(Ordering::Acquire) => return Err(back),
                 Err(back) => item = back,
+            }
+            if !has_waited {
+                self.count_full();
+                has_waited = true;
             }
             thread::park_timeout(FULL_WAIT);
         }
@@ -125,7 +141,7 @@ impl<T> Queue<T> {
         self.items.is_full()
     }
 
-    /// Sets the gauge. The consumer calls this once a round, not once an item.
+    /// Sets the gauge. The consumer calls this at both ends of a round, not once an item.
     pub fn gauge(&self) {
         self.metrics.queue(self.name).set(self.items.len());
     }
@@ -166,11 +182,14 @@ mod tests {
 
     #[test]
     fn a_full_or_closed_queue_gives_the_item_back() {
-        let queue = Queue::new(Name::Intake, 1, Arc::new(Metrics::default()));
+        let metrics = Arc::new(Metrics::default());
+        let queue = Queue::new(Name::Intake, 1, Arc::clone(&metrics));
         assert_eq!(queue.offer(1), Ok(()));
         assert_eq!(queue.offer(2), Err(2));
+        assert_eq!(metrics.queue(Name::Intake).full(), 1);
         queue.close();
         assert_eq!(queue.push(3), Err(3));
+        assert_eq!(metrics.queue(Name::Intake).full(), 1, "closed is not full");
         assert!(!queue.is_done());
         assert_eq!(queue.pop(), Some(1));
         assert!(queue.is_done());

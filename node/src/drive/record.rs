@@ -76,7 +76,7 @@ impl Record {
         }
         self.from.close();
         while let Some(executed) = self.from.pop() {
-            refuse(vec![executed]);
+            self.refuse(vec![executed]);
         }
         self.to.close();
         self.log
@@ -84,13 +84,14 @@ impl Record {
 
     fn group(&mut self) -> Result<(), LogError> {
         let began = Instant::now();
+        self.from.gauge();
         let mut group = Vec::new();
         let mut bytes = 0;
         while group.len() < GROUP_MAX {
             let Some(executed) = self.from.pop() else { break };
             if let Err(error) = self.append(&executed.block) {
                 group.push(executed);
-                refuse(group);
+                self.refuse(group);
                 return Err(error);
             }
             bytes += executed.block.row.len();
@@ -103,7 +104,7 @@ impl Record {
         self.metrics.stage(Stage::Record).add_busy(elapsed_ns(began));
         let began = Instant::now();
         if let Err(error) = self.log.sync() {
-            refuse(group);
+            self.refuse(group);
             return Err(error);
         }
         let synced_ns = elapsed_ns(began);
@@ -141,6 +142,14 @@ impl Record {
         }
     }
 
+    /// Tells whoever waits for these blocks that they will not be durable.
+    fn refuse(&self, group: Vec<Executed>) {
+        for tag in group.into_iter().flat_map(|executed| executed.tags) {
+            self.metrics.refused(Refusal::Poisoned, 1);
+            tag.refuse(Refusal::Poisoned, "the log failed; the node must be restarted");
+        }
+    }
+
     fn retain(&mut self) -> Result<(), LogError> {
         let keep = self.log.first_within(self.retention_bytes);
         let covered = self.snapshot_height.load(Ordering::Acquire).saturating_add(1);
@@ -148,13 +157,6 @@ impl Record {
             self.log.retain_from(keep.min(covered))?;
         }
         Ok(())
-    }
-}
-
-/// Tells whoever waits for these blocks that they will not be durable.
-fn refuse(group: Vec<Executed>) {
-    for tag in group.into_iter().flat_map(|executed| executed.tags) {
-        tag.refuse(Refusal::Poisoned, "the log failed; the node must be restarted");
     }
 }
 
