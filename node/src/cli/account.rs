@@ -34,8 +34,9 @@ pub(super) fn account(command: AccountCommand, settings: &Settings, output: Outp
         } => {
             let client = access::connect(&node, settings)?;
             let account = AccountId(account);
-            let asset = access::account(&client, account)?.hot.asset.get();
-            let scale = access::scale(&client, AssetId(asset))?;
+            let state = access::account(&client, account)?;
+            must_keep_history("cannot show the history", &state)?;
+            let scale = access::scale(&client, AssetId(state.hot.asset.get()))?;
             let history = client.history(account, Height(from), rows);
             let history = history.map_err(asked("cannot show the history"))?;
             let rows: Vec<Value> = (history.iter())
@@ -68,14 +69,8 @@ pub(super) fn account(command: AccountCommand, settings: &Settings, output: Outp
 /// What an account with history was after a block.
 fn balance_at(client: &Client, account: &AccountState, height: Height, scale: u8) -> Result<Value, Failure> {
     let what = "cannot show the balances of the past";
+    must_keep_history(what, account)?;
     let id = AccountId(account.cold.id.get());
-    if !AccountFlags(account.hot.flags.get()).has(AccountFlags::HISTORY) {
-        return Err(Failure::new(
-            ExitStatus::Refused,
-            what,
-            "open the account with --history to have its balances kept",
-        ));
-    }
     let row = client.balance_at(id, height).map_err(asked(what))?;
     let balances = row.map_or_else(Balances::new_zeroed, |row| row.balances);
     Ok(json!({
@@ -84,6 +79,15 @@ fn balance_at(client: &Client, account: &AccountState, height: Height, scale: u8
         "changed_at": row.map(|row| row.height.0),
         "balances": describe::balances(&balances, scale),
     }))
+}
+
+/// Of an account without history an empty answer would read as if nothing had ever changed.
+fn must_keep_history(what: &str, account: &AccountState) -> Result<(), Failure> {
+    if AccountFlags(account.hot.flags.get()).has(AccountFlags::HISTORY) {
+        return Ok(());
+    }
+    let next = "open the account with --history to have its balances kept";
+    Err(Failure::new(ExitStatus::Refused, what, next))
 }
 
 fn open(arguments: &AccountOpenArguments, settings: &Settings, output: Output) -> Result<(), Failure> {

@@ -162,6 +162,7 @@ fn every_command_reaches_a_node_and_refusals_have_their_own_exit_code() {
     done("account show 1 --json");
     refused("account show 3");
     done("account history 1");
+    refused("account history 2");
     done("account show 1 --at 4");
     refused("account show 1 --at 100000");
     refused("account show 2 --at 4");
