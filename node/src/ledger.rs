@@ -15,7 +15,7 @@ use selfchain_engine::proof::OperationReceipt;
 use selfchain_storage::{Disk, FileDisk};
 use selfchain_types::account::Balances;
 use selfchain_types::crypto::SigningKey;
-use selfchain_types::message::{AccountState, Committed, HISTORY_ROWS_MAX, HistoryRow};
+use selfchain_types::message::{AccountState, ChangePosition, Committed, HISTORY_ROWS_MAX, HistoryRow};
 use selfchain_types::seam::consensus::{Effect, Input, Plane, PlaneError};
 use selfchain_types::seam::log::{Log, LogError};
 use selfchain_types::seam::snapshot::SnapshotError;
@@ -412,8 +412,9 @@ impl Ledger {
         })
     }
 
-    /// How the balances of an account with history became what they are, from height `from` on, oldest first: at
-    /// most `rows_max` changes, and never more than [`HISTORY_ROWS_MAX`].
+    /// How the balances of an account with history became what they are, from `from` (a height, or a
+    /// place in it) on, oldest first: at most `rows_max` changes, and never more than [`HISTORY_ROWS_MAX`]. The next
+    /// page begins at [`ChangePosition::next`] of the last row.
     ///
     /// # Errors
     /// [`LedgerError::AccountUnknown`], [`LedgerError::NoHistory`]; [`AnswerError::Pruned`] when `from` is neither
@@ -421,11 +422,12 @@ impl Ledger {
     pub fn history(
         &self,
         account: AccountId,
-        from: Height,
+        from: impl Into<ChangePosition>,
         rows_max: u16,
     ) -> Result<Vec<HistoryRow>, LedgerError> {
         self.must_keep_history(account)?;
-        Ok(self.past.history(account, from, rows_max.min(HISTORY_ROWS_MAX))?)
+        let rows_max = rows_max.min(HISTORY_ROWS_MAX);
+        Ok(self.past.history(account, from.into(), rows_max)?)
     }
 
     /// Balances of an account with history as they were after block `height`; zero before its first change.

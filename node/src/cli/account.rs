@@ -8,7 +8,7 @@ use super::{ExitStatus, Failure, describe};
 use crate::client::Client;
 use selfchain_types::account::Balances;
 use selfchain_types::genesis::AccountIds;
-use selfchain_types::message::AccountState;
+use selfchain_types::message::{AccountState, ChangePosition};
 use selfchain_types::{AccountFlags, AccountId, AssetId, Height, KeyId, Kind, Operation};
 use serde_json::{Value, json};
 use zerocopy::FromZeros;
@@ -29,7 +29,8 @@ pub(super) fn account(command: AccountCommand, settings: &Settings, output: Outp
         AccountCommand::History {
             account,
             from,
-            rows,
+            place,
+            rows: rows_max,
             node,
         } => {
             let client = access::connect(&node, settings)?;
@@ -37,15 +38,25 @@ pub(super) fn account(command: AccountCommand, settings: &Settings, output: Outp
             let state = access::account(&client, account)?;
             must_keep_history("cannot show the history", &state)?;
             let scale = access::scale(&client, AssetId(state.hot.asset.get()))?;
-            let history = client.history(account, Height(from), rows);
+            let from = ChangePosition {
+                height: Height(from),
+                place,
+            };
+            let history = client.history(account, from, rows_max);
             let history = history.map_err(asked("cannot show the history"))?;
             let rows: Vec<Value> = (history.iter())
                 .map(|row| {
                     let balances = describe::balances(&row.balances, scale);
-                    json!({ "height": row.height.0, "operation": row.operation, "balances": balances })
+                    let at = row.position;
+                    json!({ "height": at.height.0, "operation": at.operation(), "balances": balances })
                 })
                 .collect();
-            let value = json!({ "account": account.to_string(), "history": rows });
+            // A page that is not full is the last.
+            let next = (history.last())
+                .filter(|_| history.len() == usize::from(rows_max))
+                .map(|row| row.position.next())
+                .map(|next| json!({ "from": next.height.0, "place": next.place }));
+            let value = json!({ "account": account.to_string(), "history": rows, "next": next });
             output.result(&describe::lines(&value), &value)
         }
         AccountCommand::Limit { account, limit, sign } => {
@@ -76,7 +87,7 @@ fn balance_at(client: &Client, account: &AccountState, height: Height, scale: u8
     Ok(json!({
         "account": id.to_string(),
         "height": height.0,
-        "changed_at": row.map(|row| row.height.0),
+        "changed_at": row.map(|row| row.position.height.0),
         "balances": describe::balances(&balances, scale),
     }))
 }
