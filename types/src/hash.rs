@@ -122,7 +122,7 @@ impl Domain {
         inputs: impl IntoIterator<Item = &'a [u8; N]>,
         hashes: &mut [Hash],
     ) {
-        const { assert!(N > 0 && N % 64 == 0 && N <= 1_024, "whole blocks of one chunk") };
+        const { assert!(N > 0 && N.is_multiple_of(64) && N <= 1_024, "whole blocks of one chunk") };
         let (platform, key) = (Platform::detect(), words_from_le_bytes_32(&self.0));
         let mut inputs = inputs.into_iter();
         let mut group = [const { &[0; N] }; HASH_LANES];
