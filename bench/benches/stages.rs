@@ -7,6 +7,8 @@
 
 mod load;
 
+mod quic;
+
 mod decode;
 mod verify;
 
@@ -32,6 +34,6 @@ fn short() -> Criterion {
 criterion_group!(
     name = stages;
     config = short();
-    targets = decode::bench, verify::bench, admit::bench, build::bench, execute::bench, root::bench, record::bench
+    targets = quic::bench, decode::bench, verify::bench, admit::bench, build::bench, execute::bench, root::bench, record::bench
 );
 criterion_main!(stages);

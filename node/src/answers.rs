@@ -1,6 +1,6 @@
 //! Answers: what the log, the index and the receipts' tree say of the past.
 
-use crate::recover::{operation_of, prefix};
+use crate::recover::prefix;
 use crate::store::{Store, StoreError};
 use selfchain_engine::commit::{Prepared, Transaction, actual_amount, operation_leaves};
 
@@ -9,7 +9,7 @@ use selfchain_storage::index::{self, Position};
 use selfchain_storage::{IndexReader, NodeFile};
 use selfchain_types::account::Balances;
 use selfchain_types::block::{BlockResult, Header, Row};
-use selfchain_types::message::{Committed, HistoryRow};
+use selfchain_types::message::{ChangePosition, Committed, HistoryRow};
 use selfchain_types::receipt::NOT_SCORED;
 use selfchain_types::seam::log::{LogError, LogReader};
 use selfchain_types::{AccountId, Hash, Height, Outcome, TimeNs, codec};
@@ -260,27 +260,27 @@ impl Past {
         Ok(header.receipts_size)
     }
 
-    /// Balances of an account with history as they became, oldest first, from height `from` on; from 0, all that
-    /// is kept.
+    /// Balances of an account with history as they became, oldest first, from `from` on; from height 0, all that is
+    /// kept. The next page begins at [`ChangePosition::next`] of the last row.
     ///
     /// # Errors
     /// [`AnswerError`].
     pub fn history(
         &self,
         account: AccountId,
-        from: Height,
+        from: ChangePosition,
         rows_max: u16,
     ) -> Result<Vec<HistoryRow>, AnswerError> {
         self.index.refuse_behind(self.reader.tip().unwrap_or(0))?;
         if let Some(first) = self
             .first_kept()
-            .filter(|first| Height(0) < from && from < *first)
+            .filter(|first| Height(0) < from.height && from.height < *first)
         {
             return Err(AnswerError::Pruned { first });
         }
         let from = Position {
-            height: from.0,
-            index: 0,
+            height: from.height.0,
+            index: from.place,
         };
         let rows = self.index.history(account.0, from, usize::from(rows_max))?;
         Ok(rows.iter().map(history_row).collect())
@@ -314,8 +314,10 @@ impl Past {
 
 fn history_row(row: &index::HistoryRow) -> HistoryRow {
     HistoryRow {
-        height: Height(row.position.height),
-        operation: operation_of(row.position.index).unwrap_or(u32::MAX),
+        position: ChangePosition {
+            height: Height(row.position.height),
+            place: row.position.index,
+        },
         balances: Balances::read_from_bytes(&row.value).expect("four totals of 16 bytes"),
     }
 }

@@ -13,8 +13,9 @@ use selfchain_engine::commit::{Chain, ChainError, Folded};
 
 use selfchain_engine::proof::OperationReceipt;
 use selfchain_storage::{Disk, FileDisk};
+use selfchain_types::account::Balances;
 use selfchain_types::crypto::SigningKey;
-use selfchain_types::message::{AccountState, Committed};
+use selfchain_types::message::{AccountState, ChangePosition, Committed, HISTORY_ROWS_MAX, HistoryRow};
 use selfchain_types::seam::consensus::{Effect, Input, Plane, PlaneError};
 use selfchain_types::seam::log::{Log, LogError};
 use selfchain_types::seam::snapshot::SnapshotError;
@@ -26,6 +27,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use thiserror::Error;
+use zerocopy::FromZeros;
 
 /// A chain of one in a directory of yours. One process at a time can have it open.
 pub struct Ledger {
@@ -61,6 +63,9 @@ pub enum LedgerError {
     /// There is no account of this number.
     #[error("there is no account {0}")]
     AccountUnknown(AccountId),
+    /// The account keeps no history.
+    #[error("account {0} keeps no history: open it with the flag `history`")]
+    NoHistory(AccountId),
     /// The clock stands before 1970 or after 2554.
     #[error("the system clock is out of range")]
     Clock,
@@ -405,6 +410,46 @@ impl Ledger {
             hot: found.hot,
             cold: found.cold,
         })
+    }
+
+    /// How the balances of an account with history became what they are, from `from` (a height, or a
+    /// place in it) on, oldest first: at most `rows_max` changes, and never more than [`HISTORY_ROWS_MAX`]. The next
+    /// page begins at [`ChangePosition::next`] of the last row.
+    ///
+    /// # Errors
+    /// [`LedgerError::AccountUnknown`], [`LedgerError::NoHistory`]; [`AnswerError::Pruned`] when `from` is neither
+    /// zero nor kept.
+    pub fn history(
+        &self,
+        account: AccountId,
+        from: impl Into<ChangePosition>,
+        rows_max: u16,
+    ) -> Result<Vec<HistoryRow>, LedgerError> {
+        self.must_keep_history(account)?;
+        let rows_max = rows_max.min(HISTORY_ROWS_MAX);
+        Ok(self.past.history(account, from.into(), rows_max)?)
+    }
+
+    /// Balances of an account with history as they were after block `height`; zero before its first change.
+    ///
+    /// # Errors
+    /// [`LedgerError::AccountUnknown`], [`LedgerError::NoHistory`]; [`AnswerError::NotFound`] above the tip,
+    /// [`AnswerError::Pruned`] where the last change up to there is kept no longer.
+    pub fn balance_at(&self, account: AccountId, height: Height) -> Result<Balances, LedgerError> {
+        self.must_keep_history(account)?;
+        let row = self.past.balance_at(account, height)?;
+        Ok(row.map_or_else(Balances::new_zeroed, |row| row.balances))
+    }
+
+    fn must_keep_history(&self, account: AccountId) -> Result<(), LedgerError> {
+        let found = self
+            .account(account)
+            .ok_or(LedgerError::AccountUnknown(account))?;
+        if AccountFlags(found.hot.flags.get()).has(AccountFlags::HISTORY) {
+            Ok(())
+        } else {
+            Err(LedgerError::NoHistory(account))
+        }
     }
 
     /// The proof that an operation was decided, and how: verifies offline, without this ledger.

@@ -7,6 +7,7 @@ use selfchain_engine::ledger::{Cause, HistoryChange, Ledger};
 use selfchain_engine::proof::mountain::node_count;
 use selfchain_storage::index::{HistoryEntry, TxEntry};
 use selfchain_storage::{Index, IndexError, NodeFile, Snapshots};
+use selfchain_types::message::OPERATION_PLACES_FROM;
 use selfchain_types::roots::Table;
 use selfchain_types::seam::log::{LogError, LogReader};
 use selfchain_types::seam::snapshot::SnapshotStore;
@@ -227,10 +228,8 @@ pub(crate) fn prefix(tx_id: &Hash) -> [u8; 16] {
     prefix
 }
 
-/// Places of a block's changes in the index, in the order in which they happened: expiries, then for each
-/// envelope its fee and its operations.
-const OPERATIONS_FROM: u32 = 1 << 24;
-
+/// A block's changes have their places in the order in which they happened: expiries, then for each envelope its fee
+/// and its operations.
 fn history_entry(change: &HistoryChange, transactions: &[Transaction]) -> HistoryEntry {
     let index = match change.cause {
         Cause::Expiry(at) => at,
@@ -238,9 +237,9 @@ fn history_entry(change: &HistoryChange, transactions: &[Transaction]) -> Histor
             let first = transactions
                 .get(codec::index(envelope))
                 .map_or(0, |one| one.first_operation);
-            OPERATIONS_FROM + 2 * first
+            OPERATION_PLACES_FROM + 2 * first
         }
-        Cause::Operation(at) => OPERATIONS_FROM + 2 * at + 1,
+        Cause::Operation(at) => OPERATION_PLACES_FROM + 2 * at + 1,
     };
     let mut value = [0; 64];
     value.copy_from_slice(change.balances.as_bytes());
@@ -249,11 +248,6 @@ fn history_entry(change: &HistoryChange, transactions: &[Transaction]) -> Histor
         index,
         value,
     }
-}
-
-/// The operation that a place of the index belongs to; a fee belongs to its envelope's first.
-pub(crate) fn operation_of(index: u32) -> Option<u32> {
-    index.checked_sub(OPERATIONS_FROM).map(|place| place / 2)
 }
 
 /// Splits, decodes and hashes the rows `from ..= to` in parallel batches, one batch ahead of `each`.

@@ -11,6 +11,7 @@ mod ed25519;
 mod light;
 mod network;
 mod parsers;
+mod past;
 mod process;
 mod retention;
 mod stage;

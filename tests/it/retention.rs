@@ -273,10 +273,10 @@ fn what_lies_below_the_first_height_is_pruned_by_name() {
         );
     };
     pruned(past.receipt_at(Height(first - 1), 0, 0).unwrap_err());
-    pruned(past.history(ALICE, Height(first - 1), 10).unwrap_err());
+    pruned(past.history(ALICE, Height(first - 1).into(), 10).unwrap_err());
     pruned(past.balance_at(ALICE, Height(first - 1)).unwrap_err());
-    past.history(ALICE, Height(0), 10).unwrap();
-    past.history(ALICE, Height(first), 10).unwrap();
+    past.history(ALICE, Height(0).into(), 10).unwrap();
+    past.history(ALICE, Height(first).into(), 10).unwrap();
     let unknown = past.transaction(&Hash([7; 32])).unwrap_err();
     assert!(
         unknown.to_string().contains(&format!("height {first}")),

@@ -59,8 +59,8 @@ pub enum Query {
     History {
         /// The account.
         account: AccountId,
-        /// The oldest height wanted.
-        from: Height,
+        /// The oldest change wanted.
+        from: ChangePosition,
         /// Most rows wanted, at most [`HISTORY_ROWS_MAX`].
         rows_max: u16,
     },
@@ -159,13 +159,48 @@ pub struct AccountState {
     pub cold: crate::account::AccountCold,
 }
 
+/// Where on the ledger a change of an account's balances is; ordered as the ledger is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ChangePosition {
+    /// The block.
+    pub height: Height,
+    /// Where in it: below [`OPERATION_PLACES_FROM`] the number of an expiry; from there on, two places for each
+    /// operation of the block, the first for the fee of the transaction that it begins, the second for itself.
+    pub place: u32,
+}
+
+/// The first place of a block's operations; below are its expiries.
+pub const OPERATION_PLACES_FROM: u32 = 1 << 24;
+
+impl ChangePosition {
+    /// The first that may come after it: where the next page of a history begins.
+    pub fn next(self) -> Self {
+        match self.place.checked_add(1) {
+            Some(place) => Self { place, ..self },
+            None => self.height.next().into(),
+        }
+    }
+
+    /// The operation that made the change, a fee being its transaction's first; `None` of an expiry.
+    pub fn operation(self) -> Option<u32> {
+        self.place
+            .checked_sub(OPERATION_PLACES_FROM)
+            .map(|place| place / 2)
+    }
+}
+
+impl From<Height> for ChangePosition {
+    /// Before every change of that block.
+    fn from(height: Height) -> Self {
+        Self { height, place: 0 }
+    }
+}
+
 /// Balances after a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HistoryRow {
-    /// The block.
-    pub height: Height,
-    /// Operation's position in it; a fee counts as its transaction's first, an expiry as `u32::MAX`.
-    pub operation: u32,
+    /// Where they changed.
+    pub position: ChangePosition,
     /// What they became.
     pub balances: Balances,
 }
@@ -312,7 +347,7 @@ impl Query {
                 rows_max,
             } => {
                 put(out, query_kind::HISTORY, &account.0.to_le_bytes());
-                out.extend_from_slice(&from.0.to_le_bytes());
+                from.encode(out);
                 out.extend_from_slice(&rows_max.to_le_bytes());
             }
             Self::BalanceAt { account, height } => {
@@ -337,7 +372,7 @@ impl Query {
             query_kind::BLOCK => Self::Block(Height(reader.u64()?)),
             query_kind::HISTORY => Self::History {
                 account: AccountId(reader.u128()?),
-                from: Height(reader.u64()?),
+                from: ChangePosition::decode(reader)?,
                 rows_max: reader.u16()?,
             },
             query_kind::BALANCE_AT => Self::BalanceAt {
@@ -355,6 +390,20 @@ impl Query {
                     value: u64::from(value),
                 });
             }
+        })
+    }
+}
+
+impl ChangePosition {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.height.0.to_le_bytes());
+        out.extend_from_slice(&self.place.to_le_bytes());
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            height: Height(reader.u64()?),
+            place: reader.u32()?,
         })
     }
 }
@@ -551,8 +600,7 @@ impl Answer {
             Self::History(rows) => {
                 out.push(answer_kind::HISTORY);
                 for row in rows {
-                    out.extend_from_slice(&row.height.0.to_le_bytes());
-                    out.extend_from_slice(&row.operation.to_le_bytes());
+                    row.position.encode(out);
                     out.extend_from_slice(row.balances.as_bytes());
                 }
             }
@@ -585,8 +633,7 @@ impl Answer {
                 let mut rows = Vec::new();
                 while reader.left() > 0 {
                     rows.push(HistoryRow {
-                        height: Height(reader.u64()?),
-                        operation: reader.u32()?,
+                        position: ChangePosition::decode(reader)?,
                         balances: record(reader.take(size_of::<Balances>())?)?,
                     });
                 }
@@ -629,7 +676,10 @@ mod tests {
             Request::Query(Query::Account(AccountId(7))),
             Request::Query(Query::History {
                 account: AccountId(7),
-                from: Height(9),
+                from: ChangePosition {
+                    height: Height(9),
+                    place: 5,
+                },
                 rows_max: 3,
             }),
             Request::Query(Query::BalanceAt {
@@ -648,6 +698,29 @@ mod tests {
             if !matches!(request, Request::Submit { .. }) {
                 assert!((0..frame.len()).all(|cut| Request::decode(&frame[..cut]).is_err()));
             }
+        }
+    }
+
+    #[test]
+    fn a_position_is_followed_by_the_next_and_names_its_operation() {
+        let at = |height, place| ChangePosition {
+            height: Height(height),
+            place,
+        };
+        assert_eq!(at(3, 8).next(), at(3, 9));
+        assert_eq!(at(3, u32::MAX).next(), at(4, 0));
+        assert_eq!(ChangePosition::from(Height(3)), at(3, 0));
+        let operations = [(0, None), (OPERATION_PLACES_FROM - 1, None)];
+        let of_the_first = [
+            (OPERATION_PLACES_FROM, Some(0)),
+            (OPERATION_PLACES_FROM + 1, Some(0)),
+        ];
+        let of_the_second = [
+            (OPERATION_PLACES_FROM + 2, Some(1)),
+            (OPERATION_PLACES_FROM + 3, Some(1)),
+        ];
+        for (place, operation) in [operations, of_the_first, of_the_second].concat() {
+            assert_eq!(at(1, place).operation(), operation, "place {place}");
         }
     }
 
@@ -687,8 +760,10 @@ mod tests {
                 ..Status::default()
             })),
             Reply::Answer(Answer::History(vec![HistoryRow {
-                height: Height(1),
-                operation: 2,
+                position: ChangePosition {
+                    height: Height(1),
+                    place: 2,
+                },
                 balances: Balances::default(),
             }])),
         ] {

@@ -8,7 +8,7 @@ use super::{ExitStatus, Failure, describe};
 use crate::client::Client;
 use selfchain_types::account::Balances;
 use selfchain_types::genesis::AccountIds;
-use selfchain_types::message::AccountState;
+use selfchain_types::message::{AccountState, ChangePosition};
 use selfchain_types::{AccountFlags, AccountId, AssetId, Height, KeyId, Kind, Operation};
 use serde_json::{Value, json};
 use zerocopy::FromZeros;
@@ -29,22 +29,34 @@ pub(super) fn account(command: AccountCommand, settings: &Settings, output: Outp
         AccountCommand::History {
             account,
             from,
-            rows,
+            place,
+            rows: rows_max,
             node,
         } => {
             let client = access::connect(&node, settings)?;
             let account = AccountId(account);
-            let asset = access::account(&client, account)?.hot.asset.get();
-            let scale = access::scale(&client, AssetId(asset))?;
-            let history = client.history(account, Height(from), rows);
+            let state = access::account(&client, account)?;
+            must_keep_history("cannot show the history", &state)?;
+            let scale = access::scale(&client, AssetId(state.hot.asset.get()))?;
+            let from = ChangePosition {
+                height: Height(from),
+                place,
+            };
+            let history = client.history(account, from, rows_max);
             let history = history.map_err(asked("cannot show the history"))?;
             let rows: Vec<Value> = (history.iter())
                 .map(|row| {
                     let balances = describe::balances(&row.balances, scale);
-                    json!({ "height": row.height.0, "operation": row.operation, "balances": balances })
+                    let at = row.position;
+                    json!({ "height": at.height.0, "operation": at.operation(), "balances": balances })
                 })
                 .collect();
-            let value = json!({ "account": account.to_string(), "history": rows });
+            // A page that is not full is the last.
+            let next = (history.last())
+                .filter(|_| history.len() == usize::from(rows_max))
+                .map(|row| row.position.next())
+                .map(|next| json!({ "from": next.height.0, "place": next.place }));
+            let value = json!({ "account": account.to_string(), "history": rows, "next": next });
             output.result(&describe::lines(&value), &value)
         }
         AccountCommand::Limit { account, limit, sign } => {
@@ -68,22 +80,25 @@ pub(super) fn account(command: AccountCommand, settings: &Settings, output: Outp
 /// What an account with history was after a block.
 fn balance_at(client: &Client, account: &AccountState, height: Height, scale: u8) -> Result<Value, Failure> {
     let what = "cannot show the balances of the past";
+    must_keep_history(what, account)?;
     let id = AccountId(account.cold.id.get());
-    if !AccountFlags(account.hot.flags.get()).has(AccountFlags::HISTORY) {
-        return Err(Failure::new(
-            ExitStatus::Refused,
-            what,
-            "open the account with --history to have its balances kept",
-        ));
-    }
     let row = client.balance_at(id, height).map_err(asked(what))?;
     let balances = row.map_or_else(Balances::new_zeroed, |row| row.balances);
     Ok(json!({
         "account": id.to_string(),
         "height": height.0,
-        "changed_at": row.map(|row| row.height.0),
+        "changed_at": row.map(|row| row.position.height.0),
         "balances": describe::balances(&balances, scale),
     }))
+}
+
+/// Of an account without history an empty answer would read as if nothing had ever changed.
+fn must_keep_history(what: &str, account: &AccountState) -> Result<(), Failure> {
+    if AccountFlags(account.hot.flags.get()).has(AccountFlags::HISTORY) {
+        return Ok(());
+    }
+    let next = "open the account with --history to have its balances kept";
+    Err(Failure::new(ExitStatus::Refused, what, next))
 }
 
 fn open(arguments: &AccountOpenArguments, settings: &Settings, output: Output) -> Result<(), Failure> {

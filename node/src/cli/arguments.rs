@@ -163,6 +163,9 @@ pub(super) enum AccountCommand {
         /// First height; 0 = all that is kept.
         #[arg(long, default_value_t = 0)]
         from: u64,
+        /// Place in that block to begin at: of the page before, what `next` says.
+        #[arg(long, default_value_t = 0)]
+        place: u32,
         /// Most rows.
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
         rows: u16,

@@ -162,6 +162,8 @@ fn every_command_reaches_a_node_and_refusals_have_their_own_exit_code() {
     done("account show 1 --json");
     refused("account show 3");
     done("account history 1");
+    refused("account history 2");
+    done("account history 1 --from 4 --place 16777218 --rows 1 --json");
     done("account show 1 --at 4");
     refused("account show 1 --at 100000");
     refused("account show 2 --at 4");
@@ -201,11 +203,11 @@ fn every_command_reaches_a_node_and_refusals_have_their_own_exit_code() {
 /// is what it was after the last.
 fn balances_of_the_past_are_those_of_the_history(client: &Client, account: AccountId) {
     let history = client.history(account, Height(1), 1_000).unwrap();
-    let heights: std::collections::BTreeSet<Height> = history.iter().map(|row| row.height).collect();
+    let heights: std::collections::BTreeSet<Height> = history.iter().map(|row| row.position.height).collect();
     assert!(heights.len() >= 5, "{heights:?}");
     let tip = client.status().unwrap().tip;
     for height in (0..=tip.0).map(Height) {
-        let want = history.iter().rfind(|row| row.height <= height);
+        let want = history.iter().rfind(|row| row.position.height <= height);
         let got = match height {
             Height(0) => None,
             height => client.balance_at(account, height).unwrap(),

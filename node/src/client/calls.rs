@@ -10,7 +10,7 @@ use selfchain_types::crypto::SigningKey;
 use selfchain_types::envelope::EnvelopeView;
 use selfchain_types::key::KeyRecord;
 use selfchain_types::message::{
-    AccountState, Answer, Committed, Detail, HistoryRow, Query, Reply, Request, Status,
+    AccountState, Answer, ChangePosition, Committed, Detail, HistoryRow, Query, Reply, Request, Status,
 };
 use selfchain_types::{AccountId, AssetId, Genesis, Hash, Height, KeyId, Refusal};
 use std::net::SocketAddr;
@@ -209,19 +209,20 @@ impl Client {
         }
     }
 
-    /// An account's balances as they became from height `from` on, oldest first, at most `rows_max`.
+    /// An account's balances as they became from `from` (a height, or a place in it) on, oldest first, at most
+    /// `rows_max`. The next page begins at [`ChangePosition::next`] of the last row.
     ///
     /// # Errors
     /// [`ClientError`]; [`Refusal::IndexBehind`] when that outlasts the deadline.
     pub fn history(
         &self,
         account: AccountId,
-        from: Height,
+        from: impl Into<ChangePosition>,
         rows_max: u16,
     ) -> Result<Vec<HistoryRow>, ClientError> {
         match self.ask(Query::History {
             account,
-            from,
+            from: from.into(),
             rows_max,
         })? {
             Answer::History(rows) => Ok(rows),

@@ -2,7 +2,8 @@
 
 use selfchain_types::block::Exception;
 use selfchain_types::message::{
-    AccountState, Answer, Committed, Detail, HistoryRow, Query, Refused, Reply, Request, Status,
+    AccountState, Answer, ChangePosition, Committed, Detail, HistoryRow, Query, Refused, Reply, Request,
+    Status,
 };
 use selfchain_types::{AccountId, Amount, AssetId, Height, Outcome, Refusal, TimeNs};
 use serde_json::{Value, json};
@@ -28,7 +29,10 @@ pub fn requests() -> Vec<Vector> {
     let account = AccountId(101);
     let history = Query::History {
         account,
-        from: Height(9),
+        from: ChangePosition {
+            height: Height(9),
+            place: 16_777_217,
+        },
         rows_max: 100,
     };
     let receipt = Query::Receipt {
@@ -72,7 +76,7 @@ pub fn requests() -> Vec<Vector> {
         query(
             "query history",
             history,
-            json!({ "account": "101", "from": "9", "rows_max": 100 }),
+            json!({ "account": "101", "from": "9", "place": 16_777_217, "rows_max": 100 }),
         ),
         query(
             "query balance at",
@@ -116,14 +120,16 @@ pub fn replies() -> Vec<Vector> {
         cold: records::cold(),
     };
     let history = vec![HistoryRow {
-        height: Height(7),
-        operation: 3,
+        position: ChangePosition {
+            height: Height(7),
+            place: 16_777_223,
+        },
         balances: records::hot().balances(),
     }];
     let history_fields = json!({
         "rows": [{
             "height": "7",
-            "operation": 3,
+            "place": 16_777_223,
             "balances": records::balances_fields(&records::hot().balances()),
         }]
     });
