@@ -5,6 +5,9 @@
 //! folded from the past of a transfer's two accounts, the same on every processor.
 
 pub mod features;
+pub mod score;
+pub mod dataset;
+pub mod model;
 pub mod off;
 
 pub use off::Off;
