@@ -1,6 +1,6 @@
 //! Measures the features: nanoseconds a transfer in blocks, over a million accounts, even and skewed.
 
-use selfchain_ai::features::{CONTEXT_BYTES, Contexts, Scratch};
+use selfchain_ai::features::{CONTEXT_BYTES, Contexts};
 use selfchain_types::seam::scorer::Timed;
 use selfchain_types::{AccountId, Amount, AssetId, Operation, TimeNs};
 use std::time::Instant;
@@ -13,7 +13,7 @@ fn main() {
     for (name, skew) in [("even", 1), ("skewed", 4)] {
         let mut state = 1_u64;
         let transfers: Vec<Operation> = (0..TRANSFERS).map(|_| transfer(&mut state, skew)).collect();
-        let (mut contexts, mut scratch) = (Contexts::default(), Scratch::default());
+        let mut contexts = Contexts::default();
         (0..ACCOUNTS).for_each(|account| {
             let to = (account + 1) % ACCOUNTS;
             contexts.observe(&of(account, to, 1), TimeNs(account));
@@ -25,8 +25,9 @@ fn main() {
             let timed: Vec<_> = block.iter().map(|operation| Timed { operation, time }).collect();
             rows.clear();
             let begun = Instant::now();
-            scratch.begin();
-            scratch.rows(&contexts, &timed, &mut rows);
+            contexts.begin();
+            contexts.rows(&timed, &mut rows);
+            contexts.keep();
             row_ns += begun.elapsed().as_nanos();
             sum += rows
                 .iter()

@@ -35,6 +35,14 @@ impl Dataset {
         self.culprits.push(culprit);
     }
 
+    /// Adds all of another's.
+    pub fn append(&mut self, other: &Self) {
+        self.rows.extend_from_slice(&other.rows);
+        self.labels.extend_from_slice(&other.labels);
+        self.times.extend_from_slice(&other.times);
+        self.culprits.extend_from_slice(&other.culprits);
+    }
+
     /// Fraudulent rows.
     pub fn positives(&self) -> usize {
         self.labels.iter().filter(|label| **label).count()

@@ -8,6 +8,11 @@ pub mod features;
 pub mod score;
 pub mod dataset;
 pub mod model;
+pub mod trees;
+pub mod explain;
+mod projection;
+mod random;
 pub mod off;
 
 pub use off::Off;
+pub use projection::Projection;

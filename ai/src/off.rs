@@ -1,26 +1,50 @@
-//! Off: no model; no operation is scored.
+//! Off: no model, no memory; no operation is scored.
 
-use selfchain_types::Hash;
+use selfchain_types::hash::CONTEXTS;
 use selfchain_types::receipt::NOT_SCORED;
-use selfchain_types::seam::scorer::{Scorer, Timed};
+use selfchain_types::seam::scorer::{Scorer, Terms, Timed};
+use selfchain_types::{Hash, Risk};
+use std::error::Error;
 
-/// The scorer that never scores. It decides, since it says the same everywhere.
+/// The scorer that never scores and remembers nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Off;
 
 impl Scorer for Off {
-    fn model(&self) -> Option<Hash> {
-        None
+    fn knows(&self, _: &Hash) -> bool {
+        false
     }
 
-    fn decides(&self) -> bool {
+    fn is_exact(&self, _: &Hash) -> bool {
+        false
+    }
+
+    fn observe(&mut self, _: &[Timed<'_>]) {}
+
+    fn score(&mut self, operations: &[Timed<'_>], _: &Terms, risk: &mut Risk) {
+        risk.reasons.clear();
+        risk.scores.clear();
+        risk.scores.resize(operations.len(), NOT_SCORED);
+    }
+
+    fn keep(&mut self, _: &[Timed<'_>]) {}
+
+    fn freeze(&mut self) {}
+
+    fn sweep(&mut self, _: u32, _: &mut dyn FnMut(&[u8])) -> bool {
         true
     }
 
-    fn observe(&mut self, _: &mut dyn Iterator<Item = Timed<'_>>) {}
+    fn restore(&mut self, _: &[u8]) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(())
+    }
 
-    fn score(&mut self, operations: &mut dyn Iterator<Item = Timed<'_>>, _: u64, scores: &mut Vec<u8>) {
-        scores.extend(operations.map(|_| NOT_SCORED));
+    fn memory_hash(&self) -> Hash {
+        CONTEXTS.hash(&[])
+    }
+
+    fn memory_bytes(&self) -> usize {
+        0
     }
 }
 
@@ -32,13 +56,17 @@ mod tests {
     #[test]
     fn says_not_scored_once_an_operation() {
         let operation = Operation::default();
-        let mut timed = [Timed {
+        let timed = [Timed {
             operation: &operation,
             time: TimeNs(1),
-        }; 3]
-            .into_iter();
-        let mut scores = Vec::new();
-        Off.score(&mut timed, 0, &mut scores);
-        assert_eq!(scores, [NOT_SCORED; 3]);
+        }; 3];
+        let terms = Terms {
+            model: Hash::ZERO,
+            reasons_from: 0,
+            budget_ns: 0,
+        };
+        let mut risk = Risk::default();
+        Off.score(&timed, &terms, &mut risk);
+        assert_eq!((risk.scores, risk.reasons), (vec![NOT_SCORED; 3], Vec::new()));
     }
 }

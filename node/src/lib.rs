@@ -29,6 +29,10 @@ pub mod api;
 #[cfg(feature = "network")]
 pub mod client;
 #[cfg(feature = "cli")]
+pub mod input;
+#[cfg(feature = "cli")]
+pub mod ai;
+#[cfg(feature = "cli")]
 pub mod demo;
 #[cfg(feature = "cli")]
 pub mod bench;

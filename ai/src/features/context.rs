@@ -23,7 +23,11 @@ pub struct Context {
     pub(super) met: u32,
     /// Receipts from accounts with little past.
     pub(super) young: u32,
-    spare: [u64; 5],
+    /// The candidate block that changed it last; 0 in a snapshot.
+    pub(super) candidate: u64,
+    /// 1 for the issuance account of an asset, which has no past.
+    pub(super) is_issuance: u64,
+    spare: [u64; 3],
 }
 
 /// One direction of an account's transfers.
@@ -125,7 +129,7 @@ impl Flow {
     }
 
     fn is_sound(&self) -> bool {
-        let marked = self.sketch.iter().map(|word| word.count_ones()).sum();
+        let marked: u32 = self.sketch.iter().map(|word| word.count_ones()).sum();
         (0..=LOG2_MAX << 8).contains(&self.mean) && self.marked == marked
     }
 
@@ -182,6 +186,14 @@ impl Context {
         }
     }
 
+    /// The same without the mark of a candidate block.
+    pub(super) fn of_no_candidate(&self) -> Self {
+        Self {
+            candidate: 0,
+            ..*self
+        }
+    }
+
     /// Something of each of its cache lines.
     #[inline]
     pub(super) fn of_each_line(&self) -> u64 {
@@ -205,7 +217,8 @@ impl Context {
 
     /// Whether folds may have left it so: what comes from outside and is not would break their arithmetic.
     pub(super) fn is_sound(&self) -> bool {
-        self.is_seen() && self.spare == [0; 5] && self.out.is_sound() && self.into.is_sound()
+        let has_one_role = self.is_seen() == (self.is_issuance == 0) && self.is_issuance <= 1;
+        has_one_role && self.candidate == 0 && self.spare == [0; 3] && self.out.is_sound() && self.into.is_sound()
     }
 
     #[inline]

@@ -1,5 +1,7 @@
 //! The contexts of all accounts: dense, found by id, folded in the order of the log.
 
+use super::candidate::Candidate;
+use super::snapshot::Frozen;
 use super::catalogue::Row;
 use super::context::{self, Context, Event, Report};
 use super::row;
@@ -19,6 +21,10 @@ pub struct Contexts {
     slots: Vec<u32>,
     /// So that nobody can choose ids which all fall on one place. Numbers do not depend on it.
     secret: u64,
+    /// The block that is scored and not decided.
+    pub(super) candidate: Candidate,
+    /// A snapshot that is being taken while folds go on.
+    pub(super) frozen: Option<Frozen>,
 }
 
 const CHUNK_BITS: u32 = 12;
@@ -37,6 +43,8 @@ impl Default for Contexts {
             len: 0,
             slots: vec![0; SLOTS_MIN],
             secret: RandomState::new().hash_one(0_u8),
+            candidate: Candidate::default(),
+            frozen: None,
         }
     }
 }
@@ -54,38 +62,71 @@ impl Contexts {
 
     /// Bytes of memory that contexts and their index take.
     pub fn memory_bytes(&self) -> usize {
-        self.rows.len() * CHUNK * size_of::<Context>() + self.slots.len() * size_of::<u32>()
+        self.rows.len() * CHUNK * size_of::<Context>()
+            + self.slots.len() * size_of::<u32>()
+            + self.candidate.memory_bytes()
+            + self.frozen.as_ref().map_or(0, Frozen::memory_bytes)
     }
 
-    /// Folds an operation as attempted: a plain or pending transfer, or a report. Others leave no trace.
+    /// Folds an operation as attempted: a plain or pending transfer, a report, or the creation of an asset, whose
+    /// issuance account is then none that is judged: what it pays out or takes back is no payment between
+    /// parties. Others leave no trace.
     ///
     /// A report counts where it names the accused account ([`Operation::accusing`]) and the two accounts have
     /// dealt with one another. Whether the reporter owns its account is for the ledger: whoever calls leaves
-    /// out a report that was refused.
+    /// out a report that was refused, and an asset that was not created.
     pub fn observe(&mut self, operation: &Operation, time: TimeNs) {
+        self.begin();
+        self.fold(operation, time);
+        self.keep();
+    }
+
+    fn fold(&mut self, operation: &Operation, time: TimeNs) {
         match Attempt::of(operation, time) {
             Some(Attempt::Transfer(event)) => {
-                let from = self.find_or_open(event.debit);
-                let to = self.find_or_open(event.credit);
-                self.fold_transfer(from, to, &event);
+                if let Some((from, to)) = self.parties(&event) {
+                    self.keep_before(from);
+                    self.keep_before(to);
+                    self.fold_transfer(from, to, &event);
+                }
             }
             Some(Attempt::Report(report)) => {
                 if let (Some(by), Some(accused)) = (self.find(report.by), self.find(report.accused)) {
+                    self.keep_before(accused);
                     self.fold_report(by, accused, &report);
                 }
+            }
+            Some(Attempt::Issuance(id)) => {
+                let number = self.find_or_open(id);
+                self.keep_before(number);
+                self.at_mut(number).is_issuance = 1;
             }
             None => (),
         }
     }
 
+    /// The two accounts of a transfer, opened if they have no past; `None` where one is an issuance account.
+    #[inline]
+    pub(super) fn parties(&mut self, event: &Event) -> Option<(u32, u32)> {
+        let (from, to) = (self.find(event.debit), self.find(event.credit));
+        let issues = |number: &u32| self.at(*number).is_issuance != 0;
+        if from.iter().chain(&to).any(issues) {
+            return None;
+        }
+        let from = from.unwrap_or_else(|| self.find_or_open(event.debit));
+        Some((from, to.unwrap_or_else(|| self.find_or_open(event.credit))))
+    }
+
     /// [`Self::observe`]s operations in order, faster than one by one.
     pub fn observe_all(&mut self, operations: &[Timed<'_>]) {
+        self.begin();
         for group in operations.chunks(GROUP) {
             self.touch_group(group);
             group
                 .iter()
-                .for_each(|next| self.observe(next.operation, next.time));
+                .for_each(|next| self.fold(next.operation, next.time));
         }
+        self.keep();
     }
 
     #[inline]
@@ -119,6 +160,9 @@ impl Contexts {
         };
         let mut from = self.copy(event.debit);
         let mut to = self.copy(event.credit);
+        if from.is_issuance != 0 || to.is_issuance != 0 {
+            return None;
+        }
         from.decay_to(&event);
         to.decay_to(&event);
         Some(row::row(&from, &to, &event))
@@ -217,11 +261,21 @@ impl Contexts {
         }
     }
 
-    /// Forgets everything and keeps the memory.
-    pub(super) fn clear(&mut self) {
-        self.slots.fill(0);
-        self.rows.iter_mut().for_each(Vec::clear);
-        self.len = 0;
+    /// Forgets the accounts from this number on: those that came last.
+    pub(super) fn forget_from(&mut self, number: u32) {
+        let mask = self.slots.len() - 1;
+        // Backwards, so that none which is left was placed after one that goes.
+        for last in (number..self.len).rev() {
+            let mut at = self.home(self.at(last).id());
+            while self.slots[at] != last + 1 {
+                at = (at + 1) & mask;
+            }
+            self.slots[at] = 0;
+            self.rows[index(last >> CHUNK_BITS)].pop();
+        }
+        self.len = self.len.min(number);
+        let chunks = index(self.len).div_ceil(CHUNK);
+        self.rows.truncate(chunks);
     }
 
     #[inline]
@@ -270,6 +324,8 @@ pub(super) enum Attempt {
     Transfer(Event),
     /// A report that names the account it accuses or clears.
     Report(Report),
+    /// An asset with this issuance account.
+    Issuance(u128),
 }
 
 impl Attempt {
@@ -278,6 +334,7 @@ impl Attempt {
         match operation.kind {
             TRANSFER => Self::transfer(operation, time),
             REPORT => Self::report(operation, time),
+            CREATE_ASSET => Some(Self::Issuance(operation.id.get())),
             _ => None,
         }
     }
@@ -309,6 +366,7 @@ impl Attempt {
 
 const TRANSFER: u8 = Kind::Transfer.code();
 const REPORT: u8 = Kind::Report.code();
+const CREATE_ASSET: u8 = Kind::CreateAsset.code();
 /// What a report's code says (docs/formats/operation.md).
 const FRAUD: u16 = 1;
 const CLEARED: u16 = 2;

@@ -8,7 +8,7 @@ mod fixed;
 mod context;
 mod row;
 mod contexts;
-mod scratch;
+mod candidate;
 mod snapshot;
 
 #[cfg(test)]
@@ -17,5 +17,4 @@ mod tests;
 pub use catalogue::{FEATURE_COUNT, FEATURE_VERSION, FEATURES, Feature, Row};
 pub use context::{CONTEXT_BYTES, Context};
 pub use contexts::Contexts;
-pub use scratch::Scratch;
 pub use snapshot::{CHUNK_CONTEXTS_MAX, RestoreError};

@@ -7,6 +7,7 @@ use super::contexts::Contexts;
 use selfchain_types::Hash;
 use selfchain_types::codec::{DecodeError, Reader};
 use selfchain_types::hash::CONTEXTS;
+use std::collections::BTreeMap;
 use thiserror::Error;
 use zerocopy::IntoBytes;
 
@@ -41,23 +42,74 @@ pub enum RestoreError {
     },
 }
 
+/// The contexts at a moment, while folds go on: those that were changed since and are still to be handed on.
+#[derive(Clone, Debug)]
+pub(super) struct Frozen {
+    /// Accounts that there were.
+    len: u32,
+    /// The next to be handed on.
+    next: u32,
+    /// As they were, by number; from `next` on.
+    before: BTreeMap<u32, Context>,
+}
+
+impl Frozen {
+    /// Remembers what a decided block changed, as it was before.
+    pub(super) fn keep(&mut self, before: &[(u32, Context)]) {
+        for (number, context) in before {
+            if (self.next..self.len).contains(number) {
+                self.before.entry(*number).or_insert(*context);
+            }
+        }
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.before.len() * size_of::<(u32, Context)>()
+    }
+}
+
 impl Contexts {
+    /// Freezes the contexts as they are: [`Self::sweep`] hands them on while folds go on. A snapshot that was
+    /// under way is given up.
+    pub fn freeze(&mut self) {
+        self.take_back();
+        self.frozen = Some(Frozen {
+            len: self.len(),
+            next: 0,
+            before: BTreeMap::new(),
+        });
+    }
+
+    /// Hands on about `count` frozen contexts more, in chunks; whether that was the last of them. A candidate that
+    /// was begun and not kept is taken back.
+    pub fn sweep(&mut self, count: u32, sink: &mut dyn FnMut(&[u8])) -> bool {
+        self.take_back();
+        let Some(mut frozen) = self.frozen.take() else {
+            return true;
+        };
+        let end = frozen.next.saturating_add(count).min(frozen.len);
+        let mut chunk = Chunk::default();
+        for number in frozen.next..end {
+            let before = frozen.before.remove(&number);
+            let context = before.unwrap_or_else(|| *self.at(number));
+            chunk.put(number, &context, sink);
+        }
+        chunk.end(sink);
+        frozen.next = end;
+        let is_last = end == frozen.len;
+        if !is_last {
+            self.frozen = Some(frozen);
+        }
+        is_last
+    }
+
     /// Hands all contexts to `sink` in chunks. Equal pasts give equal chunks.
     pub fn snapshot(&self, sink: &mut dyn FnMut(&[u8])) {
-        let mut bytes = Vec::new();
+        let mut chunk = Chunk::default();
         for (number, context) in (0_u32..).zip(self.iter()) {
-            if bytes.len() > CHUNK_CONTEXTS_MAX * CONTEXT_BYTES {
-                sink(&bytes);
-                bytes.clear();
-            }
-            if bytes.is_empty() {
-                bytes.extend_from_slice(&u64::from(number).to_le_bytes());
-            }
-            bytes.extend_from_slice(context.as_bytes());
+            chunk.put(number, context, sink);
         }
-        if !bytes.is_empty() {
-            sink(&bytes);
-        }
+        chunk.end(sink);
     }
 
     /// Adds the next chunk of a snapshot. After an error the contexts are of no use.
@@ -96,5 +148,28 @@ impl Contexts {
         let mut hashes = Vec::new();
         self.snapshot(&mut |chunk| hashes.extend_from_slice(CONTEXTS.hash(chunk).as_bytes()));
         CONTEXTS.hash(&hashes)
+    }
+}
+
+/// A chunk under way.
+#[derive(Default)]
+struct Chunk(Vec<u8>);
+
+impl Chunk {
+    fn put(&mut self, number: u32, context: &Context, sink: &mut dyn FnMut(&[u8])) {
+        if self.0.len() > CHUNK_CONTEXTS_MAX * CONTEXT_BYTES {
+            self.end(sink);
+        }
+        if self.0.is_empty() {
+            self.0.extend_from_slice(&u64::from(number).to_le_bytes());
+        }
+        self.0.extend_from_slice(context.of_no_candidate().as_bytes());
+    }
+
+    fn end(&mut self, sink: &mut dyn FnMut(&[u8])) {
+        if !self.0.is_empty() {
+            sink(&self.0);
+            self.0.clear();
+        }
     }
 }

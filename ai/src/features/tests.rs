@@ -5,7 +5,7 @@ use super::*;
 use proptest::prelude::*;
 use selfchain_types::seam::scorer::Timed;
 use selfchain_types::time::NS_PER_S;
-use selfchain_types::{AccountId, Amount, AssetId, Hash, Operation, TimeNs};
+use selfchain_types::{AccountId, Amount, AssetId, Hash, KeyId, Kind, Operation, TimeNs};
 
 /// Attempts among a few accounts, at any time, of any amount.
 fn attempts() -> impl Strategy<Value = Vec<(Operation, TimeNs)>> {
@@ -47,32 +47,42 @@ fn rows(attempts: &[(Operation, TimeNs)]) -> Vec<Option<Row>> {
 }
 
 /// The rows of all attempts, as candidates of blocks of this size.
-fn rows_of_blocks(attempts: &[(Operation, TimeNs)], block: usize) -> Vec<Option<Row>> {
-    let (mut contexts, mut scratch) = (Contexts::default(), Scratch::default());
+fn rows_of_blocks(attempts: &[(Operation, TimeNs)], block: usize) -> (Vec<Option<Row>>, Contexts) {
+    let mut contexts = Contexts::default();
     let mut rows = Vec::new();
     for block in attempts.chunks(block) {
+        let next = timed(block);
+        let backwards: Vec<Timed<'_>> = next.iter().rev().copied().collect();
+        let before = contexts.hash();
         // A candidate that is never decided leaves no trace.
-        scratch.begin();
-        for (operation, time) in block.iter().rev() {
-            let next = Timed {
-                operation,
-                time: *time,
-            };
-            scratch.row(&contexts, next);
-        }
-        scratch.begin();
-        for (operation, time) in block {
-            let next = Timed {
-                operation,
-                time: *time,
-            };
-            rows.push(scratch.row(&contexts, next));
-        }
-        for (operation, time) in block {
+        contexts.begin();
+        contexts.rows(&backwards, &mut Vec::new());
+        contexts.take_back();
+        assert_eq!(contexts.hash(), before);
+        contexts.begin();
+        contexts.rows(&backwards, &mut Vec::new());
+        contexts.begin();
+        contexts.rows(&next, &mut rows);
+        contexts.keep();
+        for (operation, time) in block.iter().filter(|(operation, _)| is_report(operation)) {
             contexts.observe(operation, *time);
         }
     }
-    rows
+    (rows, contexts)
+}
+
+fn timed(attempts: &[(Operation, TimeNs)]) -> Vec<Timed<'_>> {
+    let timed = attempts.iter();
+    timed
+        .map(|(operation, time)| Timed {
+            operation,
+            time: *time,
+        })
+        .collect()
+}
+
+fn is_report(operation: &Operation) -> bool {
+    operation.kind() == Some(Kind::Report)
 }
 
 fn folded(attempts: &[(Operation, TimeNs)]) -> Contexts {
@@ -102,20 +112,24 @@ proptest! {
     }
 
     #[test]
-    fn rows_do_not_depend_on_how_blocks_are_cut(attempts in attempts(), block in 1_usize..80) {
-        prop_assert_eq!(rows_of_blocks(&attempts, block), rows(&attempts));
+    fn rows_and_contexts_do_not_depend_on_how_blocks_are_cut(attempts in attempts(), block in 1_usize..80) {
+        let attempts: Vec<_> = attempts.into_iter().filter(|(operation, _)| !is_report(operation)).collect();
+        let (in_blocks, contexts) = rows_of_blocks(&attempts, block);
+        prop_assert_eq!(in_blocks, rows(&attempts));
+        prop_assert_eq!(contexts.hash(), folded(&attempts).hash());
+    }
+
+    #[test]
+    fn a_report_tells_from_the_next_block_on(attempts in attempts()) {
+        let (one_by_one, contexts) = rows_of_blocks(&attempts, 1);
+        prop_assert_eq!(one_by_one, rows(&attempts));
+        prop_assert_eq!(contexts.hash(), folded(&attempts).hash());
     }
 
     #[test]
     fn many_at_once_are_the_same_as_one_by_one(attempts in attempts()) {
-        let timed: Vec<Timed<'_>> = attempts
-            .iter()
-            .map(|(operation, time)| Timed { operation, time: *time })
-            .collect();
-        let (mut contexts, mut scratch, mut many) = (Contexts::default(), Scratch::default(), Vec::new());
-        scratch.rows(&contexts, &timed, &mut many);
-        contexts.observe_all(&timed);
-        prop_assert_eq!(many, rows(&attempts));
+        let mut contexts = Contexts::default();
+        contexts.observe_all(&timed(&attempts));
         prop_assert_eq!(contexts.hash(), folded(&attempts).hash());
     }
 
@@ -125,7 +139,8 @@ proptest! {
         let mut restored = Contexts::default();
         contexts.snapshot(&mut |chunk| restored.restore(chunk).expect("chunks in order"));
         prop_assert_eq!(restored.hash(), folded(&attempts).hash());
-        prop_assert!(restored.iter().eq(contexts.iter()));
+        let marked = contexts.iter().map(Context::of_no_candidate);
+        prop_assert!(restored.iter().copied().eq(marked));
     }
 }
 
@@ -143,6 +158,26 @@ fn a_snapshot_of_many_chunks_is_restored() {
     });
     assert_eq!(chunks, 3);
     assert_eq!(restored.hash(), contexts.hash());
+}
+
+proptest! {
+    #[test]
+    fn a_sweep_hands_on_what_was_frozen_while_folds_go_on(
+        before in attempts(),
+        after in attempts(),
+        step in 1_u32..4,
+    ) {
+        let mut contexts = folded(&before);
+        let (frozen, mut restored) = (contexts.hash(), Contexts::default());
+        contexts.freeze();
+        let mut more = after.iter();
+        while !contexts.sweep(step, &mut |chunk| restored.restore(chunk).expect("chunks in order")) {
+            if let Some((operation, time)) = more.next() {
+                contexts.observe(operation, *time);
+            }
+        }
+        prop_assert_eq!(restored.hash(), frozen);
+    }
 }
 
 #[test]
@@ -224,17 +259,24 @@ fn only_accounts_that_have_dealt_with_one_another_are_believed() {
 }
 
 #[test]
-fn a_report_on_an_account_without_a_past_is_lost_in_a_candidate_too() {
-    let bit = super::context::bit_of(2);
-    let stranger = (10..)
-        .find(|id| super::context::bit_of(*id) == bit)
-        .expect("one in 256");
-    let attempts = [
-        (transfer(1, 2, 100), TimeNs(1)),
-        (report(1, stranger, 1), TimeNs(2)),
-        (transfer(stranger, 2, 100), TimeNs(3)),
-    ];
-    assert_eq!(rows_of_blocks(&attempts, 3), rows(&attempts));
+fn what_an_issuance_account_pays_is_no_payment_between_parties() {
+    let created = Operation::create_asset(AssetId(1), AccountId(9), KeyId::NONE, 2, Amount(1));
+    let mut contexts = folded(&[
+        (created, TimeNs(1)),
+        (transfer(9, 2, 100), TimeNs(2)),
+        (transfer(2, 9, 100), TimeNs(3)),
+    ]);
+    assert_eq!(contexts.len(), 1, "only the issuance account is remembered");
+    assert_eq!(contexts.row(&transfer(9, 2, 100), TimeNs(4)), None);
+    let operation = transfer(9, 2, 100);
+    let mut rows = Vec::new();
+    contexts.begin();
+    contexts.rows(&[Timed { operation: &operation, time: TimeNs(4) }], &mut rows);
+    contexts.keep();
+    assert_eq!((rows, contexts.len()), (vec![None], 1));
+    let mut restored = Contexts::default();
+    contexts.snapshot(&mut |chunk| restored.restore(chunk).expect("a context of this kind is sound"));
+    assert_eq!(restored.row(&transfer(2, 9, 100), TimeNs(4)), None);
 }
 
 #[test]

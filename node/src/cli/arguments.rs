@@ -1,5 +1,6 @@
 //! What can be typed: every command with its arguments.
 
+use super::ai::AiCommand;
 use super::demo::DemoArguments;
 use super::settings::KeyFlags;
 use clap::{ArgGroup, Args, Parser, Subcommand};
@@ -62,6 +63,9 @@ pub(super) enum Command {
     Snapshot(SnapshotCommand),
     /// Stream transfers through a node of its own, and check what came of them.
     Demo(DemoArguments),
+    /// Train, judge, import and compare models; score files.
+    #[command(subcommand)]
+    Ai(AiCommand),
     /// Measure this machine and the node on it: `selfchain bench --help`.
     #[command(disable_help_flag = true)]
     Bench {

@@ -24,6 +24,7 @@ mod verify;
 mod snapshot;
 mod config;
 mod demo;
+mod ai;
 
 pub use failure::{ExitStatus, Failure};
 pub use program::main;

@@ -4,7 +4,7 @@ use super::arguments::{Arguments, Command};
 use super::output::Output;
 use super::settings::Settings;
 use super::{
-    ExitStatus, Failure, account, asset, bench, config, demo, events, init, keys, run, snapshot, transaction,
+    ExitStatus, Failure, account, ai, asset, bench, config, demo, events, init, keys, run, snapshot, transaction,
     transfer, verify,
 };
 use clap::{CommandFactory, Parser};
@@ -72,6 +72,7 @@ fn dispatch(command: Command, settings: &Settings, output: Output) -> Result<(),
         Command::Events(arguments) => events::events(&arguments, settings, output),
         Command::Verify => verify::verify(settings, output),
         Command::Snapshot(command) => snapshot::snapshot(&command, settings, output),
+        Command::Ai(command) => ai::ai(command, output),
         Command::Bench { words } => bench::bench(&words, output),
         Command::Demo(arguments) => demo::demo(arguments, settings, output),
         Command::Config(command) => config::config(&command, settings, output),

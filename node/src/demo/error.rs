@@ -1,6 +1,6 @@
 //! Why a demo did not come to its end.
 
-use super::input::InputError;
+use crate::input::InputError;
 use crate::client::ClientError;
 use crate::keys::KeyError;
 use crate::ledger::LedgerError;

@@ -1,6 +1,6 @@
 //! The independent fold: what balances must come to, by rules of its own, against which the ledger is checked.
 
-use super::input::Row;
+use crate::input::Row;
 use selfchain_types::Outcome;
 use std::collections::BTreeMap;
 
@@ -53,7 +53,8 @@ mod tests {
                     time_s: 0,
                     from,
                     to,
-                    amount
+                    amount,
+                    label: crate::input::Label::default()
                 }),
                 outcome
             );

@@ -7,7 +7,6 @@
 //! Accounts of a file keep their numbers plus one, because the ledger reserves 0; ledger time is the file's.
 
 mod options;
-pub mod input;
 pub mod pace;
 mod plan;
 mod run;
@@ -29,10 +28,9 @@ mod error;
 pub use balances::BalanceReport;
 pub use error::DemoError;
 pub use events::{Event, Events, Live};
-pub use input::InputError;
 pub use options::{Options, ReplayOptions, SourceOptions, TrafficOptions};
 pub use pace::Speed;
-pub use replay::{ACCOUNTS_MAX, account_id};
+pub use replay::ACCOUNTS_MAX;
 pub use run::run;
 pub use screen::Screen;
 pub use summary::{InputReport, Latency, Summary, VerifySummary};

@@ -74,9 +74,9 @@ impl Default for TrafficOptions {
 /// Transfers from a file.
 #[derive(Clone, Debug)]
 pub struct ReplayOptions {
-    /// The transfers: [`super::input::Rows`].
+    /// The transfers: [`crate::input::Rows`].
     pub input: PathBuf,
-    /// Opening balances: [`super::input::Openings`]; without it every account opens with nothing.
+    /// Opening balances: [`crate::input::Openings`]; without it every account opens with nothing.
     pub openings: Option<PathBuf>,
     /// How fast.
     pub speed: Speed,

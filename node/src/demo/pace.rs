@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(due("0.5", 1_060), Duration::from_secs(120));
         assert_eq!(due("max", 1_060), Duration::ZERO);
         assert_eq!(due("1", 900), Duration::ZERO);
-        assert_eq!(due("0.001", super::super::input::TIME_S_MAX).as_secs() >> 44, 0);
+        assert_eq!(due("0.001", crate::input::TIME_S_MAX).as_secs() >> 44, 0);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Replay: the rows of a file as operations, in its order and at its times, and the fold that checks them.
 
 use super::fold::Fold;
-use super::input::{InputError, Openings, Row, Rows};
+use crate::input::{InputError, Openings, Row, Rows, account_id};
 use super::options::ReplayOptions;
 use super::pace::ReplayPace;
 use super::source::{Batch, Source, Step};
@@ -88,11 +88,6 @@ impl Survey {
         }
         Ok(())
     }
-}
-
-/// The ledger's number of a file's account: one more, because the ledger reserves 0.
-pub fn account_id(account: u64) -> AccountId {
-    AccountId(u128::from(account) + 1)
 }
 
 /// The rows of a file.

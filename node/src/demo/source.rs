@@ -1,6 +1,6 @@
 //! The seam between what is streamed and who streams it: a source is asked, with the time, what is due.
 
-use super::input::InputError;
+use crate::input::InputError;
 use core::time::Duration;
 use selfchain_types::message::Committed;
 use selfchain_types::{Operation, Outcome};

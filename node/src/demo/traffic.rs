@@ -150,7 +150,7 @@ impl Traffic {
 }
 
 impl Source for Traffic {
-    fn next(&mut self, now: Duration) -> Result<Step, super::input::InputError> {
+    fn next(&mut self, now: Duration) -> Result<Step, crate::input::InputError> {
         loop {
             let due = self.pace.due(self.number);
             // Far behind its schedule, the stream ends with less than it meant to send.

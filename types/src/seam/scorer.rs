@@ -1,19 +1,22 @@
 //! The scorer seam: how risky a transfer is.
 //!
 //! A scorer is a projection of the log. The contract:
-//! - The driver lets it [`observe`](Scorer::observe) block `h − 1` before it lets it
-//!   [`score`](Scorer::score) candidates for `h`.
-//! - `score` appends exactly one `u8` an operation: 0 (safe) to 254 (risky), 255 for what was not scored:
-//!   kinds that are not scored, and what is left when the budget is used up.
-//! - It never fails and never blocks past its budget. Scoring candidates leaves no trace: only `observe`
-//!   changes what later scores depend on.
-//! - With the same blocks observed and the same candidates, a scorer that [decides](Scorer::decides) gives
-//!   the same bytes on every machine, whatever the batches and threads.
+//! - It is told every decided block, in order and once: by [`keep`](Scorer::keep) when the block is the candidate
+//!   that it scored last, else by [`observe`](Scorer::observe); both leave the same behind.
+//! - [`score`](Scorer::score) sets exactly one `u8` an operation: 0 (safe) to 254 (risky), 255 for what is not
+//!   scored: other kinds than transfers, transfers of an issuance account, and what is left when the budget is used
+//!   up. Scoring another candidate takes the one before it back.
+//! - It never fails and never blocks past its budget. What fails inside is a neutral score and is counted.
+//! - With the same blocks told and the same candidate, a model that [is exact](Scorer::is_exact) gives the same
+//!   bytes on every machine, whatever the batches and threads.
+//! - [`freeze`](Scorer::freeze) and [`sweep`](Scorer::sweep) write its memory down between blocks;
+//!   [`restore`](Scorer::restore) reads it, and then it goes on as if it had been told everything.
 
-use crate::{Operation, TimeNs};
-use std::vec::Vec;
+use crate::{Hash, Operation, Risk, TimeNs};
+use std::boxed::Box;
+use std::error::Error;
 
-/// Operations in the order of the block, with their ledger times.
+/// An operation with its ledger time.
 #[derive(Clone, Copy, Debug)]
 pub struct Timed<'a> {
     /// The operation.
@@ -22,22 +25,51 @@ pub struct Timed<'a> {
     pub time: TimeNs,
 }
 
+/// What a candidate is scored by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// The model that decides.
+    pub model: Hash,
+    /// Scores from which on reasons are wanted; 255 for none.
+    pub reasons_from: u8,
+    /// Wall time that scoring may take.
+    pub budget_ns: u64,
+}
+
 /// A scorer.
 pub trait Scorer: Send {
-    /// Hash of the model, or `None` for one that never scores.
-    fn model(&self) -> Option<crate::Hash>;
+    /// Whether it has this model.
+    fn knows(&self, model: &Hash) -> bool;
 
-    /// Whether it is bit-exact, so that validators may hold one another to its scores.
-    fn decides(&self) -> bool;
+    /// Whether it has this model and that is bit-exact, so that validators may hold one another to its scores.
+    fn is_exact(&self, model: &Hash) -> bool;
 
-    /// Folds the operations of a decided block, as attempted.
-    fn observe(&mut self, operations: &mut dyn Iterator<Item = Timed<'_>>);
+    /// Folds a decided block that it did not score last: its operations in order, as attempted, without reports and
+    /// new assets that were refused.
+    fn observe(&mut self, operations: &[Timed<'_>]);
 
-    /// Appends one score an operation of a candidate block, within `budget_ns` of processor time.
-    fn score(
-        &mut self,
-        operations: &mut dyn Iterator<Item = Timed<'_>>,
-        budget_ns: u64,
-        scores: &mut Vec<u8>,
-    );
+    /// Scores a candidate's operations. `risk` gets one score an operation, and the reasons of those that are asked
+    /// for, by position.
+    fn score(&mut self, operations: &[Timed<'_>], terms: &Terms, risk: &mut Risk);
+
+    /// The candidate that was scored last is decided. `learnt` are its reports and new assets that took effect.
+    fn keep(&mut self, learnt: &[Timed<'_>]);
+
+    /// Freezes its memory as it is, for [`Scorer::sweep`] to hand on while it goes on.
+    fn freeze(&mut self);
+
+    /// Hands on about `count` records more of what is frozen; whether that was the last.
+    fn sweep(&mut self, count: u32, sink: &mut dyn FnMut(&[u8])) -> bool;
+
+    /// Reads the next part of what was written. After an error the scorer is of no use.
+    ///
+    /// # Errors
+    /// What is wrong with the part.
+    fn restore(&mut self, chunk: &[u8]) -> Result<(), Box<dyn Error + Send + Sync>>;
+
+    /// Hash of its memory: equal for equal pasts.
+    fn memory_hash(&self) -> Hash;
+
+    /// Bytes of memory that it takes.
+    fn memory_bytes(&self) -> usize;
 }

@@ -2,6 +2,7 @@
 
 use csv::{ByteRecord, Reader, ReaderBuilder, Trim};
 use flate2::read::MultiGzDecoder;
+use selfchain_types::AccountId;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -20,6 +21,31 @@ pub struct Row {
     pub to: u64,
     /// In the smallest unit that the file counts.
     pub amount: u128,
+    /// What is known of it, where the file says.
+    pub label: Label,
+}
+
+/// What is known of a transfer: nothing, where a file has no such columns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Label {
+    /// The account that is paid belongs to a fraudster (column `to_bad`).
+    pub to_bad: bool,
+    /// The account that pays does (column `from_bad`).
+    pub from_bad: bool,
+    /// The transfer is fraud, whoever is to blame (column `fraud`).
+    pub fraud: bool,
+}
+
+impl Label {
+    /// Whether the transfer is fraud in any of the three ways.
+    pub fn is_bad(self) -> bool {
+        self.to_bad || self.from_bad || self.fraud
+    }
+}
+
+/// The ledger's number of a file's account: one more, because the ledger reserves 0.
+pub fn account_id(account: u64) -> AccountId {
+    AccountId(u128::from(account) + 1)
 }
 
 /// One opening balance of a file.
@@ -107,7 +133,7 @@ pub enum InputError {
     Accounts {
         /// The file.
         path: PathBuf,
-        /// [`super::replay::ACCOUNTS_MAX`].
+        /// [`crate::demo::ACCOUNTS_MAX`].
         max: usize,
     },
 }
@@ -124,6 +150,7 @@ pub const VALUE_SHOWN_MAX: usize = 40;
 const TIME_WANT: &str = "a whole number of seconds since 1970 before the year 2262";
 const ACCOUNT_WANT: &str = "an account's number, 0 to 18446744073709551614";
 const AMOUNT_WANT: &str = "a whole number of units below 2^96";
+const LABEL_WANT: &str = "0 or 1";
 
 /// The transfers of a file, in its order.
 pub struct Rows {
@@ -132,10 +159,13 @@ pub struct Rows {
     from: usize,
     to: usize,
     amount: usize,
+    /// Where `to_bad`, `from_bad` and `fraud` are, if anywhere.
+    labels: [Option<usize>; 3],
 }
 
 impl Rows {
-    /// Opens a file with the columns `time`, `from`, `to`, and `amount` or `amount_<unit>`; others are ignored.
+    /// Opens a file with the columns `time`, `from`, `to`, and `amount` or `amount_<unit>`, and perhaps labels
+    /// ([`Label`]), which are 0 or 1; others are ignored.
     ///
     /// # Errors
     /// [`InputError`].
@@ -146,8 +176,14 @@ impl Rows {
             from: table.column("from", Name::Exact)?,
             to: table.column("to", Name::Exact)?,
             amount: table.column("amount", Name::WithUnit)?,
+            labels: ["to_bad", "from_bad", "fraud"].map(|name| table.find(name)),
             table,
         })
+    }
+
+    /// Whether the file says which transfers are bad.
+    pub fn has_labels(&self) -> bool {
+        self.labels.iter().any(Option::is_some)
     }
 
     /// Decimal digits of the amounts' unit, from the name of their column: `amount_gwei` has 9.
@@ -171,7 +207,21 @@ impl Rows {
             from: table.whole(line, self.from, ACCOUNT_MAX, ACCOUNT_WANT)?,
             to: table.whole(line, self.to, ACCOUNT_MAX, ACCOUNT_WANT)?,
             amount: table.amount(line, self.amount)?,
+            label: self.label(line)?,
         }))
+    }
+
+    fn label(&self, line: u64) -> Result<Label, InputError> {
+        let is_set = |column: Option<usize>| match column {
+            None => Ok(false),
+            Some(column) => Ok(self.table.whole(line, column, 1, LABEL_WANT)? == 1),
+        };
+        let [to_bad, from_bad, fraud] = self.labels;
+        Ok(Label {
+            to_bad: is_set(to_bad)?,
+            from_bad: is_set(from_bad)?,
+            fraud: is_set(fraud)?,
+        })
     }
 }
 
@@ -248,6 +298,11 @@ impl Table {
             reader,
             record: ByteRecord::new(),
         })
+    }
+
+    /// The first column of exactly this name.
+    fn find(&self, column: &str) -> Option<usize> {
+        self.header.iter().position(|header| header == column)
     }
 
     fn column(&self, column: &'static str, name: Name) -> Result<usize, InputError> {
@@ -409,7 +464,8 @@ mod tests {
                 time_s: 100,
                 from: 3,
                 to: 7,
-                amount: 5
+                amount: 5,
+                label: Label::default()
             }
         );
         assert_eq!(
@@ -419,7 +475,8 @@ mod tests {
                 time_s: 100,
                 from: 7,
                 to: 8,
-                amount: 0
+                amount: 0,
+                label: Label::default()
             }
         );
     }
@@ -436,7 +493,8 @@ mod tests {
                 time_s: 1,
                 from: 2,
                 to: 3,
-                amount: 4
+                amount: 4,
+                label: Label::default()
             }]
         );
         bytes.truncate(bytes.len() - 9);
@@ -485,6 +543,15 @@ mod tests {
         );
         let error = rows(row("1,2,3").as_bytes()).unwrap_err().to_string();
         assert!(error.contains("line: 3") && error.contains("3 fields"), "{error}");
+    }
+
+    #[test]
+    fn labels_are_read_where_there_are_any() {
+        let (_, labelled) = rows(b"time,from,to,amount,to_bad,from_bad\n1,2,3,4,1,0\n1,2,3,4,0,0\n").unwrap();
+        assert!(labelled[0].label.to_bad && labelled[0].label.is_bad() && !labelled[0].label.from_bad);
+        assert!(!labelled[1].label.is_bad());
+        let refused = rows(b"time,from,to,amount,fraud\n1,2,3,4,yes\n").unwrap_err().to_string();
+        assert!(refused.ends_with(", line 2, column `fraud`: `yes` is not 0 or 1"), "{refused}");
     }
 
     #[test]

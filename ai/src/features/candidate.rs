@@ -1,0 +1,99 @@
+//! The rows of a candidate block: each sees the block's earlier transfers. They are folded in place, and taken
+//! back when another block is decided.
+
+use super::catalogue::Row;
+use super::context::Context;
+use super::contexts::{Attempt, Contexts, GROUP};
+use super::row;
+use selfchain_types::seam::scorer::Timed;
+
+/// What a candidate block has changed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Candidate {
+    /// Its number among candidates; contexts are marked with it once they are kept in `before`. 0 is none.
+    number: u64,
+    is_open: bool,
+    /// Accounts that there were before it.
+    accounts: u32,
+    /// Contexts as they were before it, by number, each once.
+    before: Vec<(u32, Context)>,
+}
+
+/// Contexts whose memory is kept for the next candidate: 16 MiB.
+const BEFORE_KEPT_MAX: usize = 1 << 16;
+
+impl Candidate {
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.before.capacity() * size_of::<(u32, Context)>()
+    }
+}
+
+impl Contexts {
+    /// Begins a candidate block; one that was begun and not kept is taken back.
+    pub fn begin(&mut self) {
+        self.take_back();
+        self.candidate.number += 1;
+        self.candidate.is_open = true;
+        self.candidate.accounts = self.len();
+    }
+
+    /// Appends the rows of the candidate's next operations, in order, `None` for what is not scored; folds each
+    /// for those that follow. Reports and new assets are for [`Self::observe`] once the block is decided, when it
+    /// is known which were refused: they tell from the next block on.
+    pub fn rows(&mut self, next: &[Timed<'_>], rows: &mut Vec<Option<Row>>) {
+        for group in next.chunks(GROUP) {
+            self.touch_group(group);
+            rows.extend(group.iter().map(|next| self.next_row(*next)));
+        }
+    }
+
+    #[inline]
+    fn next_row(&mut self, next: Timed<'_>) -> Option<Row> {
+        let Some(Attempt::Transfer(event)) = Attempt::of(next.operation, next.time) else {
+            return None;
+        };
+        let (from, to) = self.parties(&event)?;
+        self.keep_before(from);
+        self.keep_before(to);
+        self.at_mut(from).decay_to(&event);
+        self.at_mut(to).decay_to(&event);
+        let row = row::row(self.at(from), self.at(to), &event);
+        self.fold_transfer(from, to, &event);
+        Some(row)
+    }
+
+    #[inline]
+    pub(super) fn keep_before(&mut self, number: u32) {
+        let candidate = self.candidate.number;
+        let context = self.at_mut(number);
+        if context.candidate == candidate {
+            return;
+        }
+        context.candidate = candidate;
+        let context = *context;
+        if number < self.candidate.accounts {
+            self.candidate.before.push((number, context));
+        }
+    }
+
+    /// Keeps what the candidate folded: it was decided.
+    pub fn keep(&mut self) {
+        self.candidate.is_open = false;
+        if let Some(frozen) = &mut self.frozen {
+            frozen.keep(&self.candidate.before);
+        }
+        self.candidate.before.clear();
+        self.candidate.before.shrink_to(BEFORE_KEPT_MAX);
+    }
+
+    /// Takes back what the candidate folded, if one was begun and not kept.
+    pub fn take_back(&mut self) {
+        if !core::mem::take(&mut self.candidate.is_open) {
+            return;
+        }
+        self.forget_from(self.candidate.accounts);
+        for (number, context) in core::mem::take(&mut self.candidate.before) {
+            *self.at_mut(number) = context;
+        }
+    }
+}

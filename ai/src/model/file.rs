@@ -1,0 +1,306 @@
+//! A model file: safetensors with the card beside the numbers. The hash of its bytes is the model's name on the
+//! chain.
+
+use super::card::{CARD_FORMAT, Card};
+use super::predict::Predict;
+use super::tensors::{TensorError, TensorsIn, TensorsOut};
+use crate::features::{FEATURE_VERSION, Row};
+use crate::score::LogOdds;
+use crate::trees::{Asymmetric, FileError, Symmetric};
+use selfchain_types::{Hash, Operation, hash};
+use std::fmt;
+use thiserror::Error;
+
+/// What scores.
+#[derive(Clone, Debug)]
+pub enum Scoring {
+    /// Trees that were grown here.
+    Symmetric(Symmetric),
+    /// Trees of any shape, imported.
+    Asymmetric(Asymmetric),
+}
+
+/// A model with its card and hash.
+#[derive(Clone, Debug)]
+pub struct Model {
+    scoring: Scoring,
+    card: Card,
+    hash: Hash,
+}
+
+/// Why bytes are not a model of this program.
+#[derive(Debug, Error)]
+pub enum ModelError {
+    /// The container or a tensor is not as it must be.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    /// The trees are not as they must be.
+    #[error(transparent)]
+    Trees(#[from] FileError),
+    /// The card cannot be read.
+    #[error("the model's card cannot be read")]
+    Card(#[source] serde_json::Error),
+    /// The card is of another version.
+    #[error("the model's card has version {got}, this program knows {CARD_FORMAT}")]
+    CardFormat {
+        /// Its version.
+        got: u16,
+    },
+    /// The model reads other rows.
+    #[error("the model reads features of version {got}, this program makes version {FEATURE_VERSION}")]
+    Features {
+        /// The version.
+        got: u16,
+    },
+    /// The card names a kind that is not known.
+    #[error("the model is of the kind \"{kind}\", which this program does not know")]
+    Kind {
+        /// The kind.
+        kind: String,
+    },
+    /// The file is not the one that was asked for.
+    #[error("the file is model {got}, where {want} was asked for")]
+    Hash {
+        /// Its hash.
+        got: Hash,
+        /// What was asked for.
+        want: Hash,
+    },
+}
+
+impl Model {
+    /// A model with its card; what the card says of kind and versions is filled in.
+    pub fn new(scoring: Scoring, mut card: Card) -> Self {
+        card.format = CARD_FORMAT;
+        card.feature_version = FEATURE_VERSION;
+        card.kind = scoring.kind().into();
+        let hash = hash::MODEL.hash(&write(&scoring, &card));
+        Self {
+            scoring,
+            card,
+            hash,
+        }
+    }
+
+    /// Reads a model file.
+    ///
+    /// # Errors
+    /// [`ModelError`].
+    pub fn read(bytes: &[u8]) -> Result<Self, ModelError> {
+        let tensors = TensorsIn::read(bytes)?;
+        let card: Card = serde_json::from_str(tensors.text()).map_err(ModelError::Card)?;
+        if card.format != CARD_FORMAT {
+            return Err(ModelError::CardFormat { got: card.format });
+        }
+        if card.feature_version != FEATURE_VERSION {
+            return Err(ModelError::Features {
+                got: card.feature_version,
+            });
+        }
+        let scoring = match card.kind.as_str() {
+            SYMMETRIC => Scoring::Symmetric(Symmetric::read(&tensors)?),
+            ASYMMETRIC => Scoring::Asymmetric(Asymmetric::read(&tensors)?),
+            kind => return Err(ModelError::Kind { kind: kind.into() }),
+        };
+        Ok(Self {
+            scoring,
+            card,
+            hash: hash::MODEL.hash(bytes),
+        })
+    }
+
+    /// Reads a model file that must have this hash.
+    ///
+    /// # Errors
+    /// [`ModelError`].
+    pub fn read_named(bytes: &[u8], want: Hash) -> Result<Self, ModelError> {
+        let got = hash::MODEL.hash(bytes);
+        if got != want {
+            return Err(ModelError::Hash { got, want });
+        }
+        Self::read(bytes)
+    }
+
+    /// The file's bytes: equal models give equal bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        write(&self.scoring, &self.card)
+    }
+
+    /// Its name on the chain: the hash of its file.
+    pub fn hash(&self) -> Hash {
+        self.hash
+    }
+
+    /// Its card.
+    pub fn card(&self) -> &Card {
+        &self.card
+    }
+
+    /// What scores.
+    pub fn scoring(&self) -> &Scoring {
+        &self.scoring
+    }
+}
+
+impl Scoring {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Symmetric(_) => SYMMETRIC,
+            Self::Asymmetric(_) => ASYMMETRIC,
+        }
+    }
+
+    fn predict(&self) -> &dyn Predict {
+        match self {
+            Self::Symmetric(trees) => trees,
+            Self::Asymmetric(trees) => trees,
+        }
+    }
+}
+
+const SYMMETRIC: &str = "symmetric";
+const ASYMMETRIC: &str = "asymmetric";
+
+fn write(scoring: &Scoring, card: &Card) -> Vec<u8> {
+    let mut out = TensorsOut::default();
+    match scoring {
+        Scoring::Symmetric(trees) => trees.write(&mut out),
+        Scoring::Asymmetric(trees) => trees.write(&mut out),
+    }
+    out.write(&serde_json::to_string(card).expect("a card is plain data with text keys"))
+}
+
+impl Predict for Model {
+    fn log_odds(&self, rows: &[Row], operations: &[&Operation], out: &mut Vec<LogOdds>) {
+        self.scoring.predict().log_odds(rows, operations, out);
+    }
+
+    fn is_exact(&self) -> bool {
+        self.scoring.predict().is_exact()
+    }
+
+    fn typical(&self) -> &Row {
+        self.scoring.predict().typical()
+    }
+}
+
+impl fmt::Display for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({} {})", self.card.name, self.card.kind, self.hash)
+    }
+}
+
+/// The model that comes with the program: `ai/models/default.safetensors`, whose card says what made it.
+pub fn default_model() -> Model {
+    Model::read(DEFAULT).expect("the model that comes with the program is whole: a test reads it")
+}
+
+const DEFAULT: &[u8] = include_bytes!("../../models/default.safetensors");
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+    use crate::dataset::Dataset;
+    use crate::features::FEATURE_COUNT;
+    use crate::trees::{TreeOptions, import, train};
+    use proptest::prelude::*;
+
+    fn symmetric() -> Model {
+        let mut set = Dataset::default();
+        for at in 0..200 {
+            let mut row = Row([0; FEATURE_COUNT]);
+            (row.0[0], row.0[9]) = (at * 7 % 100, at * 3 % 50);
+            set.push(row, at * 7 % 100 > 60, 0, 0);
+        }
+        let options = TreeOptions {
+            trees: 5,
+            ..TreeOptions::default()
+        };
+        let trees = train(&set, None, &options, &mut |_| ()).unwrap();
+        Model::new(
+            Scoring::Symmetric(trees),
+            Card {
+                name: "small".into(),
+                ..Card::default()
+            },
+        )
+    }
+
+    fn asymmetric() -> Model {
+        let text = "tree\nnum_class=1\nobjective=binary sigmoid:1\nfeature_names=amount\n\nTree=0\nnum_leaves=2\n\
+            split_feature=0\nthreshold=9.5\ndecision_type=2\nleft_child=-1\nright_child=-2\nleaf_value=-1 1\n";
+        let trees = import(text, Row([0; FEATURE_COUNT])).unwrap();
+        Model::new(Scoring::Asymmetric(trees), Card::default())
+    }
+
+    fn scores(model: &Model) -> Vec<LogOdds> {
+        let rows: Vec<Row> = (0..100).map(|at| Row([at; FEATURE_COUNT])).collect();
+        let mut out = Vec::new();
+        model.log_odds(&rows, &[], &mut out);
+        out
+    }
+
+    #[test]
+    fn a_file_gives_the_model_back_bit_for_bit() {
+        for model in [symmetric(), asymmetric()] {
+            let bytes = model.to_bytes();
+            let read = Model::read_named(&bytes, model.hash()).unwrap();
+            assert_eq!(read.card(), model.card());
+            assert_eq!(read.to_bytes(), bytes);
+            assert_eq!(scores(&read), scores(&model));
+        }
+    }
+
+    fn with_card(change: impl FnOnce(&mut Card)) -> String {
+        let model = symmetric();
+        let mut card = model.card().clone();
+        change(&mut card);
+        Model::read(&write(model.scoring(), &card)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn refuses_bad_models_by_name() {
+        let check = |got: String, want: &str| assert_eq!(got, want);
+        check(
+            with_card(|card| card.feature_version = 9),
+            "the model reads features of version 9, this program makes version 1",
+        );
+        check(
+            with_card(|card| card.format = 2),
+            "the model's card has version 2, this program knows 1",
+        );
+        check(
+            with_card(|card| card.kind = "oracle".into()),
+            "the model is of the kind \"oracle\", which this program does not know",
+        );
+        check(
+            with_card(|card| card.kind = ASYMMETRIC.into()),
+            "the tensor \"nodes\" is missing",
+        );
+        let model = symmetric();
+        let mut bytes = model.to_bytes();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        let error = Model::read_named(&bytes, model.hash()).unwrap_err().to_string();
+        assert!(error.contains("was asked for"), "{error}");
+        let cut = Model::read(&model.to_bytes()[..last]).unwrap_err().to_string();
+        check(cut, "the file is not whole, or no safetensors file");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn any_flip_is_read_or_refused_and_never_panics(at in any::<prop::sample::Index>(), flip in 1_u8..) {
+            for model in [symmetric(), asymmetric()] {
+                let mut bytes = model.to_bytes();
+                let at = at.index(bytes.len());
+                bytes[at] ^= flip;
+                if let Ok(model) = Model::read(&bytes) {
+                    scores(&model);
+                }
+                drop(Model::read(&bytes[..at]));
+            }
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Gradient-boosted trees in integers: bit-exact on every processor, trained here or imported from LightGBM.
+
+mod bins;
+mod symmetric;
+mod grow;
+mod train;
+mod asymmetric;
+mod lightgbm;
+mod file;
+
+pub use asymmetric::Asymmetric;
+pub use bins::Bins;
+pub use file::FileError;
+pub use lightgbm::{ImportError, import};
+pub use symmetric::Symmetric;
+pub use train::{Progress, TrainError, TreeOptions, train};

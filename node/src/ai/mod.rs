@@ -1,0 +1,13 @@
+//! The AI plane at the command line: rows of features from files, training, judging, scoring.
+
+mod rows;
+mod export;
+mod train;
+mod judge;
+mod score;
+
+pub use export::export;
+pub use judge::{Compared, JudgeOptions, Judged, compare, judge, rows};
+pub use rows::{Labelled, Reader, Sample};
+pub use score::{ScoreError, ScoreOptions, Scored, score};
+pub use train::{Step, TrainError, TrainOptions, train};

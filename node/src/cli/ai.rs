@@ -1,0 +1,421 @@
+//! `ai`: trains, judges, imports and compares models, and scores files.
+
+use super::output::Output;
+use super::progress::bar;
+use super::{ExitStatus, Failure};
+use crate::ai::{
+    JudgeOptions, Reader, ScoreError, ScoreOptions, Step, TrainError, TrainOptions, compare, export, judge, rows,
+    score, train,
+};
+use clap::{Args, Subcommand, value_parser};
+use selfchain_ai::evaluate::plots;
+use selfchain_ai::model::{Card, Model, Predict, Scoring, default_model};
+use selfchain_ai::trees::{TreeOptions, import};
+use serde_json::{Value, json};
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const S_PER_DAY: u64 = 86_400;
+const MODEL_NEXT: &str = "see what a file is with `selfchain ai show FILE`";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AiCommand {
+    /// Train a model on files of transfers with labels.
+    Train(TrainArguments),
+    /// Judge a model by a file with labels.
+    Eval(EvalArguments),
+    /// Score every transfer of a file.
+    Score(ScoreArguments),
+    /// Write the rows of features that models see, with labels, as CSV.
+    Export(ExportArguments),
+    /// Turn a LightGBM text model, trained on exported rows, into a model file.
+    Import(ImportArguments),
+    /// Compare two models on a file with labels.
+    Compare(CompareArguments),
+    /// Show a model's card and hash.
+    Show {
+        /// The model file [default: the model that comes with the program].
+        file: Option<PathBuf>,
+    },
+}
+
+/// A file of transfers with its past.
+#[derive(Debug, Args)]
+pub(super) struct FileArguments {
+    /// Transfers: CSV, plain or gzip, with columns time (unix seconds), from, to, amount or amount_<unit>, and
+    /// labels to_bad, from_bad or fraud (0 or 1).
+    #[arg(long, value_name = "FILE")]
+    input: PathBuf,
+    /// Files that come before it in time, oldest first: remembered, not judged.
+    #[arg(long, value_name = "FILE")]
+    history: Vec<PathBuf>,
+    /// Let a bad account be reported so many days after its first bad transfer.
+    #[arg(long, value_name = "DAYS", value_parser = value_parser!(u64).range(0..=3_650))]
+    reports_after: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TrainArguments {
+    /// Transfers with labels, oldest first: CSV, plain or gzip, with columns time (unix seconds), from, to, amount
+    /// or amount_<unit>, and to_bad, from_bad or fraud (0 or 1).
+    #[arg(long, value_name = "FILE", required = true)]
+    input: Vec<PathBuf>,
+    /// Where the model goes.
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+    /// Learn from rows of this unix second on; those before are remembered.
+    #[arg(long, value_name = "SECOND", default_value_t = 0)]
+    since: u64,
+    /// Learn also from the rows as they are when a bad account is reported so many days after its first bad
+    /// transfer.
+    #[arg(long, value_name = "DAYS", value_parser = value_parser!(u64).range(0..=3_650))]
+    reports_after: Option<u64>,
+    /// Share of the rows, the last in time, that tells when to stop.
+    #[arg(long, default_value_t = 0.2)]
+    stop_share: f64,
+    /// Most trees.
+    #[arg(long, default_value_t = TreeOptions::default().trees)]
+    trees: usize,
+    /// What each tree's step is multiplied with.
+    #[arg(long, default_value_t = TreeOptions::default().rate)]
+    rate: f64,
+    /// What keeps small leaves near zero.
+    #[arg(long, default_value_t = TreeOptions::default().ridge)]
+    ridge: f64,
+    /// Most thresholds of a feature, 1 to 255.
+    #[arg(long, default_value_t = TreeOptions::default().thresholds)]
+    thresholds: usize,
+    /// Share of the rows that a tree looks at.
+    #[arg(long, default_value_t = TreeOptions::default().row_share)]
+    row_share: f64,
+    /// Share of the features that a tree may ask for.
+    #[arg(long, default_value_t = TreeOptions::default().feature_share)]
+    feature_share: f64,
+    /// Trees without a gain on the last rows before it stops.
+    #[arg(long, default_value_t = TreeOptions::default().patience)]
+    patience: usize,
+    /// Where random choices begin: the same seed and files give the same model.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The card: a name for people.
+    #[arg(long, default_value = "unnamed")]
+    name: String,
+    /// The card: what it learnt from, and where that is from.
+    #[arg(long, default_value = "")]
+    data: String,
+    /// The card: under which licence it is.
+    #[arg(long, default_value = "")]
+    licence: String,
+    /// The card: what it is for, and where it fails.
+    #[arg(long, default_value = "")]
+    notes: String,
+    /// Judge the model by this file too, and put the figures into the card.
+    #[arg(long, value_name = "FILE")]
+    valid: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct EvalArguments {
+    #[command(flatten)]
+    file: FileArguments,
+    /// The model file [default: the model that comes with the program].
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// Count precision and recall of what has at least this score.
+    #[arg(long, default_value_t = 127)]
+    flag: u8,
+    /// Write the curves as an SVG picture.
+    #[arg(long, value_name = "FILE")]
+    plots: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ScoreArguments {
+    #[command(flatten)]
+    file: FileArguments,
+    /// Opening balances; accepted so that the same flags do for `demo`, and not read: what an account is opened
+    /// with is no payment, and models do not see it.
+    #[arg(long, value_name = "FILE")]
+    openings: Option<PathBuf>,
+    /// Where the scores go: CSV of line, score (0 to 254), log_odds, probability, reasons.
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+    /// The model file [default: the model that comes with the program].
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// Write the reasons of what has at least this score.
+    #[arg(long, default_value_t = 127)]
+    reasons_from: u8,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExportArguments {
+    /// Transfers, oldest first: CSV, plain or gzip.
+    #[arg(long, value_name = "FILE", required = true)]
+    input: Vec<PathBuf>,
+    /// Where the rows go.
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+    /// Let a bad account be reported so many days after its first bad transfer.
+    #[arg(long, value_name = "DAYS", value_parser = value_parser!(u64).range(0..=3_650))]
+    reports_after: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ImportArguments {
+    /// The text model: `Booster.save_model`.
+    text: PathBuf,
+    /// Where the model goes.
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+    /// The card: a name for people.
+    #[arg(long, default_value = "imported")]
+    name: String,
+    /// The card: what it learnt from.
+    #[arg(long, default_value = "")]
+    data: String,
+    /// The card: under which licence it is.
+    #[arg(long, default_value = "")]
+    licence: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CompareArguments {
+    /// A model file.
+    first: PathBuf,
+    /// Another one.
+    second: PathBuf,
+    #[command(flatten)]
+    file: FileArguments,
+    /// Compare what has at least this score.
+    #[arg(long, default_value_t = 127)]
+    flag: u8,
+}
+
+pub(super) fn ai(command: AiCommand, output: Output) -> Result<(), Failure> {
+    match command {
+        AiCommand::Train(arguments) => train_model(arguments, output),
+        AiCommand::Eval(arguments) => evaluate(&arguments, output),
+        AiCommand::Score(arguments) => score_file(arguments, output),
+        AiCommand::Export(arguments) => export_rows(&arguments, output),
+        AiCommand::Import(arguments) => import_model(arguments, output),
+        AiCommand::Compare(arguments) => compare_models(&arguments, output),
+        AiCommand::Show { file } => {
+            let model = read_model(file.as_deref())?;
+            output.result(&describe(&model), &value_of(&model))
+        }
+    }
+}
+
+/// The command that makes the same model again, with the names of files and not where they lie.
+fn command_of(arguments: &TrainArguments) -> String {
+    let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut words = vec!["selfchain ai train".to_owned()];
+    words.extend(arguments.input.iter().map(|path| format!("--input {}", name(path))));
+    words.extend(arguments.reports_after.map(|days| format!("--reports-after {days}")));
+    words.extend(arguments.valid.iter().map(|path| format!("--valid {}", name(path))));
+    words.push(format!(
+        "--since {} --stop-share {} --trees {} --rate {} --ridge {} --thresholds {} --row-share {} \
+         --feature-share {} --patience {} --seed {}",
+        arguments.since,
+        arguments.stop_share,
+        arguments.trees,
+        arguments.rate,
+        arguments.ridge,
+        arguments.thresholds,
+        arguments.row_share,
+        arguments.feature_share,
+        arguments.patience,
+        arguments.seed,
+    ));
+    words.join(" ")
+}
+
+fn train_model(arguments: TrainArguments, output: Output) -> Result<(), Failure> {
+    let command = command_of(&arguments);
+    let options = TrainOptions {
+        since_s: arguments.since,
+        reports_after_s: arguments.reports_after.map(|days| days * S_PER_DAY),
+        stop_share: arguments.stop_share,
+        trees: TreeOptions {
+            trees: arguments.trees,
+            rate: arguments.rate,
+            ridge: arguments.ridge,
+            thresholds: arguments.thresholds,
+            row_share: arguments.row_share,
+            feature_share: arguments.feature_share,
+            patience: arguments.patience,
+            seed: arguments.seed,
+        },
+        card: Card {
+            name: arguments.name,
+            data: arguments.data,
+            licence: arguments.licence,
+            notes: arguments.notes,
+            command,
+            ..Card::default()
+        },
+        inputs: arguments.input,
+        valid: arguments.valid,
+    };
+    let bar = bar("growing trees", output.is_json);
+    let trained = train(&options, &mut |step| match step {
+        Step::Reading => (),
+        Step::Stopping(at) | Step::Growing(at) => {
+            bar.set_length(selfchain_types::codec::wide(at.trees_max));
+            bar.set_position(selfchain_types::codec::wide(at.trees));
+        }
+    });
+    bar.finish_and_clear();
+    let model = trained.map_err(|error| of_training("no model was trained", &error))?;
+    write(&arguments.output, &model.to_bytes())?;
+    output.result(&describe(&model), &value_of(&model))
+}
+
+fn evaluate(arguments: &EvalArguments, output: Output) -> Result<(), Failure> {
+    let what = "the model was not judged";
+    let model = read_model(arguments.model.as_deref())?;
+    let set = rows(&arguments.file.options()).map_err(|error| of_training(what, &error))?;
+    let judged = judge(&model, &set, arguments.flag).map_err(|error| of_training(what, &error))?;
+    if let Some(path) = &arguments.plots {
+        write(path, plots(&model.card().name, &judged.ranking).as_bytes())?;
+    }
+    let value = to_value(&judged.evaluation)?;
+    let text = format!("{model}\n{}", judged.evaluation);
+    output.result(&text, &json!({ "model": value_of(&model), "evaluation": value }))
+}
+
+fn score_file(arguments: ScoreArguments, output: Output) -> Result<(), Failure> {
+    let model = read_model(arguments.model.as_deref())?;
+    let options = ScoreOptions {
+        history: arguments.file.history,
+        input: arguments.file.input,
+        reports_after_s: arguments.file.reports_after.map(|days| days * S_PER_DAY),
+        output: arguments.output,
+        reasons_from: arguments.reasons_from,
+    };
+    let bar = bar("scoring", output.is_json);
+    let scored = score(&model, &options, &mut |rows| bar.set_position(rows));
+    bar.finish_and_clear();
+    let scored = scored.map_err(|error| of_scoring("the file was not scored", &error))?;
+    let evaluation = scored.evaluation.as_ref().map(to_value).transpose()?;
+    let mut text = format!("{} rows scored by {model}", scored.rows);
+    if let Some(evaluation) = &scored.evaluation {
+        text = format!("{text}\n{evaluation}");
+    }
+    let value = json!({
+        "rows": scored.rows,
+        "model": { "name": model.card().name, "hash": model.hash().to_hex() },
+        "evaluation": evaluation,
+    });
+    output.result(&text, &value)
+}
+
+fn export_rows(arguments: &ExportArguments, output: Output) -> Result<(), Failure> {
+    let reader = match arguments.reports_after {
+        Some(days) => Reader::with_reports(days * S_PER_DAY),
+        None => Reader::default(),
+    };
+    let exported = export(reader, &arguments.input, &arguments.output);
+    let rows = exported.map_err(|error| of_scoring("the rows were not written", &error))?;
+    output.result(&format!("{rows} rows written"), &json!({ "rows": rows }))
+}
+
+fn import_model(arguments: ImportArguments, output: Output) -> Result<(), Failure> {
+    let what = "the model was not imported";
+    let text = fs::read_to_string(&arguments.text)
+        .map_err(|error| Failure::usage(format!("cannot read {}", arguments.text.display()), "").because(&error))?;
+    let typical = default_model().typical();
+    let trees = import(&text, *typical).map_err(|error| Failure::usage(what, "").because(&error))?;
+    let card = Card {
+        name: arguments.name,
+        data: arguments.data,
+        licence: arguments.licence,
+        ..Card::default()
+    };
+    let model = Model::new(Scoring::Asymmetric(trees), card);
+    write(&arguments.output, &model.to_bytes())?;
+    output.result(&describe(&model), &value_of(&model))
+}
+
+fn compare_models(arguments: &CompareArguments, output: Output) -> Result<(), Failure> {
+    let what = "the models were not compared";
+    let (first, second) = (read_model(Some(&arguments.first))?, read_model(Some(&arguments.second))?);
+    let set = rows(&arguments.file.options()).map_err(|error| of_training(what, &error))?;
+    let compared = compare(&first, &second, &set, arguments.flag).map_err(|error| of_training(what, &error))?;
+    let text = format!("{first}\n{}\n{second}\n{}", compared.first, compared.second);
+    let value = json!({ "first": to_value(&compared.first)?, "second": to_value(&compared.second)? });
+    output.result(&text, &value)
+}
+
+impl FileArguments {
+    fn options(&self) -> JudgeOptions {
+        JudgeOptions {
+            history: self.history.clone(),
+            input: self.input.clone(),
+            reports_after_s: self.reports_after.map(|days| days * S_PER_DAY),
+        }
+    }
+}
+
+/// The model of a file, or the one that comes with the program.
+pub(super) fn read_model(path: Option<&Path>) -> Result<Model, Failure> {
+    let Some(path) = path else {
+        return Ok(default_model());
+    };
+    let cannot = || format!("cannot read the model {}", path.display());
+    let bytes = fs::read(path).map_err(|error| Failure::usage(cannot(), "").because(&error))?;
+    Model::read(&bytes).map_err(|error| Failure::usage(cannot(), MODEL_NEXT).because(&error))
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    fs::write(path, bytes).map_err(|error| {
+        let what = format!("cannot write {}", path.display());
+        Failure::new(ExitStatus::Failed, what, "").because(&error)
+    })
+}
+
+fn describe(model: &Model) -> String {
+    let card = model.card();
+    let mut text = format!("{model}\n");
+    for (name, value) in [
+        ("data", &card.data),
+        ("split", &card.split),
+        ("licence", &card.licence),
+        ("command", &card.command),
+        ("notes", &card.notes),
+    ] {
+        if !value.is_empty() {
+            text = format!("{text}{name:<10} {value}\n");
+        }
+    }
+    for (name, value) in &card.metrics {
+        text = format!("{text}{name:<36} {value:.4}\n");
+    }
+    text
+}
+
+fn value_of(model: &Model) -> Value {
+    json!({
+        "hash": model.hash().to_hex(),
+        "exact": model.is_exact(),
+        "card": model.card(),
+    })
+}
+
+fn to_value(value: &impl serde::Serialize) -> Result<Value, Failure> {
+    serde_json::to_value(value)
+        .map_err(|error| Failure::new(ExitStatus::Failed, "cannot write the figures", "").because(&error))
+}
+
+fn of_training(what: &str, error: &TrainError) -> Failure {
+    Failure::usage(what, "").because(error)
+}
+
+fn of_scoring(what: &str, error: &ScoreError) -> Failure {
+    match error {
+        ScoreError::Output { .. } => Failure::new(ExitStatus::Failed, what, "").because(error),
+        _ => Failure::usage(what, "").because(error as &(dyn Error + 'static)),
+    }
+}
