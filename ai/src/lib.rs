@@ -1,14 +1,17 @@
 //! Scorers: how risky a transfer looks. What happens after a score is nobody's business here.
 //!
-//! The contract is `selfchain_types::seam::scorer`. Today there is one implementation, [`Off`], which scores
-//! nothing; rules, networks and trees follow behind the same seam. [`features`] holds what they look at: integers
-//! folded from the past of a transfer's two accounts, the same on every processor.
+//! The contract is `selfchain_types::seam::scorer`. [`Projection`] keeps it: [`features`] folds integers from the past of a
+//! transfer's two accounts, a [`model`] turns a row of them into log-odds of fraud, and [`mod@explain`] says which
+//! features raised them. [`Off`] never scores. Kinds of models: [`trees`], grown here or imported; [`rules`] that
+//! people write. [`evaluate`] judges them.
 
 pub mod features;
 pub mod score;
 pub mod dataset;
 pub mod model;
 pub mod trees;
+pub mod rules;
+pub mod evaluate;
 pub mod explain;
 mod projection;
 mod random;

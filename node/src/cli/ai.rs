@@ -326,8 +326,8 @@ fn import_model(arguments: ImportArguments, output: Output) -> Result<(), Failur
     let what = "the model was not imported";
     let text = fs::read_to_string(&arguments.text)
         .map_err(|error| Failure::usage(format!("cannot read {}", arguments.text.display()), "").because(&error))?;
-    let typical = default_model().typical();
-    let trees = import(&text, *typical).map_err(|error| Failure::usage(what, "").because(&error))?;
+    let typical = *default_model().typical();
+    let trees = import(&text, typical).map_err(|error| Failure::usage(what, "").because(&error))?;
     let card = Card {
         name: arguments.name,
         data: arguments.data,

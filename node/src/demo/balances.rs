@@ -2,7 +2,7 @@
 
 use super::error::DemoError;
 use super::fold::Fold;
-use super::replay::account_id;
+use crate::input::account_id;
 use crate::client::Client;
 use core::sync::atomic::{AtomicU64, Ordering};
 use serde::Serialize;

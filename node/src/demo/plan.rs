@@ -5,7 +5,7 @@ use super::events::{Event, Events};
 use super::opening::{ASSET, Account};
 use super::options::{ReplayOptions, SourceOptions, TrafficOptions};
 use super::pace::RATE_MAX;
-use super::replay::{self, Replay, Survey};
+use super::replay::{Replay, Survey};
 use super::traffic::{self, Traffic};
 use selfchain_types::genesis::OpTime;
 use selfchain_types::time::NS_PER_S;
@@ -77,7 +77,7 @@ impl<'a> Plan<'a> {
             })),
             Self::Replay(_, survey) => {
                 Box::new(survey.openings.iter().map(move |(account, opening)| Account {
-                    id: replay::account_id(*account),
+                    id: crate::input::account_id(*account),
                     owner: owners[0],
                     opening: Amount(*opening),
                 }))

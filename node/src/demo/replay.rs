@@ -8,7 +8,7 @@ use super::source::{Batch, Source, Step};
 use core::time::Duration;
 use selfchain_types::message::Committed;
 use selfchain_types::time::NS_PER_S;
-use selfchain_types::{AccountId, Amount, AssetId, Operation, Outcome, codec};
+use selfchain_types::{Amount, AssetId, Operation, Outcome, codec};
 use std::collections::BTreeMap;
 
 /// Most accounts of a file: the demo keeps the balance of each, about 100 bytes.
