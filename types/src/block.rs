@@ -147,6 +147,7 @@ mod body_kind {
     pub(super) const PARENT_CERTIFICATE: u16 = 3;
     pub(super) const LATE_PRECOMMITS: u16 = 4;
     pub(super) const EVIDENCE: u16 = 5;
+    pub(super) const REASONS: u16 = 6;
 }
 
 /// What the header's two body hashes cover, read in place.
@@ -162,6 +163,8 @@ pub struct Body<'a> {
     pub late_precommits: &'a [u8],
     /// Evidence of misbehaviour.
     pub evidence: &'a [u8],
+    /// Why scores are high: [`crate::Risk::encode_reasons`].
+    pub reasons: &'a [u8],
 }
 
 impl<'a> Body<'a> {
@@ -185,6 +188,7 @@ impl<'a> Body<'a> {
             (body_kind::PARENT_CERTIFICATE, self.parent_certificate),
             (body_kind::LATE_PRECOMMITS, self.late_precommits),
             (body_kind::EVIDENCE, self.evidence),
+            (body_kind::REASONS, self.reasons),
         ] {
             if !bytes.is_empty() {
                 put_section(out, kind, |out| out.extend_from_slice(bytes));
@@ -204,7 +208,7 @@ impl<'a> Body<'a> {
     /// # Errors
     /// [`DecodeError`].
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        let [envelopes, scores, parent_certificate, late_precommits, evidence] = filled_sections(
+        let [envelopes, scores, parent_certificate, late_precommits, evidence, reasons] = filled_sections(
             bytes,
             [
                 body_kind::ENVELOPES,
@@ -212,6 +216,7 @@ impl<'a> Body<'a> {
                 body_kind::PARENT_CERTIFICATE,
                 body_kind::LATE_PRECOMMITS,
                 body_kind::EVIDENCE,
+                body_kind::REASONS,
             ],
         )?;
         Ok(Self {
@@ -220,6 +225,7 @@ impl<'a> Body<'a> {
             parent_certificate,
             late_precommits,
             evidence,
+            reasons,
         })
     }
 }

@@ -225,6 +225,8 @@ pub const ACCOUNT_ID: Domain = Domain::named("selfchain/account-id/v1");
 pub const BATCH: Domain = Domain::named("selfchain/batch/v1");
 /// Contexts of accounts, from which features come.
 pub const CONTEXTS: Domain = Domain::named("selfchain/contexts/v1");
+/// Ids of holds: over `transaction id 32 ‖ operation u32`.
+pub const HOLD: Domain = Domain::named("selfchain/hold/v1");
 /// Models, by the bytes of their files.
 pub const MODEL: Domain = Domain::named("selfchain/model/v1");
 

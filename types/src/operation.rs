@@ -76,6 +76,10 @@ pub enum Kind {
     Report = 11,
     /// Schedules a protocol version at a height; by the chain's authority.
     Upgrade = 12,
+    /// Sets what a chain or an account does about scores.
+    SetPolicy = 13,
+    /// Lets a model decide from a height on; by the chain's authority.
+    SetModel = 14,
 }
 
 impl Kind {
@@ -95,6 +99,8 @@ impl Kind {
             Anchor,
             Report,
             Upgrade,
+            SetPolicy,
+            SetModel,
         ]
         .into_iter()
         .find(|kind| kind.code() == code)
@@ -149,7 +155,7 @@ impl Operation {
     /// The version of every kind today.
     pub const VERSION: u8 = 1;
 
-    fn of(kind: Kind, id: u128) -> Self {
+    pub(crate) fn of(kind: Kind, id: u128) -> Self {
         Self {
             id: id.into(),
             kind: kind.code(),
@@ -332,7 +338,7 @@ impl Operation {
         self.flagged(OperationFlags::LINKED)
     }
 
-    fn naming(mut self, hash: Hash) -> Self {
+    pub(crate) fn naming(mut self, hash: Hash) -> Self {
         self.debit = U128::from_bytes(half(&hash.0[..16]));
         self.credit = U128::from_bytes(half(&hash.0[16..]));
         self
@@ -415,6 +421,6 @@ mod tests {
         for code in 0..=u8::MAX {
             assert!(Kind::from_code(code).is_none_or(|kind| kind.code() == code));
         }
-        assert_eq!(Kind::from_code(12), Some(Kind::Upgrade));
+        assert_eq!(Kind::from_code(14), Some(Kind::SetModel));
     }
 }

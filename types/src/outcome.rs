@@ -56,6 +56,12 @@ codes! {
         ChainTooLong = 5, "chain_too_long";
         /// The block's limit of effects is reached.
         BlockEffectsFull = 6, "block_effects_full";
+        /// Not done yet: the amount is reserved until a reviewer releases or voids it, or time ends it.
+        Held = 7, "held";
+        /// A member is to be held, and another cannot be pending.
+        ChainUnholdable = 8, "chain_unholdable";
+        /// Its score is one that the policy refuses.
+        RiskRejected = 9, "risk_rejected";
         /// No such kind in this protocol version.
         KindUnknown = 10, "kind_unknown";
         /// No such version of the kind.
@@ -118,6 +124,8 @@ codes! {
         AccountPendingsFull = 54, "account_pendings_full";
         /// The chain has as many open pendings as genesis allows.
         ChainPendingsFull = 55, "chain_pendings_full";
+        /// It is held for review: only the reviewer settles it, and only whole.
+        HeldForReview = 57, "held_for_review";
         /// A deadline past the end of ledger time.
         TimeoutOverflow = 56, "timeout_overflow";
         /// No signer may do this.
@@ -148,12 +156,23 @@ codes! {
         ReportInvalid = 82, "report_invalid";
         /// The upgrade's height is not ahead, or its version not newer.
         UpgradeInvalid = 90, "upgrade_invalid";
+        /// A policy that is none.
+        PolicyInvalid = 91, "policy_invalid";
+        /// As many accounts have a policy of their own as may.
+        PoliciesFull = 92, "policies_full";
+        /// The model's height is not ahead, or not after that of the model before it.
+        ModelInvalid = 93, "model_invalid";
     }
 }
 
 impl Outcome {
-    /// Whether the operation took effect.
+    /// Whether the operation was done.
     pub fn is_ok(self) -> bool {
         self == Self::Ok
+    }
+
+    /// Whether the operation changed anything: it was done, or it is held.
+    pub fn took_effect(self) -> bool {
+        matches!(self, Self::Ok | Self::Held)
     }
 }

@@ -4,7 +4,7 @@ use crate::proof;
 use rayon::prelude::*;
 use selfchain_types::block::{Body, Header};
 use selfchain_types::envelope::EnvelopeView;
-use selfchain_types::{Envelope, Hash, Verified};
+use selfchain_types::{Envelope, Hash, Risk, Verified};
 
 /// A block that is built and hashed but not decided.
 #[derive(Clone, Debug)]
@@ -12,7 +12,9 @@ pub struct Candidate {
     pub(super) header: Header,
     pub(super) hash: Hash,
     pub(super) envelopes: Vec<Verified>,
-    pub(super) scores: Vec<u8>,
+    pub(super) risk: Risk,
+    /// Bytes of the risk's reasons, as the body has them.
+    pub(super) reasons: Vec<u8>,
 }
 
 impl Candidate {
@@ -29,6 +31,11 @@ impl Candidate {
     /// The transactions, in order.
     pub fn envelopes(&self) -> &[Verified] {
         &self.envelopes
+    }
+
+    /// What a scorer said of its operations.
+    pub fn risk(&self) -> &Risk {
+        &self.risk
     }
 
     /// The transactions, for a pool to take back when another block is decided.
@@ -48,7 +55,8 @@ impl Candidate {
             .collect();
         Body {
             envelopes,
-            scores: &self.scores,
+            scores: &self.risk.scores,
+            reasons: &self.reasons,
             ..Body::default()
         }
     }

@@ -12,7 +12,7 @@ use selfchain_types::crypto::PublicKey;
 use selfchain_types::envelope::EnvelopeView;
 use selfchain_types::genesis::{OpTime, validators_hash};
 use selfchain_types::roots::{Roots, Table};
-use selfchain_types::{Genesis, Hash, Height, KeyId, TimeNs, Verified, codec};
+use selfchain_types::{Genesis, Hash, Height, KeyId, Risk, TimeNs, Verified, codec};
 use thiserror::Error;
 
 /// Where the chain stands.
@@ -220,12 +220,23 @@ impl Chain {
         &self.receipts
     }
 
-    /// Builds the next block of these transactions. `now` is the proposer's clock; the block's time is that,
+    /// The time of a next block of these transactions, by the proposer's clock.
+    pub fn next_time(&self, envelopes: &[EnvelopeView<'_>], now: TimeNs) -> TimeNs {
+        // Where operations bring their own time, a block without any must not bring the clock's: recorded ones
+        // that follow would all lie behind it.
+        let clock = match self.genesis.op_time {
+            OpTime::Block => now,
+            OpTime::Effective => TimeNs::ZERO,
+        };
+        self.ledger.next_time(envelopes, clock)
+    }
+
+    /// Builds the next block of these transactions, with what a scorer said of their operations. `now` is the proposer's clock; the block's time is that,
     /// or the least the parent allows.
     pub fn propose(
         &self,
         envelopes: Vec<Verified>,
-        scores: Vec<u8>,
+        risk: Risk,
         now: TimeNs,
         proposer: KeyId,
     ) -> Candidate {
@@ -234,12 +245,6 @@ impl Chain {
             .front()
             .expect("one for every height of the lag")
             .clone();
-        // Where operations bring their own time, a block without any must not bring the clock's: recorded ones
-        // that follow would all lie behind it.
-        let clock = match self.genesis.op_time {
-            OpTime::Block => now,
-            OpTime::Effective => TimeNs::ZERO,
-        };
         let mut candidate = Candidate {
             header: Header {
                 protocol_version: PROTOCOL_VERSION,
@@ -247,7 +252,7 @@ impl Chain {
                 height: self.tip.height.next(),
                 round: 0,
                 parent: self.tip.hash,
-                time_ns: self.ledger.next_time(&views(&envelopes), clock),
+                time_ns: self.next_time(&views(&envelopes), now),
                 proposer,
                 reveal: Hash::ZERO,
                 transactions_root: transactions_root(&envelopes),
@@ -257,13 +262,15 @@ impl Chain {
                 receipts_size: commitment.receipts_size,
                 validators_hash: self.validators_hash,
                 next_validators_hash: self.validators_hash,
-                models: Vec::new(),
-                policy_version: 0,
+                models: self.ledger.model_at(self.tip.height.next()).into_iter().collect(),
+                policy_version: self.ledger.policy_version(),
             },
             hash: Hash::ZERO,
             envelopes,
-            scores,
+            reasons: Vec::new(),
+            risk,
         };
+        candidate.risk.encode_reasons(&mut candidate.reasons);
         candidate.header.body_hash = candidate.body().hash();
         candidate.hash = candidate.header.hash();
         candidate
@@ -302,9 +309,10 @@ impl Chain {
         let views = candidate.views();
         self.ledger
             .validate(height, header.time_ns, &views)
+            .and_then(|()| self.ledger.validate_risk(header, &views, &candidate.risk))
             .map_err(|source| ChainError::Invalid { height, source })?;
         self.ledger
-            .execute(height, header.time_ns, &views, wants_balances)
+            .execute(height, header.time_ns, &views, &candidate.risk, wants_balances)
             .map_err(|source| ChainError::Broken { height, source })
     }
 
@@ -321,7 +329,7 @@ impl Chain {
             || self.ledger.roots(),
             || {
                 rayon::join(
-                    || receipts::leaves(height, &views, &transactions, &executed.result, &candidate.scores),
+                    || receipts::leaves(height, &views, &transactions, &executed.result, &candidate.risk.scores),
                     || Row::encode(header, &candidate.body(), &executed.result, certificate),
                 )
             },

@@ -13,7 +13,7 @@ use selfchain_types::{Amount, Hash, Height, Operation, Outcome, codec};
 /// the operation's own amount.
 pub fn actual_amount(operation: &Operation, outcome: Outcome, exception: Option<Exception>) -> Amount {
     match exception {
-        _ if !outcome.is_ok() => Amount::ZERO,
+        _ if !outcome.took_effect() => Amount::ZERO,
         Some(Exception::Actual(amount)) => amount,
         _ => Amount(operation.amount.get()),
     }

@@ -7,7 +7,7 @@ use crate::ledger::HistoryChange;
 use rayon::prelude::*;
 use selfchain_types::block::{BlockResult, Body, Header, Row};
 use selfchain_types::envelope::EnvelopeView;
-use selfchain_types::{Hash, Height};
+use selfchain_types::{Hash, Height, Risk};
 
 /// What a folded block says to the projections behind the log.
 #[derive(Clone, Debug)]
@@ -32,6 +32,7 @@ pub struct Prepared<'a> {
     pub(super) views: Vec<EnvelopeView<'a>>,
     pub(super) transactions: Vec<Transaction>,
     pub(super) leaves: Vec<Hash>,
+    pub(super) risk: Risk,
 }
 
 impl<'a> Prepared<'a> {
@@ -45,6 +46,7 @@ impl<'a> Prepared<'a> {
         let header = Header::decode(row.header).map_err(|source| damaged("header", source))?;
         let body = Body::decode(row.body).map_err(|source| damaged("body", source))?;
         let result = BlockResult::decode(row.result).map_err(|source| damaged("result", source))?;
+        let risk = Risk::decode(body.scores, body.reasons).map_err(|source| damaged("reasons", source))?;
         let views = body
             .envelopes
             .iter()
@@ -77,6 +79,7 @@ impl<'a> Prepared<'a> {
             views,
             transactions,
             leaves,
+            risk,
         })
     }
 }
@@ -111,6 +114,11 @@ impl<'a> Prepared<'a> {
     pub fn scores(&self) -> &'a [u8] {
         self.body.scores
     }
+
+    /// What a scorer said of its operations.
+    pub fn risk(&self) -> &Risk {
+        &self.risk
+    }
 }
 
 impl Chain {
@@ -125,9 +133,12 @@ impl Chain {
         if with_roots {
             self.check_commitment(&block.header)?;
         }
+        self.ledger
+            .validate_risk(&block.header, &block.views, &block.risk)
+            .map_err(|source| VerifyError::Invalid { height, source })?;
         let folded = self
             .ledger
-            .fold(height, block.header.time_ns, &block.views, &block.result)
+            .fold(height, block.header.time_ns, &block.views, &block.risk, &block.result)
             .map_err(|source| VerifyError::Fold { height, source })?;
         let receipt_nodes = if with_roots {
             let roots = self.ledger.roots();

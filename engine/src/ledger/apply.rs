@@ -2,14 +2,15 @@
 //! a block recorded are applied by the same code.
 
 use super::Ledger;
-use super::pendings::PendingRecord;
+use super::pendings::{HOLD_OF_PENDING, PendingRecord};
 use super::permit::is_closed;
 use super::resolve::{Action, Grant, Move, Opening, Reservation};
 use super::slab::Placed;
 use selfchain_types::account::{AccountHot, Balances};
 use selfchain_types::crypto::PublicKey;
 use selfchain_types::key::{KeyRecord, SessionRecord};
-use selfchain_types::{AccountFlags, AccountId, Amount, Height, KeyId};
+use selfchain_types::risk::REASONS;
+use selfchain_types::{AccountFlags, AccountId, Amount, Hash, Height, KeyId, Policy};
 use thiserror::Error;
 use zerocopy::FromZeros;
 
@@ -59,6 +60,8 @@ pub(super) struct Applied {
     pub(super) moved: Amount,
     /// The accounts whose totals it changed: those to debit and to credit; of a chain the first member's.
     pub(super) accounts: Option<(u32, u32)>,
+    /// Whether it waits for its reviewer.
+    pub(super) is_held: bool,
 }
 
 /// What lives no longer than a block, or than a linked chain in it.
@@ -98,6 +101,8 @@ enum Undo {
     Session(u32, SessionRecord),
     SessionRemoved(u32, SessionRecord),
     Upgrade(u16, Height),
+    Policy(Option<u32>, Policy),
+    Models(Vec<(Hash, Height)>),
 }
 
 impl Ledger {
@@ -116,13 +121,11 @@ impl Ledger {
             Action::Reserve(transfer, reservation) => {
                 self.apply_reservation(transfer, reservation, height, cause)
             }
+            Action::Post(slot, _) if self.was_pending(*slot) => Ok(self.release(*slot)),
             Action::Post(slot, amount) => self.settle(*slot, *amount, cause),
             Action::Void(slot) => self.settle(*slot, Amount::ZERO, cause),
-            Action::PostChain(slots) => {
-                let all = |ledger: &Self, slot: u32| Amount(ledger.pendings.slab[slot].amount.get());
-                self.settle_chain(slots, cause, all)
-            }
-            Action::VoidChain(slots) => self.settle_chain(slots, cause, |_, _| Amount::ZERO),
+            Action::PostChain(slots) => self.settle_chain(slots, cause, true),
+            Action::VoidChain(slots) => self.settle_chain(slots, cause, false),
             Action::OpenAccount(opening) => {
                 self.open(opening);
                 Ok(Applied::default())
@@ -166,6 +169,17 @@ impl Ledger {
                 let (old, old_at) = self.chain.upgrade;
                 self.note(|| Undo::Upgrade(old, old_at));
                 self.chain.upgrade = (*version, *at);
+                Ok(Applied::default())
+            }
+            Action::SetPolicy(account, policy) => {
+                let before = self.policies.set(*account, *policy);
+                self.note(|| Undo::Policy(*account, before));
+                Ok(Applied::default())
+            }
+            Action::SetModel(model, from) => {
+                let before = self.models.set(*model, *from);
+                self.policies.count_change();
+                self.note(|| Undo::Models(before));
                 Ok(Applied::default())
             }
             Action::Report(_) | Action::Record => Ok(Applied::default()),
@@ -229,6 +243,9 @@ impl Ledger {
         record.asset = self.accounts[transfer.debit].asset;
         record.chain_previous = previous.map_or(0, |slot| slot + 1).into();
         record.chain_len = 1.into();
+        if let Some(hold) = reservation.hold {
+            (record.hold, record.score, record.reasons) = (hold.way, hold.score, hold.reasons);
+        }
         let placed = self.pendings.insert(record);
         self.note(|| Undo::PendingAdded(placed));
         if let Some(previous) = previous {
@@ -237,7 +254,10 @@ impl Ledger {
         if let Some(chain) = &mut self.scratch.chain {
             chain.last = Some(placed.slot);
         }
-        Ok(self.moved(transfer, cause))
+        Ok(Applied {
+            is_held: reservation.hold.is_some(),
+            ..self.moved(transfer, cause)
+        })
     }
 
     fn charge_session(&mut self, transfer: &Move) -> Result<(), Impossible> {
@@ -259,6 +279,7 @@ impl Ledger {
         Applied {
             moved: transfer.amount,
             accounts: Some((transfer.debit, transfer.credit)),
+            is_held: false,
         }
     }
 
@@ -289,6 +310,7 @@ impl Ledger {
         Ok(Applied {
             moved: Amount(posted),
             accounts: Some((debit, credit)),
+            is_held: false,
         })
     }
 
@@ -296,15 +318,37 @@ impl Ledger {
         &mut self,
         slots: &[u32],
         cause: Cause,
-        posted: impl Fn(&Self, u32) -> Amount,
+        posts: bool,
     ) -> Result<Applied, Impossible> {
         let mut all = Applied::default();
         for slot in slots {
-            let one = self.settle(*slot, posted(self, *slot), cause)?;
+            let one = match posts {
+                true if self.was_pending(*slot) => self.release(*slot),
+                true => self.settle(*slot, Amount(self.pendings.slab[*slot].amount.get()), cause)?,
+                false => self.settle(*slot, Amount::ZERO, cause)?,
+            };
             all.moved = Amount(all.moved.0.saturating_add(one.moved.0));
             all.accounts = all.accounts.or(one.accounts);
         }
         Ok(all)
+    }
+
+    /// Whether it is held and was a pending transfer by itself.
+    fn was_pending(&self, slot: u32) -> bool {
+        self.pendings.slab[slot].hold == HOLD_OF_PENDING
+    }
+
+    /// Makes a held pending transfer an ordinary one.
+    fn release(&mut self, slot: u32) -> Applied {
+        self.link(slot, |record| {
+            (record.hold, record.score, record.reasons) = (0, 0, [0; REASONS]);
+        });
+        let record = &self.pendings.slab[slot];
+        Applied {
+            moved: Amount(record.amount.get()),
+            accounts: Some((record.debit.get(), record.credit.get())),
+            is_held: false,
+        }
     }
 
     /// Takes a pending out of its chain's list.
@@ -481,6 +525,11 @@ impl Ledger {
                 Undo::Session(slot, record) => self.sessions.set(slot, record),
                 Undo::SessionRemoved(slot, record) => self.sessions.undo_remove(slot, record),
                 Undo::Upgrade(version, height) => self.chain.upgrade = (version, height),
+                Undo::Policy(account, before) => self.policies.undo_set(account, before),
+                Undo::Models(before) => {
+                    self.models.records = before;
+                    self.policies.undo_count();
+                }
             }
         }
     }

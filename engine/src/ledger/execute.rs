@@ -6,6 +6,7 @@ use super::apply::{Applied, Cause, HistoryChange, Impossible};
 use super::clock::Clock;
 use super::frame;
 use super::index::ABSENT;
+use super::judge::{Mark, Verdict, is_judged};
 use super::permit::{Refused, is_closed};
 use super::resolve::Move;
 use super::signed::Signed;
@@ -15,7 +16,9 @@ use selfchain_types::block::{BlockResult, Exception, PROTOCOL_VERSION};
 use selfchain_types::crypto::PublicKey;
 use selfchain_types::envelope::EnvelopeView;
 use selfchain_types::genesis::OpTime;
-use selfchain_types::{AccountId, Amount, AssetId, Height, Kind, Operation, Outcome, TimeNs, codec};
+use selfchain_types::{
+    AccountId, Amount, AssetId, Hash, Height, Kind, Operation, Outcome, Risk, TimeNs, codec,
+};
 use thiserror::Error;
 
 /// What a block did.
@@ -88,8 +91,17 @@ impl From<Outcome> for Stop {
 }
 
 /// A block under way.
-struct Block {
+struct Block<'a> {
     clock: Clock,
+    /// What a scorer said of its operations.
+    risk: &'a Risk,
+    /// The envelope under way, and the position of its first operation.
+    envelope: Option<EnvelopeView<'a>>,
+    first: u32,
+    /// The envelope's id, once it was asked for.
+    tx_id: Option<Hash>,
+    /// Whether the linked chain under way is held.
+    is_chain_held: bool,
     height: Height,
     /// Expiries, operations and members of chain-wide operations up to here.
     effects: usize,
@@ -100,7 +112,24 @@ struct Block {
     refused: u64,
 }
 
-impl Block {
+impl Block<'_> {
+    /// The score of an operation, if the block has scores.
+    fn score(&self, position: u32) -> Option<u8> {
+        (!self.risk.scores.is_empty()).then(|| self.risk.score(position))
+    }
+
+    /// What a hold of the next operation is marked with.
+    fn mark(&mut self) -> Mark {
+        let position = self.next_position();
+        let envelope = self.envelope.as_ref().expect("an operation is in an envelope");
+        Mark {
+            tx_id: *self.tx_id.get_or_insert_with(|| envelope.tx_id()),
+            index: position - self.first,
+            score: self.risk.score(position),
+            reasons: self.risk.reasons(position),
+        }
+    }
+
     fn next_position(&self) -> u32 {
         codec::narrow(self.result.outcomes.len())
     }
@@ -111,12 +140,14 @@ impl Block {
         }
     }
 
-    fn push_ok(&mut self, operation: &Operation, moved: Amount) {
+    fn push_done(&mut self, operation: &Operation, applied: &Applied) {
+        let moved = applied.moved;
         if moved.0 != operation.amount.get() && is_transfer(operation) {
             let at = self.next_position();
             self.result.exceptions.push((at, Exception::Actual(moved)));
         }
-        self.result.outcomes.push(Outcome::Ok.code());
+        let outcome = if applied.is_held { Outcome::Held } else { Outcome::Ok };
+        self.result.outcomes.push(outcome.code());
     }
 
     fn push_refused(&mut self, refused: Refused) {
@@ -137,7 +168,8 @@ fn is_transfer(operation: &Operation) -> bool {
 }
 
 impl Ledger {
-    /// Executes the next block, which [`Ledger::validate`] found valid. `wants_balances` says of which
+    /// Executes the next block, which [`Ledger::validate`] found valid. `risk` is what a scorer said of its
+    /// operations: one score each, or nothing. `wants_balances` says of which
     /// envelopes, by position, the resulting balances are wanted.
     ///
     /// # Errors
@@ -147,6 +179,7 @@ impl Ledger {
         height: Height,
         time_ns: TimeNs,
         envelopes: &[EnvelopeView<'_>],
+        risk: &Risk,
         wants_balances: &dyn Fn(usize) -> bool,
     ) -> Result<Executed, Broken> {
         self.open_block(height)?;
@@ -154,6 +187,11 @@ impl Ledger {
         let operations: usize = envelopes.iter().map(|view| view.operations().len()).sum();
         let mut block = Block {
             clock: Clock::new(self.rules.op_time, time_ns),
+            risk,
+            envelope: None,
+            first: 0,
+            tx_id: None,
+            is_chain_held: false,
             height,
             effects: expired.len(),
             result: BlockResult {
@@ -166,6 +204,7 @@ impl Ledger {
             refused: 0,
         };
         for (at, envelope) in envelopes.iter().enumerate() {
+            (block.envelope, block.first, block.tx_id) = (Some(*envelope), block.next_position(), None);
             block.wants_balances = wants_balances(at);
             if block.wants_balances {
                 block.balances.push((codec::narrow(at), Vec::new()));
@@ -243,7 +282,7 @@ impl Ledger {
 
     fn execute_envelope(
         &mut self,
-        block: &mut Block,
+        block: &mut Block<'_>,
         at: u32,
         envelope: &EnvelopeView<'_>,
     ) -> Result<(), Broken> {
@@ -325,7 +364,7 @@ impl Ledger {
 
     fn execute_operations(
         &mut self,
-        block: &mut Block,
+        block: &mut Block<'_>,
         operations: &[Operation],
         signed: &Signed<'_>,
     ) -> Result<(), Broken> {
@@ -351,7 +390,7 @@ impl Ledger {
     /// against is done at once. Whatever is not that simple is decided as any other operation.
     fn execute_plain(
         &mut self,
-        block: &mut Block,
+        block: &mut Block<'_>,
         operations: &[Operation],
         signed: &Signed<'_>,
     ) -> Result<(), Broken> {
@@ -364,7 +403,9 @@ impl Ledger {
             .find_many(&ids[..2 * operations.len()], &mut found[..2 * operations.len()]);
         for (operation, [debit, credit]) in operations.iter().zip(found.as_chunks::<2>().0) {
             let has_room = block.effects < codec::index(self.rules.limits.block_effects_max);
-            if !has_room || !self.transfer_simply(operation, *debit, *credit, signed) {
+            let score = block.score(block.next_position());
+            let is_quiet = score.is_none_or(|score| self.policies.is_quiet_about(score));
+            if !has_room || !is_quiet || !self.transfer_simply(operation, *debit, *credit, signed) {
                 self.execute_one(block, operation, signed)?;
                 continue;
             }
@@ -433,7 +474,7 @@ impl Ledger {
     /// Executes an operation that is in no chain.
     fn execute_one(
         &mut self,
-        block: &mut Block,
+        block: &mut Block<'_>,
         operation: &Operation,
         signed: &Signed<'_>,
     ) -> Result<(), Broken> {
@@ -453,7 +494,7 @@ impl Ledger {
     /// Executes a linked chain: every member takes effect, or none.
     fn execute_chain(
         &mut self,
-        block: &mut Block,
+        block: &mut Block<'_>,
         members: &[Operation],
         signed: &Signed<'_>,
     ) -> Result<(), Broken> {
@@ -467,6 +508,48 @@ impl Ledger {
             refuse_chain(block, members, 0, members_max, Outcome::ChainTooLong.into());
             return Ok(());
         }
+        match self.judge_chain(block, members) {
+            Err((culprit, outcome)) => {
+                refuse_chain(block, members, 0, culprit, outcome.into());
+                return Ok(());
+            }
+            Ok(is_held) => block.is_chain_held = is_held,
+        }
+        let done = self.execute_members(block, members, signed);
+        block.is_chain_held = false;
+        done
+    }
+
+    /// Whether a linked chain is held: if one of its members is.
+    ///
+    /// # Errors
+    /// The member that cannot be, and why.
+    fn judge_chain(&self, block: &Block<'_>, members: &[Operation]) -> Result<bool, (usize, Outcome)> {
+        let from = block.next_position();
+        let verdict = |(position, member): (u32, &Operation)| match block.score(position) {
+            Some(score) => self.judge(member, score),
+            None => Verdict::Allow,
+        };
+        let mut held = None;
+        for (at, next) in (from..).zip(members).enumerate() {
+            match verdict(next) {
+                Verdict::Allow => {}
+                Verdict::Reject => return Err((at, Outcome::RiskRejected)),
+                Verdict::Hold => held = held.or(Some(at)),
+            }
+        }
+        match held {
+            Some(at) if !members.iter().all(is_judged) => Err((at, Outcome::ChainUnholdable)),
+            held => Ok(held.is_some()),
+        }
+    }
+
+    fn execute_members(
+        &mut self,
+        block: &mut Block<'_>,
+        members: &[Operation],
+        signed: &Signed<'_>,
+    ) -> Result<(), Broken> {
         let (outcomes, exceptions) = (block.result.outcomes.len(), block.result.exceptions.len());
         let pairs = block.balances.last().map_or(0, |(_, pairs)| pairs.len());
         self.begin_chain();
@@ -490,8 +573,8 @@ impl Ledger {
         Ok(())
     }
 
-    fn record_ok(&mut self, block: &mut Block, operation: &Operation, applied: &Applied) {
-        block.push_ok(operation, applied.moved);
+    fn record_ok(&mut self, block: &mut Block<'_>, operation: &Operation, applied: &Applied) {
+        block.push_done(operation, applied);
         if block.wants_balances {
             let pair = applied.accounts.map(|pair| self.balances_of(pair));
             block.push_balances(pair.unwrap_or_default());
@@ -505,7 +588,7 @@ impl Ledger {
     /// Decides an operation and does it.
     fn attempt(
         &mut self,
-        block: &mut Block,
+        block: &mut Block<'_>,
         operation: &Operation,
         signed: &Signed<'_>,
     ) -> Result<Applied, Stop> {
@@ -522,8 +605,20 @@ impl Ledger {
             return Err(Outcome::BlockEffectsFull.into());
         }
         block.effects += more;
+        let verdict = match block.score(block.next_position()) {
+            _ if block.is_chain_held => Verdict::Hold,
+            Some(score) => self.judge(operation, score),
+            None => Verdict::Allow,
+        };
+        if verdict == Verdict::Reject {
+            return Err(Outcome::RiskRejected.into());
+        }
         self.permit(&mut action, operation, signed, now)
             .map_err(Stop::Refused)?;
+        if verdict == Verdict::Hold {
+            let mark = block.mark();
+            self.hold(&mut action, &mark, now).map_err(Stop::Refused)?;
+        }
         let cause = Cause::Operation(block.next_position());
         self.apply(&action, block.height, cause)
             .map_err(|source| Stop::Broken(Broken::Impossible { cause, source }))
@@ -547,7 +642,7 @@ pub(super) fn chain_from(operations: &[Operation], at: usize) -> Range<usize> {
 }
 
 /// Refuses a chain for what its member `culprit` did; the first `ticked` have had their time.
-fn refuse_chain(block: &mut Block, members: &[Operation], ticked: usize, culprit: usize, refused: Refused) {
+fn refuse_chain(block: &mut Block<'_>, members: &[Operation], ticked: usize, culprit: usize, refused: Refused) {
     for (at, operation) in members.iter().enumerate() {
         if at >= ticked {
             block.clock.tick(operation);
@@ -562,7 +657,7 @@ fn refuse_chain(block: &mut Block, members: &[Operation], ticked: usize, culprit
 }
 
 /// Refuses every operation of an envelope.
-fn refuse_all(block: &mut Block, operations: &[Operation], outcome: Outcome) {
+fn refuse_all(block: &mut Block<'_>, operations: &[Operation], outcome: Outcome) {
     for operation in operations {
         block.clock.tick(operation);
         block.effects += 1;

@@ -6,13 +6,14 @@ use super::apply::{Cause, HistoryChange, Impossible};
 use super::clock::Clock;
 use super::execute::{Broken, chain_from};
 use super::index::ABSENT;
+use super::judge::Mark;
 use super::resolve::{Action, Move};
 use super::signed::Signed;
 use selfchain_types::block::{BlockResult, Exception};
 use selfchain_types::crypto::PublicKey;
 use selfchain_types::envelope::EnvelopeView;
 use selfchain_types::key::SessionScope;
-use selfchain_types::{Amount, Height, Kind, Operation, Outcome, TimeNs, codec};
+use selfchain_types::{Amount, Hash, Height, Kind, Operation, Outcome, Risk, TimeNs, codec};
 use thiserror::Error;
 
 /// What a folded block did.
@@ -84,6 +85,11 @@ struct Record<'a> {
     clock: Clock,
     height: Height,
     result: &'a BlockResult,
+    risk: &'a Risk,
+    /// The envelope under way, its id once it was asked for, and the position of its first operation.
+    envelope: Option<EnvelopeView<'a>>,
+    tx_id: Option<Hash>,
+    first: u32,
     /// Position of the next operation.
     at: usize,
     /// Position of the next exception.
@@ -94,6 +100,26 @@ struct Record<'a> {
 impl Record<'_> {
     fn is_ok(&self, at: usize) -> bool {
         self.result.outcomes[at] == Outcome::Ok.code()
+    }
+
+    fn is_held(&self, at: usize) -> bool {
+        self.result.outcomes[at] == Outcome::Held.code()
+    }
+
+    fn took_effect(&self, at: usize) -> bool {
+        self.is_ok(at) || self.is_held(at)
+    }
+
+    /// What the hold of the next operation is marked with.
+    fn mark(&mut self) -> Mark {
+        let position = self.position();
+        let envelope = self.envelope.as_ref().expect("an operation is in an envelope");
+        Mark {
+            tx_id: *self.tx_id.get_or_insert_with(|| envelope.tx_id()),
+            index: position - self.first,
+            score: self.risk.score(position),
+            reasons: self.risk.reasons(position),
+        }
     }
 
     fn position(&self) -> u32 {
@@ -128,6 +154,7 @@ impl Ledger {
         height: Height,
         time_ns: TimeNs,
         envelopes: &[EnvelopeView<'_>],
+        risk: &Risk,
         result: &BlockResult,
     ) -> Result<Folded, FoldError> {
         let operations = envelopes.iter().map(|view| view.operations().len()).sum();
@@ -143,6 +170,10 @@ impl Ledger {
             clock: Clock::new(self.rules.op_time, time_ns),
             height,
             result,
+            risk,
+            envelope: None,
+            tx_id: None,
+            first: 0,
             at: 0,
             exception: 0,
             applied: 0,
@@ -171,12 +202,13 @@ impl Ledger {
         Ok(())
     }
 
-    fn fold_envelope(
+    fn fold_envelope<'a>(
         &mut self,
-        record: &mut Record<'_>,
+        record: &mut Record<'a>,
         at: usize,
-        envelope: &EnvelopeView<'_>,
+        envelope: &EnvelopeView<'a>,
     ) -> Result<(), FoldError> {
+        (record.envelope, record.tx_id, record.first) = (Some(*envelope), None, record.position());
         let signed = self.sign_in(envelope, record.height);
         let first = record.result.outcomes[record.at];
         let was_tried = first != Outcome::Revoked.code() && first != Outcome::FeeUnpaid.code();
@@ -234,7 +266,10 @@ impl Ledger {
         for (operation, [debit, credit]) in operations.iter().zip(found.as_chunks::<2>().0) {
             let now = record.clock.tick(operation);
             let actual = record.actual();
-            if record.is_ok(record.at) {
+            if record.is_held(record.at) {
+                self.fold_one(record, operation, actual, signed, now)?;
+                record.applied += 1;
+            } else if record.is_ok(record.at) {
                 let unknown = |outcome| FoldError::Refused {
                     operation: record.position(),
                     outcome,
@@ -273,7 +308,7 @@ impl Ledger {
     ) -> Result<(), FoldError> {
         let first = record.at;
         let took_effect = (first..first + members.len())
-            .filter(|at| record.is_ok(*at))
+            .filter(|at| record.took_effect(*at))
             .count();
         if took_effect != 0 && took_effect != members.len() {
             return Err(FoldError::ChainInPart {
@@ -298,14 +333,15 @@ impl Ledger {
 
     fn fold_one(
         &mut self,
-        record: &Record<'_>,
+        record: &mut Record<'_>,
         operation: &Operation,
         actual: Option<Amount>,
         signed: &Signed<'_>,
         now: TimeNs,
     ) -> Result<(), FoldError> {
+        let position = record.position();
         let refused = |outcome| FoldError::Refused {
-            operation: record.position(),
+            operation: position,
             outcome,
         };
         let kind = operation.kind().ok_or(refused(Outcome::KindUnknown))?;
@@ -323,7 +359,12 @@ impl Ledger {
             transfer.amount = actual.unwrap_or(transfer.amount);
             transfer.session = self.payer(transfer.debit, scope, signed, now).map_err(refused)?;
         }
-        let cause = Cause::Operation(record.position());
+        if record.is_held(record.at) {
+            let mark = record.mark();
+            self.hold(&mut action, &mark, now)
+                .map_err(|one| refused(one.outcome))?;
+        }
+        let cause = Cause::Operation(position);
         self.apply(&action, record.height, cause)
             .map_err(|source| FoldError::Impossible { cause, source })?;
         Ok(())

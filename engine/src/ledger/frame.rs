@@ -121,6 +121,8 @@ fn used_fields(kind: Kind, operation: &Operation) -> u16 {
         Kind::AnnounceNode => NAME | DATA_64,
         Kind::Report => NAME | PENDING | TIMEOUT | CODE,
         Kind::Upgrade => CODE | EFFECTIVE,
+        Kind::SetPolicy => NAME | PENDING | AMOUNT | TIMEOUT | CODE,
+        Kind::SetModel => NAME | EFFECTIVE,
     }
 }
 

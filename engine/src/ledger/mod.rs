@@ -31,6 +31,8 @@ mod assets;
 mod keys;
 mod pendings;
 mod sessions;
+mod policies;
+mod judge;
 
 mod dense;
 mod frozen;
@@ -41,6 +43,8 @@ mod slab;
 
 #[cfg(test)]
 mod chain_tests;
+#[cfg(test)]
+mod hold_tests;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]
@@ -55,7 +59,8 @@ pub use apply::{Cause, HistoryChange, Impossible};
 pub use execute::{Broken, Executed};
 pub use fold::{FoldError, Folded};
 pub use pendings::PendingRecord;
+pub use policies::POLICIES_MAX;
 pub use restore::RestoreError;
 pub use snapshot::CHUNK_BYTES_MAX;
-pub use state::{AccountState, Ledger, PendingState};
+pub use state::{AccountState, HoldState, Ledger, PendingState};
 pub use validate::InvalidBlock;

@@ -33,9 +33,20 @@ pub struct PendingRecord {
     pub chain_next: U32,
     /// Members that its linked chain had, itself included; 1 if it was made alone.
     pub chain_len: U32,
+    /// 0, or held for review: 1 a plain transfer, 2 a transfer that was pending by itself.
+    pub hold: u8,
+    /// The score of what is held.
+    pub score: u8,
+    /// The features that raised it most.
+    pub reasons: [u8; 3],
     /// Zero.
-    pub reserved: [u8; 8],
+    pub reserved: [u8; 3],
 }
+
+/// What `hold` says of a plain transfer.
+pub(super) const HOLD_OF_PLAIN: u8 = 1;
+/// What `hold` says of a transfer that was pending by itself.
+pub(super) const HOLD_OF_PENDING: u8 = 2;
 
 const _: () = assert!(size_of::<PendingRecord>() == 80);
 

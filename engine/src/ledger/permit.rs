@@ -1,6 +1,8 @@
 //! The rules: whether a resolved action may be done, by whom, and for how much.
 
 use super::Ledger;
+use super::pendings::PendingRecord;
+use super::policies::POLICIES_MAX;
 use super::resolve::{Action, Grant, Move, Opening};
 use super::signed::Signed;
 use selfchain_types::account::AccountHot;
@@ -8,7 +10,7 @@ use selfchain_types::asset::SCALE_MAX;
 use selfchain_types::genesis::AccountIds;
 use selfchain_types::key::SessionScope;
 use selfchain_types::{
-    AccountFlags, AccountId, Amount, AssetId, KeyId, Operation, OperationFlags, Outcome, TimeNs,
+    AccountFlags, AccountId, Amount, AssetId, KeyId, Operation, OperationFlags, Outcome, Policy, TimeNs,
 };
 
 /// Why an operation is refused, and what it wanted for.
@@ -71,7 +73,10 @@ impl Ledger {
             Action::Post(slot, amount) => {
                 self.permit_match(*slot, operation)?;
                 self.permit_post(*slot, signed, now)?;
-                let pending = self.pendings.slab[*slot].amount.get();
+                let record = &self.pendings.slab[*slot];
+                let pending = record.amount.get();
+                let is_whole = amount.0 == pending || record.hold == 0;
+                check(is_whole, Outcome::HeldForReview)?;
                 Ok(check(amount.0 <= pending, Outcome::PendingAmountExceeded)?)
             }
             Action::Void(slot) => {
@@ -109,6 +114,12 @@ impl Ledger {
                     is_newer && *height > signed.height,
                     Outcome::UpgradeInvalid,
                 )?)
+            }
+            Action::SetPolicy(account, policy) => Ok(self.permit_policy(*account, policy, signed)?),
+            Action::SetModel(_, from) => {
+                check(signed.has_id(&self.rules.authority), Outcome::NotAuthorized)?;
+                let may = self.models.may_begin(*from, signed.height);
+                Ok(check(may, Outcome::ModelInvalid)?)
             }
             Action::RegisterKey(_) | Action::Record => Ok(()),
         }
@@ -195,7 +206,7 @@ impl Ledger {
         check_available(credit.available_to_credit(), amount, Outcome::CreditExceedsDebits)
     }
 
-    fn permit_one_more_pending(&self, debit: u32) -> Result<(), Outcome> {
+    pub(super) fn permit_one_more_pending(&self, debit: u32) -> Result<(), Outcome> {
         let limits = &self.rules.limits;
         let open = self.accounts[debit].pendings_open.get();
         check(
@@ -217,10 +228,39 @@ impl Ledger {
         check(matches, Outcome::PendingMismatch)
     }
 
+    fn permit_policy(
+        &self,
+        account: Option<u32>,
+        policy: &Policy,
+        signed: &Signed<'_>,
+    ) -> Result<(), Outcome> {
+        let Some(account) = account else {
+            return check(signed.has_id(&self.rules.authority), Outcome::NotAuthorized);
+        };
+        check(!is_closed(&self.accounts[account]), Outcome::AccountClosed)?;
+        self.permit_owner(account, signed)?;
+        let policies = &self.policies.accounts;
+        let is_known = policies.contains_key(&account) || *policy == Policy::default();
+        check(is_known || policies.len() < POLICIES_MAX, Outcome::PoliciesFull)
+    }
+
+    /// What is held waits for its reviewer; what is not, for none.
+    fn permit_review(&self, pending: &PendingRecord, signed: &Signed<'_>) -> Result<bool, Outcome> {
+        if pending.hold == 0 {
+            return Ok(false);
+        }
+        let reviewer = self.reviewer_of(pending.debit.get());
+        check(signed.has_id(&reviewer), Outcome::HeldForReview)?;
+        Ok(true)
+    }
+
     /// Either side may post: the payer hands over, or the payee takes what it was promised.
     fn permit_post(&self, slot: u32, signed: &Signed<'_>, now: TimeNs) -> Result<(), Outcome> {
         let pending = &self.pendings.slab[slot];
         check(!pending.is_over(now.0), Outcome::PendingExpired)?;
+        if self.permit_review(pending, signed)? {
+            return Ok(());
+        }
         let settles = |side: u32| self.payer(side, SessionScope::SETTLE, signed, now);
         either(settles(pending.debit.get()), || settles(pending.credit.get()))
     }
@@ -230,6 +270,9 @@ impl Ledger {
     fn permit_void(&self, slot: u32, signed: &Signed<'_>, now: TimeNs) -> Result<(), Outcome> {
         let pending = &self.pendings.slab[slot];
         check(!pending.is_over(now.0), Outcome::PendingExpired)?;
+        if self.permit_review(pending, signed)? {
+            return Ok(());
+        }
         let settles = |side: u32| self.payer(side, SessionScope::SETTLE, signed, now);
         let (debit, credit) = (pending.debit.get(), pending.credit.get());
         let by_payee = settles(credit);

@@ -5,8 +5,10 @@ use super::signed::Signed;
 use selfchain_types::account::{AccountCold, AccountHot};
 use selfchain_types::asset::AssetRecord;
 use selfchain_types::crypto::{PublicKey, Scheme};
+use selfchain_types::risk::REASONS;
 use selfchain_types::{
-    AccountFlags, AccountId, Amount, AssetId, Height, KeyId, Kind, Operation, OperationFlags, Outcome, TimeNs,
+    AccountFlags, AccountId, Amount, AssetId, Hash, Height, KeyId, Kind, Operation, OperationFlags, Outcome, Policy,
+    TimeNs,
 };
 use zerocopy::FromZeros;
 
@@ -43,6 +45,10 @@ pub(super) enum Action {
     EndSession(u32, u32),
     /// Schedules a protocol version.
     Upgrade(u16, Height),
+    /// Sets the chain's policy, or an account's.
+    SetPolicy(Option<u32>, Policy),
+    /// Lets a model decide from a height on.
+    SetModel(Hash, Height),
     /// Says something about an account's past.
     Report(u32),
     /// Says something that only the log keeps.
@@ -63,6 +69,16 @@ pub(super) struct Move {
 pub(super) struct Reservation {
     pub(super) id: u128,
     pub(super) deadline_ns: u64,
+    pub(super) hold: Option<Hold>,
+}
+
+/// That a reservation waits for its reviewer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hold {
+    /// [`super::pendings::HOLD_OF_PLAIN`] or the other.
+    pub(super) way: u8,
+    pub(super) score: u8,
+    pub(super) reasons: [u8; REASONS],
 }
 
 /// An account to be opened.
@@ -135,6 +151,18 @@ impl Ledger {
                 operation.code.get(),
                 Height(operation.effective_ns.get()),
             )),
+            Kind::SetPolicy => {
+                let policy = Policy::of(operation).ok_or(Outcome::PolicyInvalid)?;
+                let account = match operation.pending.get() {
+                    0 => None,
+                    id => Some(self.known(id)?),
+                };
+                Ok(Action::SetPolicy(account, policy))
+            }
+            Kind::SetModel => {
+                let from = Height(operation.effective_ns.get());
+                Ok(Action::SetModel(operation.named(), from))
+            }
         }
     }
 
@@ -185,6 +213,7 @@ impl Ledger {
                 0 => 0,
                 seconds => now.plus_seconds(seconds).ok_or(Outcome::TimeoutOverflow)?.0,
             },
+            hold: None,
         };
         Ok(Action::Reserve(transfer, reservation))
     }

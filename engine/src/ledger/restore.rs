@@ -3,7 +3,8 @@
 
 use super::Ledger;
 use super::dense::Dense;
-use super::pendings::{PendingRecord, Pendings};
+use super::pendings::{HOLD_OF_PENDING, PendingRecord, Pendings};
+use super::policies::{Models, Policies};
 use super::sessions::Sessions;
 use super::slab::Slab;
 use super::snapshot::part;
@@ -158,6 +159,15 @@ impl Restoring {
                 assets.add(*record);
                 Ok(())
             }),
+            (Table::Policies, _) if self.ledger.policies.version == 0 => {
+                let accounts = self.ledger.accounts.len();
+                self.ledger.policies = Policies::restore(rest, accounts).map_err(decode)?;
+                Ok(())
+            }
+            (Table::Models, _) if self.ledger.models.records.is_empty() => {
+                self.ledger.models = Models::restore(rest).map_err(decode)?;
+                Ok(())
+            }
             (Table::Chain, _) if self.slabs.is_none() => self.chain(rest),
             _ => Err(decode(DecodeError::Value {
                 what: "snapshot table",
@@ -176,7 +186,7 @@ impl Restoring {
             (Table::Keys, part::PUBLIC_KEYS) => Ok(self.publics),
             (Table::Assets, part::RECORDS) => Ok(ledger.assets.records.len()),
             (Table::Sessions, part::RECORDS) => Ok(self.sessions.len()),
-            (Table::Chain, part::RECORDS) => Ok(0),
+            (Table::Policies | Table::Models | Table::Chain, part::RECORDS) => Ok(0),
             _ => Err(Fault::Decode(
                 table,
                 DecodeError::Value {
@@ -305,6 +315,8 @@ impl Restoring {
             }
             let known = record.debit.get() < accounts && record.credit.get() < accounts;
             refuse(!known, Table::Pendings, at, "an account is unknown")?;
+            let is_padded = record.hold <= HOLD_OF_PENDING && record.reserved == [0; 3];
+            refuse(!is_padded, Table::Pendings, at, "a reserved byte is set")?;
             let is_linked = links(at, record.chain_next.get(), &|other| other.chain_previous.get())
                 && links(at, record.chain_previous.get(), &|other| other.chain_next.get());
             refuse(!is_linked, Table::Pendings, at, "its chain is torn")?;

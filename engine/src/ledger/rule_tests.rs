@@ -13,7 +13,7 @@ use selfchain_types::genesis::{AccountIds, Fees, OpTime};
 use selfchain_types::key::SessionScope;
 use selfchain_types::{
     AccountFlags, AccountId, Amount, AssetId, EnvelopeBuilder, Genesis, Hash, Height, KeyId, Operation,
-    OperationFlags, Outcome, Refusal, TimeNs,
+    OperationFlags, Outcome, Risk, Refusal, TimeNs,
 };
 
 type Seen = BTreeSet<u16>;
@@ -590,7 +590,7 @@ fn upgrades() -> Seen {
     world.block(&[]);
     let broken = world
         .ledger
-        .execute(Height(now + 3), TimeNs(u64::MAX / 4), &[], &|_| false);
+        .execute(Height(now + 3), TimeNs(u64::MAX / 4), &[], &Risk::default(), &|_| false);
     assert_eq!(
         broken.unwrap_err(),
         Broken::Version {
@@ -683,7 +683,7 @@ fn effects_of_a_block_are_limited() {
 
 #[test]
 fn every_outcome_is_reached() {
-    let tables: [fn() -> Seen; 14] = [
+    let tables: [fn() -> Seen; 15] = [
         frames,
         transfers,
         limits,
@@ -698,6 +698,7 @@ fn every_outcome_is_reached() {
         upgrades,
         effects,
         super::chain_tests::chains,
+        super::hold_tests::risks,
     ];
     let seen: Seen = tables.iter().flat_map(|table| table()).collect();
     let missing: Vec<&str> = Outcome::ALL
@@ -756,7 +757,7 @@ fn a_ledger_that_makes_money_stops() {
         let views = [EnvelopeView::new(&envelope).unwrap()];
         let broken = world
             .ledger
-            .execute(world.height().next(), world.now, &views, &|_| false)
+            .execute(world.height().next(), world.now, &views, &Risk::default(), &|_| false)
             .unwrap_err();
         let Broken::Conservation(imbalance) = broken else {
             panic!("{broken}");

@@ -50,6 +50,8 @@ enum Part {
     Pendings,
     Assets,
     Sessions,
+    Policies,
+    Models,
     Chain,
 }
 
@@ -61,6 +63,8 @@ impl Part {
             Self::Pendings => Table::Pendings,
             Self::Assets => Table::Assets,
             Self::Sessions => Table::Sessions,
+            Self::Policies => Table::Policies,
+            Self::Models => Table::Models,
             Self::Chain => Table::Chain,
         }
     }
@@ -79,7 +83,9 @@ impl Part {
             Self::Accounts => Some(Self::Pendings),
             Self::Pendings => Some(Self::Assets),
             Self::Assets => Some(Self::Sessions),
-            Self::Sessions => Some(Self::Chain),
+            Self::Sessions => Some(Self::Policies),
+            Self::Policies => Some(Self::Models),
+            Self::Models => Some(Self::Chain),
             Self::Chain => None,
         }
     }
@@ -93,7 +99,9 @@ pub(super) struct Sweep {
     height: u64,
     /// Records of each part that has numbers without a gap.
     lens: [u32; 5],
-    /// The chain's table.
+    /// The tables that are hashed whole, small ones; empty for one that is not there.
+    policies: Vec<u8>,
+    models: Vec<u8>,
     chain: Vec<u8>,
     /// The part under way; `None` when all is written.
     part: Option<Part>,
@@ -144,6 +152,8 @@ impl Sweep {
                 ledger.assets.records.len(),
                 ledger.sessions.slab.len(),
             ],
+            policies: ledger.policies.bytes(),
+            models: ledger.models.bytes(),
             chain: ledger.chain_bytes(),
             part: Some(Part::Keys),
             next: 0,
@@ -189,8 +199,15 @@ impl Sweep {
             Part::Pendings => self.records(part, ledger.pendings.slab.slots(), pendings, count, sink),
             Part::Assets => self.records(part, &ledger.assets.records, assets, count, sink),
             Part::Sessions => self.records(part, ledger.sessions.slab.slots(), sessions, count, sink),
-            Part::Chain => {
-                self.chunk.push(part, &[&self.chain], sink);
+            Part::Policies | Part::Models | Part::Chain => {
+                let whole = match part {
+                    Part::Policies => &self.policies,
+                    Part::Models => &self.models,
+                    _ => &self.chain,
+                };
+                if !whole.is_empty() {
+                    self.chunk.push(part, &[whole], sink);
+                }
                 self.reach(1, 1)
             }
         }

@@ -12,7 +12,7 @@ use selfchain_types::envelope::EnvelopeView;
 use selfchain_types::key::SessionScope;
 use selfchain_types::roots::Table;
 use selfchain_types::time::NS_PER_S;
-use selfchain_types::{Amount, Operation, OperationFlags, TimeNs};
+use selfchain_types::{Amount, Operation, OperationFlags, Risk, TimeNs};
 
 type Chunks = Vec<(Table, Vec<u8>)>;
 
@@ -253,5 +253,5 @@ fn run(world: &mut World, operations: &[Operation]) -> super::Executed {
     let height = world.height().next();
     let time = world.ledger.next_time(&views, world.now);
     world.ledger.validate(height, time, &views).unwrap();
-    world.ledger.execute(height, time, &views, &|_| false).unwrap()
+    world.ledger.execute(height, time, &views, &Risk::default(), &|_| false).unwrap()
 }

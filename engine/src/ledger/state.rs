@@ -7,7 +7,9 @@ use super::clock::Clock;
 use super::clock::own_time;
 use super::keys::Keys;
 use super::leaves;
+use super::pendings::HOLD_OF_PENDING;
 use super::pendings::Pendings;
+use super::policies::{Models, Policies};
 use super::sessions::Sessions;
 use super::snapshot::Sweep;
 use alloc::collections::BTreeMap;
@@ -19,9 +21,10 @@ use selfchain_types::crypto::PublicKey;
 use selfchain_types::envelope::EnvelopeView;
 use selfchain_types::genesis::{AccountIds, Fees, Limits, OpTime};
 use selfchain_types::key::{KeyRecord, SessionRecord};
+use selfchain_types::risk::REASONS;
 use selfchain_types::roots::{Roots, Table};
 use selfchain_types::{
-    AccountFlags, AccountId, Amount, AssetId, Genesis, Hash, Height, KeyId, TimeNs, codec,
+    AccountFlags, AccountId, Amount, AssetId, Genesis, Hash, Height, KeyId, Policy, TimeNs, codec,
 };
 
 /// The state of a chain after a block: every table, ready for the next block. Deterministic: equal blocks
@@ -35,6 +38,8 @@ pub struct Ledger {
     pub(super) assets: Assets,
     pub(super) pendings: Pendings,
     pub(super) sessions: Sessions,
+    pub(super) policies: Policies,
+    pub(super) models: Models,
     pub(super) scratch: Scratch,
     /// A snapshot that is being taken while the ledger goes on.
     pub(super) sweep: Option<Box<Sweep>>,
@@ -121,6 +126,21 @@ pub struct PendingState {
     pub opened: Height,
     /// Members that its linked chain had, itself included.
     pub chain_len: u32,
+    /// Why it is held, if it is.
+    pub hold: Option<HoldState>,
+}
+
+/// A transfer that waits for its reviewer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HoldState {
+    /// Its score; 255 when it could not be scored.
+    pub score: u8,
+    /// The features that raised the score most.
+    pub reasons: [u8; REASONS],
+    /// Who releases or voids it.
+    pub reviewer: KeyId,
+    /// Whether it was a pending transfer by itself, which a release makes it again.
+    pub was_pending: bool,
 }
 
 impl Ledger {
@@ -154,6 +174,8 @@ impl Ledger {
             assets: Assets::default(),
             pendings: Pendings::new(),
             sessions: Sessions::new(),
+            policies: Policies::new(),
+            models: Models::default(),
             scratch: Scratch::default(),
             sweep: None,
         }
@@ -253,10 +275,30 @@ impl Ledger {
 
     /// The open pending transfer with this id.
     pub fn pending(&self, id: u128) -> Option<PendingState> {
-        let record = self.pendings.slab[self.pendings.find(id)?];
+        Some(self.pending_at(self.pendings.find(id)?))
+    }
+
+    /// Transfers that are held, from a slot of the table of pendings on, at most `count`; with the slot to go on at.
+    pub fn holds(&self, from: u32, count: usize) -> (Vec<PendingState>, Option<u32>) {
+        let mut found = Vec::new();
+        for slot in from..self.pendings.slab.len() {
+            let record = &self.pendings.slab[slot];
+            if record.id.get() == 0 || record.hold == 0 {
+                continue;
+            }
+            if found.len() == count {
+                return (found, Some(slot));
+            }
+            found.push(self.pending_at(slot));
+        }
+        (found, None)
+    }
+
+    fn pending_at(&self, slot: u32) -> PendingState {
+        let record = self.pendings.slab[slot];
         let deadline = record.deadline_ns.get();
-        Some(PendingState {
-            id,
+        PendingState {
+            id: record.id.get(),
             debit: self.accounts.id(record.debit.get()),
             credit: self.accounts.id(record.credit.get()),
             amount: Amount(record.amount.get()),
@@ -264,7 +306,51 @@ impl Ledger {
             deadline: (deadline != 0).then_some(TimeNs(deadline)),
             opened: Height(record.opened.get()),
             chain_len: record.chain_len.get(),
-        })
+            hold: (record.hold != 0).then(|| HoldState {
+                score: record.score,
+                reasons: record.reasons,
+                reviewer: self.reviewer_of(record.debit.get()),
+                was_pending: record.hold == HOLD_OF_PENDING,
+            }),
+        }
+    }
+
+    /// The model that decides at a height, if any.
+    pub fn model_at(&self, height: Height) -> Option<Hash> {
+        self.models.at(height)
+    }
+
+    /// Every model that is kept on record with the height from which it decides; zeros for none.
+    pub fn models(&self) -> &[(Hash, Height)] {
+        &self.models.records
+    }
+
+    /// Changes of policies and models so far.
+    pub fn policy_version(&self) -> u64 {
+        self.policies.version
+    }
+
+    /// The chain's policy.
+    pub fn chain_policy(&self) -> Policy {
+        self.policies.chain
+    }
+
+    /// The policy that an account has of its own.
+    pub fn own_policy(&self, id: AccountId) -> Option<Policy> {
+        let index = self.accounts.find(id)?;
+        self.policies.accounts.get(&index).copied()
+    }
+
+    /// The score from which on some policy does something.
+    pub fn least_threshold(&self) -> u8 {
+        self.policies.least()
+    }
+
+    /// Ledger times of the operations of a next block of this time, in order.
+    pub fn times_of(&self, time_ns: TimeNs, envelopes: &[EnvelopeView<'_>]) -> Vec<TimeNs> {
+        let mut clock = Clock::new(self.rules.op_time, time_ns);
+        let operations = envelopes.iter().flat_map(|envelope| envelope.operations());
+        operations.map(|operation| clock.tick(operation)).collect()
     }
 
     /// Open pending transfers.
@@ -339,6 +425,8 @@ impl Ledger {
             (Table::Keys, self.keys.root()),
             (Table::Assets, self.assets.root()),
             (Table::Sessions, self.sessions.root()),
+            (Table::Policies, self.policies.root()),
+            (Table::Models, self.models.root()),
             (Table::Validators, Some(leaves::whole(&self.rules.validators))),
             (Table::Chain, Some(leaves::whole(&self.chain_bytes()))),
         ] {

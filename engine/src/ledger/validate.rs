@@ -3,9 +3,10 @@
 use super::Ledger;
 use super::clock::{Clock, TIME_MAX};
 use super::index::Index;
+use selfchain_types::block::Header;
 use selfchain_types::envelope::{EnvelopeView, Signer};
 use selfchain_types::genesis::OpTime;
-use selfchain_types::{Height, KeyId, Refusal, TimeNs, codec};
+use selfchain_types::{Height, KeyId, Refusal, Risk, TimeNs, codec};
 use thiserror::Error;
 
 /// Why a block is invalid.
@@ -58,6 +59,25 @@ pub enum InvalidBlock {
         got: u64,
         /// The limit.
         max: u32,
+    },
+    /// It names another model than the one in force.
+    #[error("the header does not name the model in force")]
+    Model,
+    /// It names another version of the policies.
+    #[error("policy version {got}, where {want} is in force")]
+    PolicyVersion {
+        /// What it names.
+        got: u64,
+        /// What is in force.
+        want: u64,
+    },
+    /// Its scores are not one an operation, or there are scores without a model.
+    #[error("{scores} scores for {operations} operations, or reasons where there is no score")]
+    Risk {
+        /// Its scores.
+        scores: usize,
+        /// Its operations.
+        operations: usize,
     },
     /// An envelope may not be in a block of this chain and height.
     #[error("envelope {envelope} is {refusal}")]
@@ -122,6 +142,38 @@ impl Ledger {
             }
         }
         self.validate_counters(envelopes)
+    }
+
+    /// Whether a block's header names what is in force, and its scores fit its operations.
+    ///
+    /// # Errors
+    /// [`InvalidBlock`].
+    pub fn validate_risk(
+        &self,
+        header: &Header,
+        envelopes: &[EnvelopeView<'_>],
+        risk: &Risk,
+    ) -> Result<(), InvalidBlock> {
+        let model = self.models.at(header.height);
+        if !header.models.iter().eq(&model) {
+            return Err(InvalidBlock::Model);
+        }
+        let want = self.policies.version;
+        if header.policy_version != want {
+            return Err(InvalidBlock::PolicyVersion {
+                got: header.policy_version,
+                want,
+            });
+        }
+        let operations = envelopes.iter().map(|envelope| envelope.operations().len()).sum();
+        let is_by_a_model = model.is_some() || risk.scores.is_empty();
+        if !is_by_a_model || !risk.fits(operations) {
+            return Err(InvalidBlock::Risk {
+                scores: risk.scores.len(),
+                operations,
+            });
+        }
+        Ok(())
     }
 
     fn validate_sizes(&self, envelopes: &[EnvelopeView<'_>]) -> Result<(), InvalidBlock> {

@@ -13,7 +13,7 @@ use selfchain_types::crypto::SigningKey;
 use selfchain_types::envelope::EnvelopeView;
 use selfchain_types::time::NS_PER_S;
 use selfchain_types::{
-    AccountFlags, AccountId, Amount, AssetId, EnvelopeBuilder, Genesis, Height, KeyId, Operation, Outcome,
+    AccountFlags, AccountId, Amount, AssetId, EnvelopeBuilder, Genesis, Height, KeyId, Operation, Outcome, Risk,
     TimeNs,
 };
 
@@ -75,6 +75,8 @@ pub(super) struct World {
     pub(super) seen: BTreeSet<u16>,
     pub(super) fee: (AccountId, AssetId, Amount),
     pub(super) attachments: Vec<u8>,
+    /// What a scorer says of the next block.
+    pub(super) risk: Risk,
     counters: BTreeMap<u8, u64>,
 }
 
@@ -90,6 +92,7 @@ impl World {
             seen: BTreeSet::new(),
             fee: (AccountId::NONE, AssetId(0), Amount::ZERO),
             attachments: Vec::new(),
+            risk: Risk::default(),
             counters: BTreeMap::new(),
         }
     }
@@ -148,12 +151,13 @@ impl World {
         let height = self.ledger.height().next();
         let time = self.ledger.next_time(&views, self.now);
         self.ledger.validate(height, time, &views).unwrap();
+        let risk = core::mem::take(&mut self.risk);
         let mut folded = self.ledger.clone();
-        let executed = self.ledger.execute(height, time, &views, &|_| true).unwrap();
+        let executed = self.ledger.execute(height, time, &views, &risk, &|_| true).unwrap();
         let mut bytes = Vec::new();
         executed.result.encode(&mut bytes);
         let result = BlockResult::decode(&bytes).unwrap();
-        let report = folded.fold(height, time, &views, &result).unwrap();
+        let report = folded.fold(height, time, &views, &risk, &result).unwrap();
         assert_eq!(report.history, executed.history);
         assert_eq!(report.registered, executed.registered);
         assert_eq!(
