@@ -12,7 +12,7 @@ mod nearest;
 mod layers;
 
 pub use annotated::annotated;
-pub use choice::{BlockOrder, LogFormat, LogLevel};
+pub use choice::{BlockOrder, LogFormat, LogLevel, Scoring};
 pub use layers::{ConfigError, ENV_PREFIX, Layers, Resolved, Source, env_name, resolve};
 pub use value::{Setting, ValueFault};
 
@@ -227,6 +227,15 @@ planes! {
         snapshots_keep: u64 = 2, "snapshots", 1..=1_000;
         /// Heights that the index may be behind the log. Above: queries of it say `index_behind`.
         index_lag_max_blocks: u64 = 1_000, "blocks", 1..=1_000_000_000_000;
+    }
+
+    /// Scores of transfers: models are files in the folder `models` of the data directory.
+    ai: AiConfig {
+        /// Whether accounts' pasts are remembered, 256 bytes each, so that a model can score: `auto` where the chain
+        /// has a model on record when the node starts.
+        scoring: Scoring = Scoring::Auto, "auto | on | off";
+        /// Longest that scoring a block may take; what is left is not scored.
+        budget_ms: u64 = 200, "milliseconds", 1..=60_000;
     }
 
     /// The HTTP port: health, readiness, metrics, version.

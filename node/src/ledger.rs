@@ -21,7 +21,7 @@ use selfchain_types::seam::log::{Log, LogError};
 use selfchain_types::seam::snapshot::SnapshotError;
 use selfchain_types::{
     AccountFlags, AccountId, Amount, AssetId, Envelope, EnvelopeBuilder, Genesis, Height, KeyId, Operation,
-    Outcome, Refusal, TimeNs, Verified, codec,
+    Outcome, Refusal, Risk, TimeNs, Verified, codec,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -361,7 +361,7 @@ impl Ledger {
     fn decide(&mut self, envelopes: Vec<Verified>) -> Result<Vec<Committed>, LedgerError> {
         let mut effects = Vec::new();
         let now = now()?;
-        let candidate = self.chain.propose(envelopes, Vec::new(), now, self.key.id());
+        let candidate = self.chain.propose(envelopes, Risk::default(), now, self.key.id());
         self.plane.handle(Input::Wanted, now, &mut effects)?;
         let built = Input::Built {
             height: candidate.header().height,
@@ -399,7 +399,7 @@ impl Ledger {
         };
         project(&mut self.store.index, &self.store.receipt_nodes, &folded)?;
         self.slices
-            .extend(self.sweeper.after_block(&mut self.chain, effects));
+            .extend(self.sweeper.after_block(&mut self.chain, None, effects));
         start(&mut self.plane, &self.chain)?;
         Ok(results)
     }

@@ -10,6 +10,7 @@
 
 pub mod store;
 pub mod recover;
+pub mod remember;
 pub mod sweep;
 pub mod answers;
 pub mod keys;

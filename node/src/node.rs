@@ -1,18 +1,21 @@
 //! The running node: a recovered chain, its pipeline, and the QUIC server in front of it.
 
-use crate::drive::{Pipeline, PipelineConfig, PipelineError};
+use crate::drive::{Pipeline, PipelineConfig, PipelineError, Scoring};
 use crate::ledger::LedgerError;
 use crate::recover::Progress;
 use crate::service::NodeService;
 use crate::store::{Store, StoreConfig, StoreError};
 use crate::telemetry::Metrics;
 use core::time::Duration;
+use selfchain_ai::Projection;
+use selfchain_ai::model::{Model, default_model};
 use selfchain_consensus::Solo;
-use selfchain_engine::commit::Tip;
+use selfchain_engine::commit::{Chain, Tip};
 use selfchain_storage::{Disk, StorageMetrics};
 use selfchain_transport::{Limits, Server, ServerConfig, StartError};
 use selfchain_types::crypto::SigningKey;
 use selfchain_types::seam::consensus::Plane;
+use selfchain_types::seam::scorer::Scorer;
 use selfchain_types::{Genesis, Hash};
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -31,9 +34,46 @@ pub struct NodeConfig {
     pub pipeline: PipelineConfig,
     /// How the store keeps what it keeps.
     pub store: StoreConfig,
+    /// Whether and how blocks are scored.
+    pub scoring: ScoringConfig,
     /// The value of `SSLKEYLOGFILE`; a node refuses to start when it is set.
     pub key_log_path: Option<OsString>,
 }
+
+/// Whether and how blocks are scored.
+#[derive(Clone, Debug)]
+pub struct ScoringConfig {
+    /// When accounts' pasts are remembered.
+    pub when: ScoreWhen,
+    /// Longest that scoring a block may take; what is left is not scored.
+    pub budget: Duration,
+    /// Models that may be in force, beside the one that comes with the program.
+    pub models: Vec<Arc<Model>>,
+}
+
+impl Default for ScoringConfig {
+    fn default() -> Self {
+        Self {
+            when: ScoreWhen::Auto,
+            budget: SCORE_BUDGET,
+            models: Vec::new(),
+        }
+    }
+}
+
+/// When accounts' pasts are remembered, so that a model can score.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScoreWhen {
+    /// Where the chain has a model on record when the node starts.
+    Auto,
+    /// Always: a model may come into force while the node runs.
+    On,
+    /// Never: nothing is scored.
+    Off,
+}
+
+/// Longest that scoring a block may take, unless said otherwise.
+pub const SCORE_BUDGET: Duration = Duration::from_millis(200);
 
 /// Why a node did not start.
 #[derive(Debug, Error)]
@@ -75,6 +115,30 @@ pub struct Node {
 /// How long a drain waits for peers to take their replies.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A scorer that remembers the chain, where blocks are to be scored.
+fn scoring(
+    store: &Store,
+    chain: &Chain,
+    config: &ScoringConfig,
+    metrics: &Arc<Metrics>,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<Option<Scoring>, StoreError> {
+    let is_on = match config.when {
+        ScoreWhen::Auto => !chain.ledger().models().is_empty(),
+        ScoreWhen::On => true,
+        ScoreWhen::Off => false,
+    };
+    if !is_on {
+        return Ok(None);
+    }
+    let mut models = vec![Arc::new(default_model())];
+    models.extend(config.models.iter().cloned());
+    let fresh = || -> Box<dyn Scorer> { Box::new(Projection::new(models.clone())) };
+    let scorer = store.remember(chain, &fresh, progress)?;
+    let budget_ns = u64::try_from(config.budget.as_nanos()).unwrap_or(u64::MAX);
+    Ok(Some(Scoring::new(scorer, budget_ns, Arc::clone(metrics))))
+}
+
 impl Node {
     /// Recovers the chain on `disk`, starts the pipeline, and listens. `key` is both the validator's and the
     /// server's: clients pin it.
@@ -101,6 +165,7 @@ impl Node {
         let chain = store.recover(progress)?;
         let storage = Arc::clone(&store.metrics);
         let log = store.log_reader();
+        let scoring = scoring(&store, &chain, &config.scoring, &metrics, progress)?;
         let plane: Box<dyn Plane> = Box::new(Solo::new(chain.chain_id(), SigningKey::from_seed(&key.seed())));
         let woken: Arc<OnceLock<selfchain_transport::Tip>> = Arc::default();
         let wake = Arc::clone(&woken);
@@ -114,6 +179,7 @@ impl Node {
             chain,
             plane,
             key.id(),
+            scoring,
             &config.pipeline,
             &metrics,
             tip_moved,

@@ -1,5 +1,6 @@
 //! Recovery: from the newest usable snapshot, the log is folded up to its durable tip.
 
+use crate::remember::write_memory;
 use crate::store::{Store, StoreError};
 use rayon::prelude::*;
 use selfchain_engine::commit::{Chain, ChainSnapshot, Folded, Prepared, Transaction};
@@ -10,6 +11,7 @@ use selfchain_storage::{Index, IndexError, NodeFile, Snapshots};
 use selfchain_types::message::OPERATION_PLACES_FROM;
 use selfchain_types::roots::Table;
 use selfchain_types::seam::log::{LogError, LogReader};
+use selfchain_types::seam::scorer::Scorer;
 use selfchain_types::seam::snapshot::SnapshotStore;
 use selfchain_types::{Genesis, Hash, Height, codec};
 use std::sync::Arc;
@@ -90,7 +92,10 @@ pub(crate) fn restore(
     let manifest = snapshots.manifest(height)?;
     let snapshot = ChainSnapshot::decode(&manifest)?;
     // Accounts name their owners, so the keys come first, as they were written.
-    let others = Table::ALL.into_iter().filter(|table| *table != Table::Keys);
+    // A scorer's memory is not the chain's: `remember` reads it.
+    let others = Table::ALL
+        .into_iter()
+        .filter(|table| !matches!(table, Table::Keys | Table::Contexts));
     let mut chunks = core::iter::once(Table::Keys).chain(others).flat_map(|table| {
         let damaged = move |source| TableFailure { table, source };
         let (chunks, error) = match snapshots.read(height, table.code()) {
@@ -117,6 +122,7 @@ impl Store {
         write_snapshot(
             chain.ledger(),
             &chain.snapshot(),
+            None,
             &self.snapshots,
             &mut self.index,
             &self.receipt_nodes,
@@ -124,10 +130,11 @@ impl Store {
     }
 }
 
-/// Writes the chain's state at its tip down at once.
+/// Writes the chain's state at its tip down at once, and a scorer's memory with it.
 pub(crate) fn write_snapshot(
     ledger: &Ledger,
     snapshot: &ChainSnapshot,
+    scorer: Option<&mut dyn Scorer>,
     snapshots: &Snapshots,
     index: &mut Index,
     receipt_nodes: &NodeFile,
@@ -140,6 +147,13 @@ pub(crate) fn write_snapshot(
             written = writer.put(table.code(), chunk);
         }
     });
+    if let Some(scorer) = scorer {
+        write_memory(scorer, &mut |chunk| {
+            if written.is_ok() {
+                written = writer.put(Table::Contexts.code(), chunk);
+            }
+        });
+    }
     written?;
     writer.finish(&snapshot.to_bytes())?;
     Ok(())

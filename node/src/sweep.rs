@@ -1,12 +1,14 @@
 //! Sweep: a snapshot is read little by little, each part after a block, and written behind it.
 
 use crate::recover::settle;
+use crate::remember::sweep_memory;
 use crate::store::StoreError;
 use crate::telemetry::Metrics;
 use core::sync::atomic::{AtomicU64, Ordering};
 use selfchain_engine::commit::Chain;
 use selfchain_storage::{Index, NodeFile, Snapshots};
 use selfchain_types::roots::Table;
+use selfchain_types::seam::scorer::Scorer;
 use selfchain_types::seam::snapshot::{SnapshotStore, SnapshotWriter};
 use selfchain_types::{Height, codec};
 use std::sync::Arc;
@@ -88,20 +90,32 @@ impl Sweeper {
         }
     }
 
-    /// To be called after each block, with the number of its effects: begins a snapshot when one is due, and
+    /// To be called after each block, with the number of its effects and with the scorer if there is one: begins a snapshot when one is due, and
     /// reads on of the one that is under way.
-    pub fn after_block(&mut self, chain: &mut Chain, effects: usize) -> Option<Slice> {
+    pub fn after_block(
+        &mut self,
+        chain: &mut Chain,
+        mut scorer: Option<&mut dyn Scorer>,
+        effects: usize,
+    ) -> Option<Slice> {
         let is_first = self.begin(chain);
+        if let Some(scorer) = scorer.as_deref_mut().filter(|_| is_first) {
+            scorer.freeze();
+        }
         let (height, _) = self.reading.as_ref()?;
         let height = *height;
         if !is_first && self.waiting.load(Ordering::Acquire) >= self.config.waiting_bytes_max {
             return None;
         }
         let count = u32::try_from(effects).unwrap_or(u32::MAX);
+        let count = count.max(self.config.slice_min);
         let mut chunks = Vec::new();
-        let is_last = chain.sweep(count.max(self.config.slice_min), &mut |table, chunk| {
+        let mut is_last = chain.sweep(count, &mut |table, chunk| {
             chunks.push((table, chunk.to_vec()));
         });
+        if let Some(scorer) = scorer.filter(|_| is_last) {
+            is_last = sweep_memory(scorer, count, &mut chunks);
+        }
         self.metrics
             .snapshot_frozen_bytes
             .set(codec::wide(chain.ledger().frozen_bytes()));
@@ -196,7 +210,7 @@ mod tests {
     #[test]
     fn a_snapshot_that_is_due_while_another_is_read_is_left_out_and_counted() {
         let (mut chain, mut sweeper, metrics) = sweeper();
-        let slices: Vec<_> = (0..7).map(|_| sweeper.after_block(&mut chain, 0)).collect();
+        let slices: Vec<_> = (0..7).map(|_| sweeper.after_block(&mut chain, None, 0)).collect();
         let [Some(first), middle @ .., Some(last)] = &slices[..] else {
             panic!("{slices:?}");
         };
@@ -209,16 +223,16 @@ mod tests {
     fn nothing_is_read_while_too_much_waits_to_be_written() {
         let (mut chain, mut sweeper, _) = sweeper();
         let waiting: Vec<_> = (0..7)
-            .filter_map(|_| sweeper.after_block(&mut chain, 0))
+            .filter_map(|_| sweeper.after_block(&mut chain, None, 0))
             .collect();
         assert!(waiting.iter().any(|slice| slice.bytes > 0));
         assert!(
             sweeper
-                .after_block(&mut chain, 0)
+                .after_block(&mut chain, None, 0)
                 .is_some_and(|slice| slice.is_first)
         );
-        assert!((0..20).all(|_| sweeper.after_block(&mut chain, 0).is_none()));
+        assert!((0..20).all(|_| sweeper.after_block(&mut chain, None, 0).is_none()));
         drop(waiting);
-        assert!((0..6).any(|_| sweeper.after_block(&mut chain, 0).is_some()));
+        assert!((0..6).any(|_| sweeper.after_block(&mut chain, None, 0).is_some()));
     }
 }

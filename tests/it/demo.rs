@@ -3,9 +3,10 @@
 use selfchain::client::{Client, ClientOptions};
 use selfchain::config::Config;
 use selfchain::demo::{
-    DemoError, Event, Events, InputError, Options, ReplayOptions, SourceOptions, Speed, Summary,
+    DemoError, Event, Events, Options, ReplayOptions, SourceOptions, Speed, Summary,
     TrafficOptions, run,
 };
+use selfchain::input::InputError;
 use selfchain::ledger::issuance_account;
 use selfchain::node::Node;
 use selfchain::storage::{Disk, FileDisk, MemoryDisk};

@@ -2,7 +2,7 @@
 
 use selfchain::client::{Client, ClientOptions};
 use selfchain::drive::PipelineConfig;
-use selfchain::node::{Node, NodeConfig, NodeError};
+use selfchain::node::{Node, NodeConfig, NodeError, ScoringConfig};
 use selfchain::storage::{Disk, IndexConfig, LogConfig, Sealing, SnapshotConfig};
 use selfchain::store::{Store, StoreConfig};
 use selfchain::telemetry::Metrics;
@@ -52,6 +52,7 @@ pub fn config() -> NodeConfig {
                 ..SnapshotConfig::default()
             },
         },
+        scoring: ScoringConfig::default(),
         key_log_path: None,
     }
 }

@@ -37,11 +37,11 @@ impl Default for TreeOptions {
     fn default() -> Self {
         Self {
             trees: 800,
-            rate: 0.06,
+            rate: 0.12,
             ridge: 3.0,
             thresholds: 128,
             row_share: 0.8,
-            feature_share: 0.6,
+            feature_share: 0.4,
             patience: 60,
             seed: 1,
         }

@@ -13,7 +13,7 @@ use selfchain_bench::report::{Applied, Report};
 use selfchain_engine::ledger::Ledger;
 use selfchain_types::block::BlockResult;
 use selfchain_types::envelope::EnvelopeView;
-use selfchain_types::{TimeNs, codec};
+use selfchain_types::{Risk, TimeNs, codec};
 use std::time::Instant;
 
 /// Executes transfers in blocks of decoded envelopes. Rates are by the ledger thread's own CPU time, so that
@@ -143,7 +143,7 @@ fn execute(ledger: &mut Ledger, block: &[Vec<u8>]) -> Result<(BlockResult, Durat
     let views = views(block)?;
     let (height, time_ns) = (ledger.height().next(), TimeNs(ledger.last_op_time().0 + 1));
     let began = thread_time();
-    let executed = ledger.execute(height, time_ns, &views, &|_| false);
+    let executed = ledger.execute(height, time_ns, &views, &Risk::default(), &|_| false);
     let spent = thread_time().saturating_sub(began);
     let executed = executed.map_err(|error| BenchError::Ledger(error.to_string()))?;
     if executed.refused > 0 {
@@ -172,7 +172,7 @@ fn fold(
         let (height, time_ns) = (ledger.height().next(), TimeNs(ledger.last_op_time().0 + 1));
         let began = thread_time();
         ledger
-            .fold(height, time_ns, &views, result)
+            .fold(height, time_ns, &views, &Risk::default(), result)
             .map_err(|error| broke(&error))?;
         spent += thread_time().saturating_sub(began);
         transfers += codec::wide(result.outcomes.len());

@@ -1,7 +1,7 @@
 //! The rig: a real node, its real files and sockets, as the harness measures it.
 
 use crate::drive::PipelineConfig;
-use crate::node::{Node, NodeConfig, NodeError};
+use crate::node::{Node, NodeConfig, NodeError, ScoringConfig};
 use crate::store::{Store, StoreConfig, StoreError};
 use crate::telemetry::{DistributionSnapshot, Metrics, Queue, Stage};
 use crate::verify::verify;
@@ -102,7 +102,8 @@ impl NodeRig {
             limits: limits(),
             pipeline: config.pipeline.clone(),
             store: config.store.clone(),
-            key_log_path: None,
+            scoring: ScoringConfig::default(),
+        key_log_path: None,
         };
         let started = Node::start(
             disk,
@@ -293,7 +294,7 @@ fn queue_before(stage: Stage) -> Option<Queue> {
         Stage::Record | Stage::Sync => Some(Queue::Log),
         Stage::Publish => Some(Queue::Publish),
         Stage::Index => Some(Queue::Index),
-        Stage::Build | Stage::Execute | Stage::Root => None,
+        Stage::Build | Stage::Score | Stage::Execute | Stage::Root => None,
     }
 }
 

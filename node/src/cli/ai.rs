@@ -14,7 +14,9 @@ use selfchain_ai::trees::{TreeOptions, import};
 use serde_json::{Value, json};
 use std::error::Error;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const S_PER_DAY: u64 = 86_400;
 const MODEL_NEXT: &str = "see what a file is with `selfchain ai show FILE`";
@@ -368,6 +370,32 @@ pub(super) fn read_model(path: Option<&Path>) -> Result<Model, Failure> {
     let bytes = fs::read(path).map_err(|error| Failure::usage(cannot(), "").because(&error))?;
     Model::read(&bytes).map_err(|error| Failure::usage(cannot(), MODEL_NEXT).because(&error))
 }
+
+/// The models of a data directory: every file `*.safetensors` in its folder `models`.
+pub(super) fn models_in(data: &Path) -> Result<Vec<Arc<Model>>, Failure> {
+    let folder = data.join(MODELS_FOLDER);
+    let files = match fs::read_dir(&folder) {
+        Ok(files) => files,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => {
+            let what = format!("cannot read the folder {}", folder.display());
+            return Err(Failure::usage(what, "").because(&error));
+        }
+    };
+    let mut paths: Vec<PathBuf> = files.flatten().map(|file| file.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "safetensors"));
+    paths.sort();
+    if paths.len() > MODELS_MAX {
+        let what = format!("{} models in {}, at most {MODELS_MAX} are loaded", paths.len(), folder.display());
+        return Err(Failure::usage(what, "move those away that are not used"));
+    }
+    paths.iter().map(|path| read_model(Some(path)).map(Arc::new)).collect()
+}
+
+/// Where a node looks for models, in its data directory.
+const MODELS_FOLDER: &str = "models";
+/// Most models that a node loads.
+const MODELS_MAX: usize = 64;
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     fs::write(path, bytes).map_err(|error| {

@@ -118,6 +118,8 @@ fn kind(kind: Kind) -> &'static str {
         Kind::Anchor => "anchor",
         Kind::Report => "report",
         Kind::Upgrade => "upgrade",
+        Kind::SetPolicy => "set_policy",
+        Kind::SetModel => "set_model",
     }
 }
 

@@ -1,6 +1,7 @@
 //! `run`: starts the node and the HTTP port, says where they listen, and drains when told to stop.
 
 use super::init::open_data;
+use super::ai::models_in;
 use super::output::Output;
 use super::progress::bar;
 use super::settings::Settings;
@@ -65,12 +66,14 @@ fn start(config: &Config, settings: &Settings, output: Output, runtime: &Handle)
         .iter()
         .find(|(name, _)| name == "SSLKEYLOGFILE")
         .map(|(_, path)| path.clone());
+    let mut node_config = config.node_config(key_log);
+    node_config.scoring.models = models_in(&config.data_dir)?;
     let bar = bar("recovering", output.is_json);
     let metrics = Arc::new(Metrics::default());
     let node = Node::start(
         Arc::new(disk),
         &key,
-        &config.node_config(key_log),
+        &node_config,
         metrics,
         runtime,
         &mut |progress| {

@@ -37,6 +37,17 @@ pub enum LogFormat {
     Json,
 }
 
+/// When accounts' pasts are remembered, so that a model can score.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
+pub enum Scoring {
+    /// Where the chain has a model on record.
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+}
+
 macro_rules! choices {
     ($($Choice:ident { $($variant:ident = $name:literal),+ } $expects:literal;)+) => { $(
         impl Setting for $Choice {
@@ -58,5 +69,6 @@ choices! {
     BlockOrder { Fee = "fee", Fair = "fair" } "fee or fair";
     LogLevel { Off = "off", Error = "error", Warn = "warn", Info = "info", Debug = "debug", Trace = "trace" }
         "off, error, warn, info, debug or trace";
+    Scoring { Auto = "auto", On = "on", Off = "off" } "auto, on or off";
     LogFormat { Text = "text", Json = "json" } "text or json";
 }

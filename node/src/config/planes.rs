@@ -1,8 +1,8 @@
 //! From keys to what each plane takes.
 
-use super::{BlockOrder, Config, IngestConfig};
+use super::{BlockOrder, Config, IngestConfig, Scoring};
 use crate::drive::PipelineConfig;
-use crate::node::NodeConfig;
+use crate::node::{NodeConfig, ScoreWhen, ScoringConfig};
 use crate::store::StoreConfig;
 use crate::sweep::SNAPSHOT_SLICE_MIN;
 use selfchain_engine::builder::Order;
@@ -21,7 +21,21 @@ impl Config {
             limits: self.ingest.limits(),
             pipeline: self.pipeline_config(),
             store: self.store_config(),
+            scoring: self.scoring_config(),
             key_log_path,
+        }
+    }
+
+    /// How blocks are scored; the models of the data directory are for the caller to add.
+    pub fn scoring_config(&self) -> ScoringConfig {
+        ScoringConfig {
+            when: match self.ai.scoring {
+                Scoring::Auto => ScoreWhen::Auto,
+                Scoring::On => ScoreWhen::On,
+                Scoring::Off => ScoreWhen::Off,
+            },
+            budget: Duration::from_millis(self.ai.budget_ms),
+            models: Vec::new(),
         }
     }
 
@@ -144,5 +158,6 @@ mod tests {
         };
         same(&config.pipeline_config(), &PipelineConfig::default());
         same(&config.store_config(), &StoreConfig::default());
+        same(&config.scoring_config(), &ScoringConfig::default());
     }
 }

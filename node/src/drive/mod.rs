@@ -10,6 +10,7 @@ pub mod queue;
 pub mod tag;
 pub mod registry;
 pub mod intake;
+mod scoring;
 pub mod order;
 pub mod record;
 pub mod publish;
@@ -20,4 +21,5 @@ mod pipeline;
 
 pub use fault::Fault;
 pub use pipeline::{Pipeline, PipelineConfig, PipelineError};
+pub use scoring::Scoring;
 pub use tag::Tag;

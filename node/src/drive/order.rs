@@ -7,6 +7,7 @@ use super::publish::DurableTip;
 use super::queue::Queue;
 use super::record::Executed;
 use super::registry::Registry;
+use super::scoring::Scoring;
 use super::tag::Tag;
 use crate::ledger::{now, start};
 use crate::sweep::Sweeper;
@@ -19,7 +20,7 @@ use selfchain_types::genesis::OpTime;
 use selfchain_types::message::{AccountState, Answer, Detail, Query, Reply, Status};
 use selfchain_types::seam::consensus::{Effect, Input, Plane};
 use selfchain_types::seam::log::LogReader;
-use selfchain_types::{Height, KeyId, Outcome, Refusal, TimeNs, Verified, codec};
+use selfchain_types::{Height, KeyId, Outcome, Refusal, Risk, TimeNs, Verified, codec};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -57,6 +58,8 @@ pub struct Order {
     pub interval: Duration,
     /// How blocks are filled.
     pub order: BlockOrder,
+    /// Scores blocks, if the node does.
+    pub scoring: Option<Scoring>,
     /// Reads snapshots between blocks.
     pub sweeper: Sweeper,
     /// Counts.
@@ -72,8 +75,8 @@ const QUERY_ROUND_MAX: usize = 256;
 
 impl Order {
     /// Runs until nothing more can come, everything in the pool is decided, or the node must stop. Gives
-    /// back the chain.
-    pub fn run(mut self) -> Chain {
+    /// back the chain and the scorer.
+    pub fn run(mut self) -> (Chain, Option<Scoring>) {
         let mut last_block = Instant::now();
         let mut empties_due = 0;
         if let Err(error) = start(&mut *self.plane, &self.chain) {
@@ -106,7 +109,7 @@ impl Order {
         self.end()
     }
 
-    fn end(mut self) -> Chain {
+    fn end(mut self) -> (Chain, Option<Scoring>) {
         let (refusal, text) = if self.fault.is_raised() {
             (Refusal::Poisoned, "the node has stopped; it must be restarted")
         } else {
@@ -125,7 +128,7 @@ impl Order {
         self.queries.close();
         self.past.close();
         self.to.close();
-        self.chain
+        (self.chain, self.scoring)
     }
 
     fn answer_queries(&mut self) {
@@ -287,10 +290,17 @@ impl Order {
             .map(|entry| (entry.verified, entry.ticket.tag))
             .unzip();
         let (chain, proposer) = (&self.chain, self.proposer);
+        let scoring_began = Instant::now();
+        let scoring = self.scoring.as_mut();
+        let risk = scoring.map_or_else(Risk::default, |scoring| {
+            self.commit_pool.install(|| scoring.score(chain, &envelopes, now))
+        });
+        let scored_ns = elapsed_ns(scoring_began);
         let candidate = self
             .commit_pool
-            .install(|| chain.propose(envelopes, Vec::new(), now, proposer));
-        self.metrics.stage(Stage::Build).add_busy(elapsed_ns(began));
+            .install(|| chain.propose(envelopes, risk, now, proposer));
+        let build_ns = elapsed_ns(began).saturating_sub(scored_ns);
+        self.metrics.stage(Stage::Build).add_busy(build_ns);
         self.metrics
             .stage(Stage::Build)
             .add_items(codec::wide(tags.len()));
@@ -309,6 +319,12 @@ impl Order {
         let (chain, pool) = (&mut self.chain, Arc::clone(&self.commit_pool));
         let executed = pool.install(|| chain.execute(candidate, &wants))?;
         self.metrics.stage(Stage::Execute).add_busy(elapsed_ns(began));
+        if let Some(scoring) = &mut self.scoring {
+            let began = Instant::now();
+            scoring.keep(candidate, &self.chain, &executed.result);
+            self.metrics.stage(Stage::Score).add_busy(elapsed_ns(began));
+        }
+        let chain = &mut self.chain;
         let began = Instant::now();
         let mut block = pool.install(|| chain.finish(candidate, certificate, executed));
         self.registry.register(core::mem::take(&mut block.registered));
@@ -320,7 +336,8 @@ impl Order {
         self.metrics.accounts.set(self.chain.ledger().account_count());
         self.settle(candidate, &block);
         let effects = block.result.outcomes.len() + block.result.expired.len();
-        let slice = self.sweeper.after_block(&mut self.chain, effects).map(Box::new);
+        let scorer = self.scoring.as_mut().map(|scoring| scoring.scorer());
+        let slice = self.sweeper.after_block(&mut self.chain, scorer, effects).map(Box::new);
         if self.to.push(Executed { block, tags, slice }).is_err() {
             return Err("the log writer has stopped".into());
         }

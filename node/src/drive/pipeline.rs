@@ -9,6 +9,7 @@ use super::publish::{DurableTip, Publish};
 use super::queue::Queue;
 use super::record::{Executed, Record};
 use super::registry::Registry;
+use super::scoring::Scoring;
 use crate::answers::Past;
 use crate::recover::write_snapshot;
 use crate::store::Store;
@@ -123,14 +124,15 @@ pub struct Pipeline {
     /// What stopped the node, if anything did.
     pub fault: Fault,
     threads: Vec<JoinHandle<()>>,
-    order: JoinHandle<Chain>,
+    order: JoinHandle<(Chain, Option<Scoring>)>,
     project: JoinHandle<Index>,
     snapshots: Arc<Snapshots>,
     receipt_nodes: Arc<NodeFile>,
 }
 
 impl Pipeline {
-    /// Starts every thread on a recovered chain. `tip_moved` is called after each durable block.
+    /// Starts every thread on a recovered chain, with a scorer that remembers it if blocks are to be scored.
+    /// `tip_moved` is called after each durable block.
     ///
     /// # Errors
     /// [`PipelineError`].
@@ -139,6 +141,7 @@ impl Pipeline {
         chain: Chain,
         plane: Box<dyn Plane>,
         proposer: KeyId,
+        scoring: Option<Scoring>,
         config: &PipelineConfig,
         metrics: &Arc<Metrics>,
         tip_moved: Box<dyn Fn() + Send>,
@@ -230,6 +233,7 @@ impl Pipeline {
             commit_pool: rayon_pool("commit", config.commit_threads, 0)?,
             interval: config.block_interval,
             order: config.order,
+            scoring,
             sweeper: Sweeper::new(
                 SweepConfig {
                     every: config.snapshot_every,
@@ -274,7 +278,7 @@ impl Pipeline {
                 return Some(format!("thread {name} panicked; restart to recover"));
             }
         }
-        let (Ok(chain), Ok(mut index)) = (chain, self.project.join()) else {
+        let (Ok((chain, mut scoring)), Ok(mut index)) = (chain, self.project.join()) else {
             return Some("thread order or project panicked; restart to recover".into());
         };
         if let Some(text) = self.fault.text() {
@@ -283,6 +287,7 @@ impl Pipeline {
         let written = write_snapshot(
             chain.ledger(),
             &chain.snapshot(),
+            scoring.as_mut().map(|scoring| scoring.scorer()),
             &self.snapshots,
             &mut index,
             &self.receipt_nodes,

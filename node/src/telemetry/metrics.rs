@@ -47,6 +47,14 @@ pub struct Metrics {
     pub snapshots_written: Counter,
     /// Snapshots that were due while the one before was still being read.
     pub snapshots_skipped: Counter,
+    /// Operations that got a score.
+    pub scored: Counter,
+    /// Operations of blocks with a model that got none: other kinds, and what came too late.
+    pub not_scored: Counter,
+    /// Blocks for which the model in force was not here.
+    pub model_missing: Counter,
+    /// Bytes of the contexts that scores are made from.
+    pub contexts_bytes: Gauge,
 }
 
 impl Default for Metrics {
@@ -74,6 +82,10 @@ impl Default for Metrics {
             snapshot_frozen_bytes: Gauge::default(),
             snapshots_written: Counter::default(),
             snapshots_skipped: Counter::default(),
+            scored: Counter::default(),
+            not_scored: Counter::default(),
+            model_missing: Counter::default(),
+            contexts_bytes: Gauge::default(),
         }
     }
 }
@@ -156,6 +168,8 @@ pub enum Stage {
     Admit,
     /// From the pool to a block.
     Build,
+    /// Rows of features, and the model's scores.
+    Score,
     /// The ledger's rules.
     Execute,
     /// The table of roots.
@@ -172,11 +186,12 @@ pub enum Stage {
 
 impl Stage {
     /// Every stage, in the order of the road.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Decode,
         Self::Verify,
         Self::Admit,
         Self::Build,
+        Self::Score,
         Self::Execute,
         Self::Root,
         Self::Record,
@@ -192,6 +207,7 @@ impl Stage {
             Self::Verify => "verify",
             Self::Admit => "admit",
             Self::Build => "build",
+            Self::Score => "score",
             Self::Execute => "execute",
             Self::Root => "root",
             Self::Record => "record",

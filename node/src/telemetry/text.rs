@@ -158,6 +158,21 @@ fn results(text: &mut Text, metrics: &Metrics) {
             "Snapshots that were due while the one before was still being read.",
             &metrics.snapshots_skipped,
         ),
+        (
+            "selfchain_score_scored_total",
+            "Operations that got a score.",
+            &metrics.scored,
+        ),
+        (
+            "selfchain_score_not_scored_total",
+            "Operations of blocks with a model that got no score: other kinds, and what came too late.",
+            &metrics.not_scored,
+        ),
+        (
+            "selfchain_score_model_missing_total",
+            "Blocks for which the model in force was not here.",
+            &metrics.model_missing,
+        ),
     ] {
         text.family(name, "counter", help);
         text.sample(name, &[], counter.get());
@@ -230,6 +245,11 @@ fn standing(text: &mut Text, metrics: &Metrics) {
             "selfchain_snapshot_frozen_bytes",
             "Records as they were at the height of the snapshot under way, of those that have changed since.",
             &metrics.snapshot_frozen_bytes,
+        ),
+        (
+            "selfchain_score_contexts_bytes",
+            "Contexts of accounts, from which scores are made.",
+            &metrics.contexts_bytes,
         ),
     ] {
         text.family(name, "gauge", help);

@@ -103,6 +103,7 @@ fn body() -> Body<'static> {
         parent_certificate: b"stands for a certificate",
         late_precommits: b"late",
         evidence: b"evidence",
+        reasons: &[0, 0, 0, 0, 5, 9, 255],
     }
 }
 
@@ -113,6 +114,7 @@ fn body_fields(body: &Body<'_>) -> Value {
         "parent_certificate": hex(body.parent_certificate),
         "late_precommits": hex(body.late_precommits),
         "evidence": hex(body.evidence),
+        "reasons": hex(body.reasons),
     })
 }
 

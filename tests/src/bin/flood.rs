@@ -5,7 +5,7 @@
 
 use selfchain::client::{Client, ClientOptions, Signer};
 use selfchain::drive::PipelineConfig;
-use selfchain::node::{Node, NodeConfig};
+use selfchain::node::{Node, NodeConfig, ScoringConfig};
 use selfchain::storage::FileDisk;
 use selfchain::store::{Store, StoreConfig};
 use selfchain::telemetry::Metrics;
@@ -69,6 +69,7 @@ fn run() -> Checked<bool> {
         },
         pipeline: PipelineConfig::default(),
         store: StoreConfig::default(),
+        scoring: ScoringConfig::default(),
         key_log_path: None,
     };
     let metrics = Arc::new(Metrics::default());

@@ -3,7 +3,7 @@
 use crate::Checked;
 use selfchain::client::{Client, ClientOptions};
 use selfchain::drive::PipelineConfig;
-use selfchain::node::{Node, NodeConfig};
+use selfchain::node::{Node, NodeConfig, ScoringConfig};
 use selfchain::storage::{FileDisk, IndexConfig, LogConfig, SnapshotConfig};
 use selfchain::store::StoreConfig;
 use selfchain::telemetry::Metrics;
@@ -43,6 +43,7 @@ fn config() -> NodeConfig {
                 ..SnapshotConfig::default()
             },
         },
+        scoring: ScoringConfig::default(),
         key_log_path: None,
     }
 }
