@@ -97,7 +97,14 @@ impl NodeService {
                     }
                 }
             }
-            Request::Query(query @ (Query::Status | Query::Account(_) | Query::Key(_) | Query::Asset(_))) => {
+            Request::Query(
+                query @ (Query::Status
+                | Query::Account(_)
+                | Query::Key(_)
+                | Query::Asset(_)
+                | Query::Holds { .. }
+                | Query::Policy(_)),
+            ) => {
                 match self.state_queries.offer((query, tag)) {
                     Ok(()) => (self.wake_order)(),
                     Err((_, tag)) => {

@@ -3,10 +3,11 @@
 use crate::account::Balances;
 use crate::block::Exception;
 use crate::codec::{DecodeError, Reader, narrow, put_text_u16};
-use crate::{AccountId, Amount, AssetId, Hash, Height, KeyId, Outcome, Refusal, TimeNs};
+use crate::{AccountId, Amount, AssetId, Hash, Height, KeyId, Outcome, Policy, Refusal, TimeNs};
 use alloc::string::String;
 use alloc::vec::Vec;
-use zerocopy::{FromBytes, IntoBytes};
+use zerocopy::little_endian::{U32, U64, U128};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// The protocol's name in TLS ALPN; a new version is a new name.
 pub const ALPN: &[u8] = b"selfchain-ingest/1";
@@ -81,6 +82,60 @@ pub enum Query {
         /// Which of its operations.
         operation: u32,
     },
+    /// Transfers that wait for their reviewers: [`Answer::Holds`].
+    Holds {
+        /// Where to begin: 0, or what the answer before says.
+        from: u32,
+    },
+    /// What is done about scores of what an account pays, or of the whole chain ([`AccountId::NONE`]):
+    /// [`Answer::Policy`].
+    Policy(AccountId),
+}
+
+/// Most holds in one answer.
+pub const HOLDS_MAX: usize = 1_000;
+
+/// A transfer that waits for its reviewer: 128 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct HoldRecord {
+    /// What a post or void names.
+    pub id: U128,
+    /// Account to debit.
+    pub debit: U128,
+    /// Account to credit.
+    pub credit: U128,
+    /// Units that are reserved.
+    pub amount: U128,
+    /// The key that releases or voids it.
+    pub reviewer: Hash,
+    /// Ledger time in ns from which it is over; 0 = never.
+    pub deadline_ns: U64,
+    /// Height of the block that made it.
+    pub opened: U64,
+    /// What the amount counts.
+    pub asset: U32,
+    /// Its score; 255 when it could not be scored.
+    pub score: u8,
+    /// The features that raised the score most; 255 for none.
+    pub reasons: [u8; 3],
+    /// 1 if it was a pending transfer by itself.
+    pub was_pending: u8,
+    /// Zero.
+    pub reserved: [u8; 7],
+}
+
+const _: () = assert!(size_of::<HoldRecord>() == 128);
+
+/// What is done about scores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PolicyState {
+    /// The chain's policy, or what an account has of its own ([`Policy::default`] for none).
+    pub policy: Policy,
+    /// Changes of policies and models so far.
+    pub version: u64,
+    /// The model that decides at the next height; zeros for none.
+    pub model: Hash,
 }
 
 /// Most history rows in one answer.
@@ -230,6 +285,10 @@ pub enum Answer {
     Genesis(Vec<u8>),
     /// To [`Query::Receipt`]: the proof's bytes.
     Receipt(Vec<u8>),
+    /// To [`Query::Holds`], and where to go on; 0 when these are the last.
+    Holds(Vec<HoldRecord>, u32),
+    /// To [`Query::Policy`].
+    Policy(PolicyState),
 }
 
 mod request_kind {
@@ -249,6 +308,8 @@ mod query_kind {
     pub(super) const GENESIS: u8 = 8;
     pub(super) const RECEIPT: u8 = 9;
     pub(super) const BALANCE_AT: u8 = 10;
+    pub(super) const HOLDS: u8 = 11;
+    pub(super) const POLICY: u8 = 12;
 }
 
 mod reply_kind {
@@ -359,6 +420,8 @@ impl Query {
                 put(out, query_kind::RECEIPT, tx_id.as_bytes());
                 out.extend_from_slice(&operation.to_le_bytes());
             }
+            Self::Holds { from } => put(out, query_kind::HOLDS, &from.to_le_bytes()),
+            Self::Policy(account) => put(out, query_kind::POLICY, &account.0.to_le_bytes()),
         }
     }
 
@@ -384,6 +447,8 @@ impl Query {
                 tx_id: reader.hash()?,
                 operation: reader.u32()?,
             },
+            query_kind::HOLDS => Self::Holds { from: reader.u32()? },
+            query_kind::POLICY => Self::Policy(AccountId(reader.u128()?)),
             value => {
                 return Err(DecodeError::Value {
                     what: "query kind",
@@ -567,6 +632,8 @@ mod answer_kind {
     pub(super) const HISTORY: u8 = 7;
     pub(super) const GENESIS: u8 = 8;
     pub(super) const RECEIPT: u8 = 9;
+    pub(super) const HOLDS: u8 = 10;
+    pub(super) const POLICY: u8 = 11;
 }
 
 impl Answer {
@@ -606,6 +673,15 @@ impl Answer {
             }
             Self::Genesis(bytes) => put(out, answer_kind::GENESIS, bytes),
             Self::Receipt(bytes) => put(out, answer_kind::RECEIPT, bytes),
+            Self::Holds(holds, next) => {
+                put(out, answer_kind::HOLDS, &next.to_le_bytes());
+                holds.iter().for_each(|hold| out.extend_from_slice(hold.as_bytes()));
+            }
+            Self::Policy(state) => {
+                put(out, answer_kind::POLICY, &state.version.to_le_bytes());
+                out.extend_from_slice(state.model.as_bytes());
+                state.policy.encode(out);
+            }
         }
     }
 
@@ -629,6 +705,19 @@ impl Answer {
             answer_kind::ASSET => Self::Asset(record(reader.rest())?),
             answer_kind::TRANSACTION => Self::Transaction(Committed::decode(reader)?),
             answer_kind::BLOCK => Self::Block(reader.rest().to_vec()),
+            answer_kind::HOLDS => {
+                let next = reader.u32()?;
+                let mut holds = Vec::new();
+                while reader.left() > 0 {
+                    holds.push(record(reader.take(size_of::<HoldRecord>())?)?);
+                }
+                Self::Holds(holds, next)
+            }
+            answer_kind::POLICY => Self::Policy(PolicyState {
+                version: reader.u64()?,
+                model: reader.hash()?,
+                policy: Policy::read(reader)?,
+            }),
             answer_kind::HISTORY => {
                 let mut rows = Vec::new();
                 while reader.left() > 0 {

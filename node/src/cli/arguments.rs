@@ -50,6 +50,15 @@ pub(super) enum Command {
     Asset(AssetCommand),
     /// Move an amount; or reserve, post or void one.
     Transfer(TransferArguments),
+    /// List, release and void transfers that wait for a reviewer.
+    #[command(subcommand)]
+    Hold(HoldCommand),
+    /// Show and set what is done about scores.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Show which model decides, and let one decide from a height on.
+    #[command(subcommand)]
+    Model(ModelCommand),
     /// Show where a transaction is and what became of it.
     Tx(TxArguments),
     /// Show a block.
@@ -279,6 +288,92 @@ pub(super) struct TransferArguments {
     pub(super) id: Option<u128>,
     #[command(flatten)]
     pub(super) sign: SignArguments,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum HoldCommand {
+    /// List transfers that wait for a reviewer.
+    List {
+        /// Most of them.
+        #[arg(long, default_value_t = 100)]
+        rows: usize,
+        #[command(flatten)]
+        node: NodeArguments,
+    },
+    /// Let a held transfer move; by its reviewer.
+    Release {
+        /// The hold's id.
+        hold: u128,
+        #[command(flatten)]
+        sign: SignArguments,
+    },
+    /// Give the amount of a held transfer back; by its reviewer.
+    Void {
+        /// The hold's id.
+        hold: u128,
+        #[command(flatten)]
+        sign: SignArguments,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PolicyCommand {
+    /// Show the chain's policy, or what an account has of its own.
+    Show {
+        /// The account [default: the chain].
+        #[arg(long)]
+        account: Option<u128>,
+        #[command(flatten)]
+        node: NodeArguments,
+    },
+    /// Set the chain's policy (by its authority), or what one account adds for what it pays (by its owner).
+    /// What is not given is not done.
+    Set {
+        /// The account [default: the chain].
+        #[arg(long)]
+        account: Option<u128>,
+        /// Keep the reasons of scores from this one on, 0 to 254.
+        #[arg(long, default_value_t = 255)]
+        annotate: u8,
+        /// Hold transfers with scores from this one on.
+        #[arg(long, default_value_t = 255)]
+        hold: u8,
+        /// Refuse transfers with scores from this one on.
+        #[arg(long, default_value_t = 255)]
+        reject: u8,
+        /// Hold transfers that could not be scored in time.
+        #[arg(long)]
+        hold_unscored: bool,
+        /// Seconds of ledger time after which a hold ends, voided; 0 = never.
+        #[arg(long, default_value_t = 0)]
+        hold_timeout_s: u32,
+        /// The key id that reviews [default: the chain's reviewer, else its authority].
+        #[arg(long, value_name = "KEY_ID")]
+        reviewer: Option<String>,
+        #[command(flatten)]
+        sign: SignArguments,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ModelCommand {
+    /// Show which model decides at the next height.
+    Show {
+        #[command(flatten)]
+        node: NodeArguments,
+    },
+    /// Let a model decide from a height on; by the chain's authority. Its file belongs into the folder `models` of
+    /// every validator's data directory.
+    Activate {
+        /// The hash of its file (`selfchain ai show FILE`), `default` for the model that comes with the program, or
+        /// `none`.
+        model: String,
+        /// The first height [default: ten after the next].
+        #[arg(long, value_name = "HEIGHT")]
+        at: Option<u64>,
+        #[command(flatten)]
+        sign: SignArguments,
+    },
 }
 
 #[derive(Debug, Args)]

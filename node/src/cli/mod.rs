@@ -18,6 +18,7 @@ mod account;
 mod asset;
 mod bench;
 mod transfer;
+mod review;
 mod transaction;
 mod events;
 mod verify;

@@ -4,7 +4,7 @@ use super::arguments::{Arguments, Command};
 use super::output::Output;
 use super::settings::Settings;
 use super::{
-    ExitStatus, Failure, account, ai, asset, bench, config, demo, events, init, keys, run, snapshot, transaction,
+    ExitStatus, Failure, account, ai, asset, bench, config, demo, events, init, keys, review, run, snapshot, transaction,
     transfer, verify,
 };
 use clap::{CommandFactory, Parser};
@@ -67,6 +67,9 @@ fn dispatch(command: Command, settings: &Settings, output: Output) -> Result<(),
         Command::Account(command) => account::account(command, settings, output),
         Command::Asset(command) => asset::asset(command, settings, output),
         Command::Transfer(arguments) => transfer::transfer(&arguments, settings, output),
+        Command::Hold(command) => review::hold(&command, settings, output),
+        Command::Policy(command) => review::policy(&command, settings, output),
+        Command::Model(command) => review::model(&command, settings, output),
         Command::Tx(arguments) => transaction::tx(&arguments, settings, output),
         Command::Block(arguments) => transaction::block(&arguments, settings, output),
         Command::Events(arguments) => events::events(&arguments, settings, output),

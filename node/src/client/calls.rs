@@ -10,7 +10,8 @@ use selfchain_types::crypto::SigningKey;
 use selfchain_types::envelope::EnvelopeView;
 use selfchain_types::key::KeyRecord;
 use selfchain_types::message::{
-    AccountState, Answer, ChangePosition, Committed, Detail, HistoryRow, Query, Reply, Request, Status,
+    AccountState, Answer, ChangePosition, Committed, Detail, HistoryRow, HoldRecord, PolicyState, Query,
+    Reply, Request, Status,
 };
 use selfchain_types::{AccountId, AssetId, Genesis, Hash, Height, KeyId, Refusal};
 use std::net::SocketAddr;
@@ -182,6 +183,32 @@ impl Client {
             None => Ok(None),
             Some(Answer::Asset(asset)) => Ok(Some(asset)),
             Some(_) => Err(unexpected("an asset")),
+        }
+    }
+
+    /// Transfers that wait for their reviewers, from a place on (0 at first), at most
+    /// [`selfchain_types::message::HOLDS_MAX`] of them; and the
+    /// place to go on at, if there are more.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn holds(&self, from: u32) -> Result<(Vec<HoldRecord>, Option<u32>), ClientError> {
+        match self.ask(Query::Holds { from })? {
+            Answer::Holds(holds, next) => Ok((holds, (next != 0).then_some(next))),
+            _ => Err(unexpected("holds")),
+        }
+    }
+
+    /// What is done about scores of what an account pays, by its own policy, or by the chain's
+    /// ([`AccountId::NONE`]); and which model decides.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn policy(&self, account: AccountId) -> Result<Option<PolicyState>, ClientError> {
+        match found(self.ask(Query::Policy(account)))? {
+            None => Ok(None),
+            Some(Answer::Policy(state)) => Ok(Some(state)),
+            Some(_) => Err(unexpected("a policy")),
         }
     }
 

@@ -15,12 +15,17 @@ use crate::telemetry::{Metrics, Stage};
 use core::time::Duration;
 use selfchain_engine::builder::{BlockLimits, Order as BlockOrder, build};
 use selfchain_engine::commit::{Block, Candidate, Chain};
+use selfchain_engine::ledger::Ledger;
 use selfchain_engine::pool::{LaneView, Pool};
 use selfchain_types::genesis::OpTime;
-use selfchain_types::message::{AccountState, Answer, Detail, Query, Reply, Status};
+use selfchain_types::message::{
+    AccountState, Answer, Detail, HOLDS_MAX, HoldRecord, PolicyState, Query, Reply, Status,
+};
 use selfchain_types::seam::consensus::{Effect, Input, Plane};
 use selfchain_types::seam::log::LogReader;
-use selfchain_types::{Height, KeyId, Outcome, Refusal, Risk, TimeNs, Verified, codec};
+use selfchain_types::{
+    AccountId, Hash, Height, KeyId, Outcome, Refusal, Risk, TimeNs, Verified, codec,
+};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -151,6 +156,8 @@ impl Order {
                 Query::Key(id) => ledger.key(&id).map(Answer::Key),
                 Query::Asset(id) => ledger.asset(id).map(Answer::Asset),
                 Query::Status => Some(Answer::Status(self.status())),
+                Query::Holds { from } => Some(holds(ledger, from)),
+                Query::Policy(account) => policy(ledger, account),
                 _ => None,
             };
             match answer {
@@ -369,6 +376,44 @@ impl Order {
             }
         }
     }
+}
+
+fn holds(ledger: &Ledger, from: u32) -> Answer {
+    let (found, next) = ledger.holds(from, HOLDS_MAX);
+    let records = found.iter().filter_map(|pending| {
+        let hold = pending.hold?;
+        Some(HoldRecord {
+            id: pending.id.into(),
+            debit: pending.debit.0.into(),
+            credit: pending.credit.0.into(),
+            amount: pending.amount.0.into(),
+            reviewer: hold.reviewer.0,
+            deadline_ns: pending.deadline.map_or(0, |deadline| deadline.0).into(),
+            opened: pending.opened.0.into(),
+            asset: pending.asset.0.into(),
+            score: hold.score,
+            reasons: hold.reasons,
+            was_pending: hold.was_pending.into(),
+            reserved: [0; 7],
+        })
+    });
+    Answer::Holds(records.collect(), next.unwrap_or(0))
+}
+
+/// The chain's policy, or what an account has of its own.
+fn policy(ledger: &Ledger, account: AccountId) -> Option<Answer> {
+    let policy = if account == AccountId::NONE {
+        ledger.chain_policy()
+    } else {
+        ledger.account(account)?;
+        ledger.own_policy(account).unwrap_or_default()
+    };
+    let model = ledger.model_at(ledger.height().next());
+    Some(Answer::Policy(PolicyState {
+        policy,
+        version: ledger.policy_version(),
+        model: model.unwrap_or(Hash::ZERO),
+    }))
 }
 
 /// Most transactions of one block: at the interval of 5 ms, 13 million a second.

@@ -101,7 +101,12 @@ impl PastThread {
                 Answer::Receipt(self.past.receipt(tx_id, *operation)?.to_bytes())
             }
             Query::Genesis => Answer::Genesis(self.genesis.clone()),
-            Query::Status | Query::Account(_) | Query::Key(_) | Query::Asset(_) => {
+            Query::Status
+            | Query::Account(_)
+            | Query::Key(_)
+            | Query::Asset(_)
+            | Query::Holds { .. }
+            | Query::Policy(_) => {
                 return Err(AnswerError::NotFound {
                     what: "an answer about the present in the past",
                 });

@@ -2,10 +2,10 @@
 
 use selfchain_types::block::Exception;
 use selfchain_types::message::{
-    AccountState, Answer, ChangePosition, Committed, Detail, HistoryRow, Query, Refused, Reply, Request,
-    Status,
+    AccountState, Answer, ChangePosition, Committed, Detail, HistoryRow, HoldRecord, PolicyState, Query, Refused,
+    Reply, Request, Status,
 };
-use selfchain_types::{AccountId, Amount, AssetId, Height, Outcome, Refusal, TimeNs};
+use selfchain_types::{AccountId, Amount, AssetId, Height, KeyId, Outcome, Policy, Refusal, TimeNs};
 use serde_json::{Value, json};
 
 use super::{Vector, filled, hex, key, records};
@@ -87,6 +87,8 @@ pub fn requests() -> Vec<Vector> {
             json!({ "account": "101", "height": "9" }),
         ),
         query("query genesis", Query::Genesis, json!({})),
+        query("query holds", Query::Holds { from: 9 }, json!({ "from": 9 })),
+        query("query policy", Query::Policy(account), json!({ "account": "101" })),
         query(
             "query receipt",
             receipt,
@@ -184,11 +186,52 @@ pub fn replies() -> Vec<Vector> {
             bytes("stands for genesis"),
         ),
         answer(
+            "answer holds",
+            Answer::Holds(vec![hold_record()], 12),
+            json!({ "next": 12, "hold": { "id": "77", "debit": "101", "credit": "102", "amount": "500",
+                "reviewer": filled(0x22).to_hex(), "deadline_ns": "1800000000000000000", "opened": "6", "asset": 7,
+                "score": 201, "reasons": [13, 0, 255], "was_pending": 1 } }),
+        ),
+        answer(
+            "answer policy",
+            Answer::Policy(PolicyState {
+                policy: Policy {
+                    annotate: 100,
+                    hold: 160,
+                    reject: 250,
+                    holds_unscored: true,
+                    hold_timeout_s: 86_400,
+                    reviewer: KeyId(filled(0x22)),
+                },
+                version: 3,
+                model: filled(0x33),
+            }),
+            json!({ "annotate": 100, "hold": 160, "reject": 250, "holds_unscored": true, "hold_timeout_s": 86_400,
+                "reviewer": filled(0x22).to_hex(), "version": "3", "model": filled(0x33).to_hex() }),
+        ),
+        answer(
             "answer receipt",
             Answer::Receipt(b"stands for a proof".to_vec()),
             bytes("stands for a proof"),
         ),
     ]
+}
+
+fn hold_record() -> HoldRecord {
+    HoldRecord {
+        id: 77.into(),
+        debit: 101.into(),
+        credit: 102.into(),
+        amount: 500.into(),
+        reviewer: filled(0x22),
+        deadline_ns: 1_800_000_000_000_000_000.into(),
+        opened: 6.into(),
+        asset: 7.into(),
+        score: 201,
+        reasons: [13, 0, 255],
+        was_pending: 1,
+        reserved: [0; 7],
+    }
 }
 
 fn committed() -> Committed {
