@@ -39,6 +39,15 @@ impl Default for Policy {
     }
 }
 
+/// The id of the hold of a plain transfer: the first 16 bytes of `H(hold; transaction id 32 ‖ operation u32)`, as a
+/// little-endian number. A pending transfer that is held keeps its own id.
+pub fn hold_id(tx_id: &Hash, operation: u32) -> u128 {
+    let hash = crate::hash::HOLD.hash_parts(&[tx_id.as_bytes(), &operation.to_le_bytes()]);
+    let mut id = [0; 16];
+    id.copy_from_slice(&hash.0[..16]);
+    u128::from_le_bytes(id)
+}
+
 /// Bytes of a policy.
 pub const POLICY_BYTES: usize = 40;
 

@@ -4,7 +4,7 @@ use super::Ledger;
 use super::pendings::{HOLD_OF_PENDING, HOLD_OF_PLAIN};
 use super::permit::Refused;
 use super::resolve::{Action, Hold, Reservation};
-use selfchain_types::hash::HOLD;
+use selfchain_types::policy::hold_id;
 use selfchain_types::receipt::NOT_SCORED;
 use selfchain_types::risk::REASONS;
 use selfchain_types::{
@@ -30,16 +30,6 @@ pub(super) struct Mark {
     pub(super) index: u32,
     pub(super) score: u8,
     pub(super) reasons: [u8; REASONS],
-}
-
-impl Mark {
-    /// The id of the hold of a plain transfer: the first 16 bytes of `H(hold; transaction id ‖ operation u32)`.
-    fn id(&self) -> u128 {
-        let hash = HOLD.hash_parts(&[self.tx_id.as_bytes(), &self.index.to_le_bytes()]);
-        let mut id = [0; 16];
-        id.copy_from_slice(&hash.0[..16]);
-        u128::from_le_bytes(id)
-    }
 }
 
 /// Whether scores speak of it: a transfer that moves or reserves an amount, and does not settle.
@@ -98,7 +88,7 @@ impl Ledger {
             Action::Reserve(_, reservation) => reservation.hold = Some(hold(HOLD_OF_PENDING)),
             Action::Move(transfer) => {
                 self.permit_one_more_pending(transfer.debit)?;
-                let id = mark.id();
+                let id = hold_id(&mark.tx_id, mark.index);
                 if id == 0 || id == u128::MAX || self.pendings.find(id).is_some() {
                     return Err(Outcome::PendingExists.into());
                 }

@@ -1,17 +1,20 @@
 //! `demo`: streams transfers through a node of its own, and checks what came of them.
 
+use super::ai::read_model;
 use super::init::of_store;
 use super::output::Output;
 use super::settings::Settings;
 use super::{ExitStatus, Failure};
 use crate::demo::{
-    DemoError, Options, ReplayOptions, Screen, SourceOptions, Speed, Summary, TrafficOptions, run,
+    DemoError, HOLD_DEFAULT, Options, ReplayOptions, ScoreOptions, Screen, SourceOptions, Speed, Summary,
+    TrafficOptions, run,
 };
+use crate::node::ScoreWhen;
 use clap::{Args, value_parser};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::exit;
 use std::sync::Arc;
 use std::thread;
@@ -34,6 +37,13 @@ pub(super) struct DemoArguments {
     /// Recorded seconds in one second, or max: as fast as the node commits.
     #[arg(long, value_name = "X", default_value_t = Speed::Max, requires = "input")]
     speed: Speed,
+    /// Score the file's transfers: `default` by the model that comes with the program, a model FILE, or `off`.
+    #[arg(long, value_name = "MODEL", default_value = "default", requires = "input")]
+    model: String,
+    /// Hold transfers with this score or more (127 is even odds, 16 more a factor e); they are settled a day of
+    /// ledger time later: voided if labelled as fraud, else released. 255 holds nothing.
+    #[arg(long, value_name = "SCORE", default_value_t = HOLD_DEFAULT, requires = "input")]
+    hold: u8,
     /// Generated transfers a second, on average.
     #[arg(long, value_name = "N", default_value_t = TrafficOptions::default().rate_per_s, conflicts_with = "input")]
     rate: u64,
@@ -53,6 +63,7 @@ impl DemoArguments {
                 input,
                 openings: self.openings,
                 speed: self.speed,
+                scoring: scoring(&self.model, self.hold)?,
             }),
             None => {
                 let defaults = TrafficOptions::default();
@@ -69,13 +80,30 @@ impl DemoArguments {
         let data = settings.flags.0.iter().find(|(key, _)| key == "data_dir");
         let key_log = settings.env.iter().find(|(name, _)| name == "SSLKEYLOGFILE");
         let config = settings.resolve_without_file()?.config;
+        let mut node = config.node_config(key_log.map(|(_, path)| path.clone()));
+        if let SourceOptions::Replay(ReplayOptions { scoring: Some(scoring), .. }) = &source {
+            node.scoring.when = ScoreWhen::On;
+            node.scoring.models = vec![Arc::clone(&scoring.model)];
+        }
         Ok(Options {
             time_max: time_max.filter(|_| matches!(source, SourceOptions::Replay(_))),
             source,
             data: data.map(|(_, path)| PathBuf::from(path)),
-            node: config.node_config(key_log.map(|(_, path)| path.clone())),
+            node,
         })
     }
+}
+
+fn scoring(model: &str, hold: u8) -> Result<Option<ScoreOptions>, Failure> {
+    let model = match model {
+        "off" => return Ok(None),
+        "default" => read_model(None)?,
+        path => read_model(Some(Path::new(path)))?,
+    };
+    Ok(Some(ScoreOptions {
+        model: Arc::new(model),
+        hold,
+    }))
 }
 
 pub(super) fn demo(arguments: DemoArguments, settings: &Settings, output: Output) -> Result<(), Failure> {

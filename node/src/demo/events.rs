@@ -59,6 +59,8 @@ pub struct Live {
     pub committed: u64,
     /// Transfers refused so far.
     pub refused: u64,
+    /// Transfers held so far, settled ones included.
+    pub held: u64,
     /// Refused ones by reason.
     pub refusals: BTreeMap<&'static str, u64>,
     /// Rows of the file, where there is one.

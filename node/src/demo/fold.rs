@@ -32,6 +32,22 @@ impl Fold {
         Outcome::Ok
     }
 
+    /// Takes what is held off its payer, who must have it; whether that is so.
+    pub fn hold(&mut self, row: &Row) -> bool {
+        let left = self.balance(row.from).checked_sub(row.amount);
+        if let Some(left) = left {
+            self.balances.insert(row.from, left);
+        }
+        left.is_some()
+    }
+
+    /// Gives what was held to the payee, or back to the payer.
+    pub fn settle(&mut self, row: &Row, is_released: bool) {
+        let account = if is_released { row.to } else { row.from };
+        let has = self.balance(account);
+        self.balances.insert(account, has + row.amount);
+    }
+
     /// What an account has.
     pub fn balance(&self, account: u64) -> u128 {
         self.balances.get(&account).copied().unwrap_or(0)

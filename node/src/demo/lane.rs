@@ -90,7 +90,7 @@ fn follow(
         let at = stream.began.elapsed();
         stream
             .tally
-            .committed(&committed, at, at.saturating_sub(latency_from));
+            .committed(&committed, batch.reviews, at, at.saturating_sub(latency_from));
         if answers.send((batch, committed)).is_err() {
             break;
         }
@@ -157,6 +157,7 @@ impl Lane<'_, '_> {
         let due = batch.due.take();
         let latency_from = due.unwrap_or_else(|| self.stream.began.elapsed());
         let ticket = self.signer.submit(operations, Detail::Refusals)?;
+        batch.tx_id = ticket.tx_id();
         self.under_way += 1;
         Ok(self
             .sent

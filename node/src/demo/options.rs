@@ -4,7 +4,9 @@ use super::pace::Speed;
 use crate::config::Config;
 use crate::node::NodeConfig;
 use core::time::Duration;
+use selfchain_ai::model::Model;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What to demonstrate.
 #[derive(Clone, Debug)]
@@ -80,4 +82,22 @@ pub struct ReplayOptions {
     pub openings: Option<PathBuf>,
     /// How fast.
     pub speed: Speed,
+    /// By which model transfers are scored, and from which score on they are held; `None` for no scores.
+    pub scoring: Option<ScoreOptions>,
 }
+
+/// How a demo scores and holds transfers.
+#[derive(Clone, Debug)]
+pub struct ScoreOptions {
+    /// The model.
+    pub model: Arc<Model>,
+    /// Transfers with this score or more are held.
+    pub hold: u8,
+}
+
+/// From this score on a demo holds: odds of about three to one.
+pub const HOLD_DEFAULT: u8 = 145;
+
+/// A held transfer is settled when the stream's ledger time is so many seconds past it: voided if it is labelled as
+/// fraud, else released.
+pub const REVIEW_AFTER_S: u64 = 86_400;

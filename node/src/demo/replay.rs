@@ -4,6 +4,7 @@ use super::fold::Fold;
 use crate::input::{InputError, Openings, Row, Rows, account_id};
 use super::options::ReplayOptions;
 use super::pace::ReplayPace;
+use super::review::Reviews;
 use super::source::{Batch, Source, Step};
 use core::time::Duration;
 use selfchain_types::message::Committed;
@@ -99,6 +100,8 @@ pub(super) struct Replay {
     pace: ReplayPace,
     fold: Fold,
     rows_sent: u64,
+    /// What happens to held rows; `None` where nothing is scored.
+    reviews: Option<Reviews>,
     /// Rows to which the ledger said something else than the fold.
     outcomes_mismatched: u64,
 }
@@ -116,6 +119,7 @@ impl Replay {
             pace: ReplayPace::new(options.speed, survey.first_s),
             fold,
             rows_sent: 0,
+            reviews: options.scoring.as_ref().map(|_| Reviews::default()),
             outcomes_mismatched: 0,
         })
     }
@@ -128,6 +132,11 @@ impl Replay {
     /// Rows to which the ledger said something else than the fold.
     pub(super) fn outcomes_mismatched(&self) -> u64 {
         self.outcomes_mismatched
+    }
+
+    /// What became of held rows; `None` where nothing is scored.
+    pub(super) fn into_reviews(self) -> Option<Reviews> {
+        self.reviews
     }
 
     /// What balances must be once everything handed out is committed.
@@ -155,7 +164,7 @@ impl Replay {
 impl Source for Replay {
     fn next(&mut self, now: Duration) -> Result<Step, InputError> {
         let mut batch = Batch {
-            refused: Some(Vec::new()),
+            refused: self.reviews.is_none().then(Vec::new),
             ..Batch::default()
         };
         while batch.operations.len() < BATCH_LEN_MAX {
@@ -167,6 +176,14 @@ impl Source for Replay {
                     return Ok(Step::Wait(due));
                 }
                 break;
+            }
+            if let Some(reviews) = &mut self.reviews {
+                reviews.settle_due(&row, &mut batch);
+                reviews.sent(row);
+                let operation = self.operation(&row);
+                batch.operations.push(operation);
+                batch.due = self.pace.is_timed().then_some(due);
+                continue;
             }
             let outcome = self.fold.apply(&row);
             if let Some(refused) = batch.refused.as_mut().filter(|_| !outcome.is_ok()) {
@@ -184,6 +201,10 @@ impl Source for Replay {
     }
 
     fn answered(&mut self, batch: &Batch, committed: &Committed) {
+        if let Some(reviews) = &mut self.reviews {
+            self.outcomes_mismatched += reviews.answered(batch, committed, &mut self.fold);
+            return;
+        }
         let expected = batch.refused.as_deref().unwrap_or_default();
         let said: Vec<(u32, Outcome)> = committed
             .refused
@@ -196,7 +217,7 @@ impl Source for Replay {
     }
 
     fn closing(&mut self) -> Option<Batch> {
-        None
+        self.reviews.as_mut()?.closing(BATCH_LEN_MAX)
     }
 }
 
@@ -227,6 +248,7 @@ mod tests {
             input,
             openings: None,
             speed,
+            scoring: None,
         };
         let survey = Survey::read(&options).unwrap();
         let replay = Replay::new(&options, &survey, AssetId(1)).unwrap();

@@ -5,12 +5,14 @@ use super::error::DemoError;
 use super::events::{Event, Events};
 use super::lane::{self, Stream};
 use super::opening;
-use super::options::Options;
+use super::options::{Options, ReplayOptions, ScoreOptions};
 use super::plan::{Plan, Sources};
 use super::replay::{Replay, Survey};
+use super::review::Reviews;
+use super::scores::Scores;
 use super::source::Source;
 use super::stage::{Folder, Stage};
-use super::summary::{InputReport, Latency, Summary, VerifySummary, milliseconds, per_second};
+use super::summary::{InputReport, Latency, ModelReport, Summary, VerifySummary, milliseconds, per_second};
 use super::tally::Tally;
 use super::watch::{Meter, watch};
 use crate::client::{Signer, Ticket};
@@ -20,7 +22,7 @@ use core::time::Duration;
 use selfchain_storage::Disk;
 use selfchain_types::crypto::SigningKey;
 use selfchain_types::message::Detail;
-use selfchain_types::{KeyId, codec};
+use selfchain_types::{AccountId, Hash, Height, KeyId, Kind, Operation, Policy, codec};
 use std::collections::VecDeque;
 use std::error::Error;
 use std::path::PathBuf;
@@ -51,9 +53,13 @@ pub fn run(
     stage.stop()?;
     let played = played?;
     let verify = verify_log(Arc::clone(&disk), events);
+    let scores = match (&played.reviews, &plan) {
+        (Some(reviews), Plan::Replay(..)) => Some(Scores::read(Arc::clone(&disk), reviews.labels())?),
+        _ => None,
+    };
     drop(disk);
     let data = folder.close()?;
-    Ok(played.summary(chain_id, &plan, data, verify, began))
+    Ok(played.summary(chain_id, &plan, data, verify, scores.as_ref(), began))
 }
 
 /// What was streamed, and how it went.
@@ -63,6 +69,7 @@ struct Played {
     stopped_early: bool,
     input: Option<InputReport>,
     balances: Option<BalanceReport>,
+    reviews: Option<Reviews>,
 }
 
 fn play(
@@ -75,6 +82,9 @@ fn play(
     let keys = signing_keys(stage, plan.signers())?;
     let owners = keys.iter().map(SigningKey::id).collect();
     open_accounts(stage, plan, owners, events)?;
+    if let Plan::Replay(ReplayOptions { scoring: Some(scoring), .. }, _) = plan {
+        let_model_decide(stage, plan, scoring)?;
+    }
     let signers: Vec<Signer> = keys
         .into_iter()
         .map(|key| Ok(stage.connect()?.signer(key, 0)?))
@@ -109,14 +119,51 @@ fn play(
             ledger_time_ns: stage.node().tip().time_ns.0,
         });
     }
+    let reviews = match sources {
+        Sources::Replay(replay) => replay.into_reviews(),
+        Sources::Traffic(_) => None,
+    };
     Ok(Played {
         tally,
         stream_began,
         stopped_early,
         input,
         balances,
+        reviews,
     })
 }
+
+/// Sets the chain's policy, and makes blocks until the model decides: the first row is to be scored.
+fn let_model_decide(stage: &Stage, plan: &Plan<'_>, scoring: &ScoreOptions) -> Result<(), DemoError> {
+    let client = stage.connect()?;
+    let authority = client.signer(stage.key(), 0)?;
+    let policy = Policy {
+        annotate: scoring.hold,
+        hold: scoring.hold,
+        ..Policy::default()
+    };
+    let from = Height(client.status()?.tip.0 + MODEL_AFTER);
+    let commit = |mut operation: Operation| -> Result<Height, DemoError> {
+        operation.effective_ns = match operation.kind() {
+            Some(Kind::SetModel) => operation.effective_ns,
+            _ => plan.opening_time_ns().into(),
+        };
+        let committed = authority.commit(vec![operation])?;
+        match committed.refused.first() {
+            Some((_, outcome, _)) => Err(DemoError::Opening { outcome: *outcome }),
+            None => Ok(committed.height),
+        }
+    };
+    commit(Operation::set_policy(1, AccountId::NONE, &policy))?;
+    let mut height = commit(Operation::set_model(1, scoring.model.hash(), from))?;
+    while height.next() < from {
+        height = commit(Operation::anchor(1, Hash::ZERO))?;
+    }
+    Ok(())
+}
+
+/// Blocks until the model decides: enough for its operation to be committed before.
+const MODEL_AFTER: u64 = 16;
 
 /// The node's own key first: what one key signs, the owner of the directory can go on with.
 fn signing_keys(stage: &Stage, signers: u64) -> Result<Vec<SigningKey>, DemoError> {
@@ -263,8 +310,14 @@ impl Played {
         plan: &Plan<'_>,
         data: Option<PathBuf>,
         verify: VerifySummary,
+        scores: Option<&Scores>,
         began: Instant,
     ) -> Summary {
+        let scoring = match plan {
+            Plan::Replay(options, _) => options.scoring.as_ref(),
+            Plan::Traffic(_) => None,
+        };
+        let reviewed = scores.zip(self.reviews.as_ref());
         let counts = self.tally.counts();
         let latency = self.tally.latency();
         let ms = |quantile| milliseconds(latency.quantile(quantile));
@@ -288,6 +341,15 @@ impl Played {
             accounts: plan.account_count(),
             stopped_early: self.stopped_early,
             data,
+            model: scoring.map(|scoring| ModelReport {
+                name: scoring.model.card().name.clone(),
+                hash: scoring.model.hash().to_hex(),
+                hold: scoring.hold,
+            }),
+            held: reviewed.map(|(scores, reviews)| scores.held(reviews)),
+            labels: reviewed
+                .zip(scoring)
+                .and_then(|((scores, reviews), scoring)| scores.labels(reviews, scoring.hold)),
             input: self.input,
             balances: self.balances,
             verify,

@@ -117,6 +117,9 @@ fn live_line(live: &Live) -> String {
         grouped(live.pool_len),
         grouped(live.refused),
     );
+    if live.held > 0 {
+        line += &format!("  held {}", grouped(live.held));
+    }
     let mut reasons: Vec<_> = live.refusals.iter().collect();
     reasons.sort_by_key(|(_, count)| core::cmp::Reverse(**count));
     let reasons: Vec<String> = reasons
@@ -142,6 +145,7 @@ mod tests {
             elapsed: Duration::from_millis(4_250),
             committed: 81_234,
             refused: 17,
+            held: 0,
             refusals: BTreeMap::from([("accounts_same", 2), ("insufficient_funds", 15)]),
             rows: None,
             committed_per_s: 19_876.5,

@@ -3,7 +3,7 @@
 use crate::input::InputError;
 use core::time::Duration;
 use selfchain_types::message::Committed;
-use selfchain_types::{Operation, Outcome};
+use selfchain_types::{Hash, Operation, Outcome};
 
 /// Where the operations of one client thread come from. It reads no clock and never waits.
 pub(super) trait Source: Send {
@@ -40,4 +40,8 @@ pub(super) struct Batch {
     pub(super) due: Option<Duration>,
     /// What the ledger must refuse, by position, and nothing else; `None` where nobody knows.
     pub(super) refused: Option<Vec<(u32, Outcome)>>,
+    /// How many of the operations settle what is held, and are no transfers of the stream.
+    pub(super) reviews: u32,
+    /// The transaction's id, once it is sent.
+    pub(super) tx_id: Hash,
 }

@@ -42,8 +42,60 @@ pub struct Summary {
     /// The ledger against the fold over the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub balances: Option<BalanceReport>,
+    /// The model that scored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelReport>,
+    /// Transfers that were held for review; they are among the committed ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<HeldReport>,
+    /// Scores and holds against the file's labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<LabelReport>,
     /// The log, replayed.
     pub verify: VerifySummary,
+}
+
+/// The model that scored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ModelReport {
+    /// Its name.
+    pub name: String,
+    /// The hash of its file.
+    pub hash: String,
+    /// Transfers with this score or more were held.
+    pub hold: u8,
+}
+
+/// What was held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HeldReport {
+    /// How many transfers.
+    pub count: u64,
+    /// How many of them moved in the end.
+    pub released: u64,
+    /// How many did not.
+    pub voided: u64,
+    /// The most frequent reasons, in words, with how often each was among the first three.
+    pub reasons: Vec<(String, u64)>,
+}
+
+/// Scores and holds against labels.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LabelReport {
+    /// Rows with a score.
+    pub rows: u64,
+    /// Those that are labelled as fraud.
+    pub bad: u64,
+    /// Share of the held that is fraud.
+    pub precision: f64,
+    /// Share of fraud that was held.
+    pub recall: f64,
+    /// Area under the ROC curve of the scores.
+    pub roc_auc: f64,
+    /// Average precision of the scores.
+    pub pr_auc: f64,
+    /// Share of fraud above the score that 1 % of the others reach.
+    pub recall_at_1pct_fpr: f64,
 }
 
 /// What was read from files.
@@ -154,6 +206,7 @@ impl fmt::Display for Summary {
             f,
             "  commit      p50 {p50:.1} ms, p99 {p99:.1} ms, p99.9 {p999:.1} ms, max {max:.1} ms"
         )?;
+        self.fmt_scores(f)?;
         if let Some(balances) = &self.balances {
             let (checked, mismatched) = (grouped(balances.checked), grouped(balances.mismatched));
             writeln!(
@@ -185,6 +238,34 @@ impl fmt::Display for Summary {
     }
 }
 
+impl Summary {
+    fn fmt_scores(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(model) = &self.model {
+            writeln!(f, "  model       {} ({}), holds from score {}", model.name, model.hash, model.hold)?;
+        }
+        if let Some(held) = &self.held {
+            let (count, released, voided) = (grouped(held.count), grouped(held.released), grouped(held.voided));
+            writeln!(f, "  held        {count}: {released} released, {voided} voided")?;
+            for (reason, count) in &held.reasons {
+                writeln!(f, "              {} × {reason}", grouped(*count))?;
+            }
+        }
+        match &self.labels {
+            None => Ok(()),
+            Some(labels) => writeln!(
+                f,
+                "  labels      of the held {:.1} % are fraud, of the fraud {:.1} % was held; ROC-AUC {:.4}, PR-AUC {:.4}, \
+                 recall {:.1} % at 1 % false positives",
+                100.0 * labels.precision,
+                100.0 * labels.recall,
+                labels.roc_auc,
+                labels.pr_auc,
+                100.0 * labels.recall_at_1pct_fpr,
+            ),
+        }
+    }
+}
+
 fn as_text<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
@@ -212,6 +293,16 @@ pub(super) fn per_second(count: u64, time: Duration) -> f64 {
     } else {
         count as f64 / time.as_secs_f64()
     }
+}
+
+/// `part` of `whole`; 0 of nothing.
+#[allow(
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
+    reason = "counts of rows, far below 2^53"
+)]
+pub(super) fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
 /// Nanoseconds in ms.

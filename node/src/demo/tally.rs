@@ -3,7 +3,7 @@
 use crate::telemetry::{Distribution, DistributionSnapshot};
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
-use selfchain_types::codec;
+use selfchain_types::{Outcome, codec};
 use selfchain_types::message::Committed;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -13,6 +13,7 @@ use std::sync::{Mutex, PoisonError};
 pub(super) struct Tally {
     committed: AtomicU64,
     refused: AtomicU64,
+    held: AtomicU64,
     /// From the moment a transaction was due, or sent where nothing is timed, to its answer, in ns; each counts
     /// once for every operation.
     latency: Distribution,
@@ -22,11 +23,15 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// A transaction was committed, so long after the stream began, so long after it was due.
-    pub(super) fn committed(&self, answer: &Committed, at: Duration, latency: Duration) {
-        let refused = codec::wide(answer.refused.len());
+    /// A transaction was committed, so long after the stream began, so long after it was due. So many of its
+    /// operations settle what is held, and are not counted.
+    pub(super) fn committed(&self, answer: &Committed, reviews: u32, at: Duration, latency: Duration) {
+        let is_refused = |(_, outcome, _): &&(u32, Outcome, _)| !outcome.took_effect();
+        let refused = codec::wide(answer.refused.iter().filter(is_refused).count());
+        let held = codec::wide(answer.refused.len()) - refused;
+        self.held.fetch_add(held, Ordering::Relaxed);
         self.committed.fetch_add(
-            u64::from(answer.operations).saturating_sub(refused),
+            u64::from(answer.operations.saturating_sub(reviews)).saturating_sub(refused),
             Ordering::Relaxed,
         );
         self.refused.fetch_add(refused, Ordering::Relaxed);
@@ -45,7 +50,7 @@ impl Tally {
         }
         if refused > 0 {
             let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-            for (_, outcome, _) in &answer.refused {
+            for (_, outcome, _) in answer.refused.iter().filter(is_refused) {
                 *refusals.entry(outcome.name()).or_default() += 1;
             }
         }
@@ -60,6 +65,7 @@ impl Tally {
         Counts {
             committed: self.committed.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
+            held: self.held.load(Ordering::Relaxed),
             refusals: self
                 .refusals
                 .lock()
@@ -81,6 +87,8 @@ impl Tally {
 pub(super) struct Counts {
     pub(super) committed: u64,
     pub(super) refused: u64,
+    /// Those of the committed that were held.
+    pub(super) held: u64,
     /// Refused ones by reason.
     pub(super) refusals: BTreeMap<&'static str, u64>,
     /// When the first answer came, from the beginning of the stream.
@@ -96,7 +104,7 @@ fn nanoseconds(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use selfchain_types::{Height, Outcome, TimeNs};
+    use selfchain_types::{Height, TimeNs};
 
     #[test]
     fn every_operation_is_counted_once_and_refusals_by_reason() {
@@ -114,14 +122,15 @@ mod tests {
             balances: Vec::new(),
         };
         let ms = Duration::from_millis;
-        tally.committed(&answer(&[Outcome::InsufficientFunds]), ms(20), ms(2));
+        tally.committed(&answer(&[Outcome::InsufficientFunds]), 0, ms(20), ms(2));
         tally.committed(
-            &answer(&[Outcome::AccountsSame, Outcome::InsufficientFunds]),
+            &answer(&[Outcome::AccountsSame, Outcome::InsufficientFunds, Outcome::Held]),
+            1,
             ms(10),
             ms(1),
         );
         let counts = tally.counts();
-        assert_eq!((counts.committed, counts.refused), (5, 3));
+        assert_eq!((counts.committed, counts.refused, counts.held), (4, 3, 1));
         assert_eq!(
             counts.refusals,
             BTreeMap::from([("accounts_same", 1), ("insufficient_funds", 2)])

@@ -51,6 +51,7 @@ impl Meter {
         let Counts {
             committed,
             refused,
+            held,
             refusals,
             ..
         } = tally.counts();
@@ -67,6 +68,7 @@ impl Meter {
             elapsed,
             committed,
             refused,
+            held,
             refusals,
             rows,
             committed_per_s: per_second(committed.saturating_sub(before), elapsed.saturating_sub(since)),
@@ -97,7 +99,7 @@ mod tests {
                 balances: Vec::new(),
             };
             let at = Duration::from_secs(second);
-            tally.committed(&answer, at, Duration::from_millis(latency_ms));
+            tally.committed(&answer, 0, at, Duration::from_millis(latency_ms));
             meter.look(at, &tally, 7, None)
         };
         let first = look_after(1, 100, 1);
