@@ -133,6 +133,17 @@ fn rows_that_tie_share_a_bin() {
     };
     assert_eq!(bins, [all]);
     near(calibration_error(&bins), 0.25);
+    // Nineteen of twenty tie, and the first of them is in the first tenth.
+    let mut values = [0.0; 20];
+    values[7] = -1.0;
+    let mut truth = [0; 20];
+    truth[3] = 1;
+    let counts: Vec<usize> = ranking(&values, &truth)
+        .calibration()
+        .iter()
+        .map(|bin| bin.count)
+        .collect();
+    assert_eq!(counts, [20]);
     // A bin of three times the rows weighs three times as much: (3 · 0.1 + 1 · 0.5) / 4.
     let bin = |probability, observed, count| CalibrationBin {
         probability,

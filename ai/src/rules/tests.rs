@@ -175,8 +175,8 @@ fn parties_are_found_in_lists() {
 fn the_score_is_the_greatest_demand_and_what_others_add() {
     let rules = parse(&pack(
         &[
-            rule("seven", "score = 100", &["from in known"]),
             rule("many", "score = 150", &["amount >= 10"]),
+            rule("seven", "score = 100", &["from in known"]),
             rule("more", "add = 30", &["amount >= 20"]),
             rule("most", "add = 200", &["amount >= 30"]),
         ]
@@ -191,7 +191,7 @@ fn the_score_is_the_greatest_demand_and_what_others_add() {
         .fired(&row(&[]), &transfer(7, 2, 20))
         .map(|rule| rule.code.as_str())
         .collect();
-    assert_eq!(fired, ["seven", "many", "more"]);
+    assert_eq!(fired, ["many", "seven", "more"]);
     let operations = [transfer(7, 2, 10), transfer(1, 2, 1)];
     let mut out = vec![LogOdds(1)];
     rules.log_odds(&[row(&[]); 2], &[&operations[0], &operations[1]], &mut out);
@@ -248,6 +248,8 @@ fn a_wrong_condition_is_refused_with_its_rule_and_text() {
         ("to_count_in > 129", "129 is out of bounds for to_count_in"),
         ("to_age < 98 d", "98 is out of bounds for to_age"),
         ("from_gap_in > 98 d", "98 is out of bounds for from_gap_in"),
+        // Its logarithm is the one that stands for "never".
+        ("from_gap_in > 97.5 d", "97.5 is out of bounds for from_gap_in"),
         ("from_out_day > 5000", "5000 is out of bounds"),
         ("to_young > 101 %", "101 is out of bounds"),
         ("from_max > 0 x", "0 is out of bounds"),
