@@ -130,6 +130,10 @@ pub fn body(data: &[u8]) {
     let Ok(body) = Body::decode(data) else { return };
     assert!(body.envelopes.len() * 4 <= data.len());
     assert!(body.envelopes.capacity() * 4 <= data.len() + 16);
+    if let Ok(risk) = selfchain_types::Risk::decode(body.scores, body.reasons) {
+        assert_eq!(risk.reasons.len() * 7, body.reasons.len());
+        assert!(risk.reasons.is_sorted_by(|(left, _), (right, _)| left < right));
+    }
     let mut again = Vec::new();
     body.encode(&mut again);
     assert_canonical(data, &again);

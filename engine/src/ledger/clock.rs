@@ -39,8 +39,12 @@ impl Clock {
 /// The time that an operation brings: `effective_ns`, except in kinds for which that field means something
 /// else.
 pub(super) fn own_time(operation: &Operation) -> u64 {
-    let is_other = operation.kind == Kind::SetSession.code() || operation.kind == Kind::Upgrade.code();
-    if is_other { 0 } else { operation.effective_ns.get() }
+    let others = [Kind::SetSession, Kind::Upgrade, Kind::SetModel];
+    if others.iter().any(|other| other.code() == operation.kind) {
+        0
+    } else {
+        operation.effective_ns.get()
+    }
 }
 
 /// The last instant of ledger time, in the year 2554: a block with a later operation is invalid.

@@ -52,8 +52,9 @@ const FENCES: [(&[&str], &[&str]); 8] = [
         &["selfchain"],
     ),
     (
+        // In `ai` for the card of a model file alone.
         &["serde_json"],
-        &["selfchain", "selfchain-bench", "selfchain-tests"],
+        &["selfchain", "selfchain-ai", "selfchain-bench", "selfchain-tests"],
     ),
     // The rivals that the harness measures; nothing else of ours speaks SQL.
     (&["rusqlite", "postgres*", "sqlx*"], &["selfchain-bench"]),

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Vector, page};
 
-const DOMAINS: [(&str, Domain); 23] = [
+const DOMAINS: [(&str, Domain); 24] = [
     ("selfchain/tx/v1", hash::TX),
     ("selfchain/sign/v1", hash::SIGN),
     ("selfchain/key/v1", hash::KEY),
@@ -29,6 +29,7 @@ const DOMAINS: [(&str, Domain); 23] = [
     ("selfchain/receipt/v1", hash::RECEIPT),
     ("selfchain/genesis/v1", hash::GENESIS),
     ("selfchain/account-id/v1", hash::ACCOUNT_ID),
+    ("selfchain/hold/v1", hash::HOLD),
     ("selfchain/batch/v1", hash::BATCH),
     ("selfchain/contexts/v1", hash::CONTEXTS),
 ];

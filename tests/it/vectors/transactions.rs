@@ -4,8 +4,8 @@ use selfchain_types::crypto::{Scheme, SigningKey, signing_digest};
 use selfchain_types::envelope::{EnvelopeBuilder, EnvelopeView};
 use selfchain_types::key::SessionScope;
 use selfchain_types::{
-    AccountFlags, AccountId, Amount, AssetId, Envelope, Height, KeyId, Operation, OperationFlags, TimeNs,
-    Verified,
+    AccountFlags, AccountId, Amount, AssetId, Envelope, Height, KeyId, Operation, OperationFlags, Policy,
+    TimeNs, Verified,
 };
 use serde_json::{Value, json};
 use zerocopy::{FromBytes, IntoBytes};
@@ -55,6 +55,14 @@ pub fn operations() -> Vec<Vector> {
     let flags = AccountFlags::DEBITS_MUST_NOT_EXCEED_CREDITS.with(AccountFlags::HISTORY);
     let scope = SessionScope(SessionScope::TRANSFER.0 | SessionScope::SETTLE.0);
     let expires = TimeNs(1_800_000_000_000_000_000);
+    let policy = Policy {
+        annotate: 100,
+        hold: 200,
+        reject: 250,
+        holds_unscored: true,
+        reviewer: key(3).id(),
+        hold_timeout_s: 86_400,
+    };
     let all = [
         ("transfer", transfer),
         ("transfer with user data", annotated),
@@ -101,6 +109,15 @@ pub fn operations() -> Vec<Vector> {
         ("anchor", Operation::anchor(11, filled(0xb2))),
         ("report", Operation::report(12, filled(0xc3), 5, debit, 1)),
         ("upgrade", Operation::upgrade(13, 2, Height(5_000))),
+        (
+            "set an account's policy",
+            Operation::set_policy(14, debit, &policy),
+        ),
+        (
+            "set the chain's policy",
+            Operation::set_policy(15, AccountId::NONE, &Policy::default()),
+        ),
+        ("set model", Operation::set_model(16, filled(0xd4), Height(6_000))),
     ];
     let vector = |(name, operation): (_, Operation)| {
         Vector::new(
