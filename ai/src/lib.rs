@@ -8,6 +8,7 @@ pub mod features;
 pub mod score;
 pub mod dataset;
 pub mod model;
+pub mod network;
 pub mod off;
 
 pub use off::Off;

@@ -125,7 +125,7 @@ impl Flow {
     }
 
     fn is_sound(&self) -> bool {
-        let marked = self.sketch.iter().map(|word| word.count_ones()).sum();
+        let marked = self.sketch.iter().map(|word| word.count_ones()).sum::<u32>();
         (0..=LOG2_MAX << 8).contains(&self.mean) && self.marked == marked
     }
 
