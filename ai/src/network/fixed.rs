@@ -33,6 +33,8 @@ pub enum FixedError {
 #[derive(Clone, Debug)]
 pub struct FixedNetwork {
     features: Vec<FixedFeature>,
+    /// Rows of the table that belong to features; one of zeros follows.
+    table_rows: u32,
     members: Vec<FixedMember>,
     last_bias: i64,
     last_shift: u32,
@@ -47,10 +49,15 @@ struct FixedFeature {
     greatest: i32,
     /// The edges after the first, filled up with what no value reaches: as many as are not above a value is its bin.
     inner: [i32; EDGES_MAX],
-    lows: [i32; EDGES_MAX],
-    /// 2^31 over the width of each bin; 0 right of the last edge.
-    reciprocals: [i32; EDGES_MAX],
+    bins: [Bin; EDGES_MAX],
     table_row: u32,
+}
+
+/// One bin: its lower edge, and 2^31 over its width; 0 right of the last edge.
+#[derive(Clone, Copy, Debug, Default)]
+struct Bin {
+    low: i32,
+    reciprocal: i32,
 }
 
 /// One stack of layers. Units come in groups of [`LANES`], the last one filled up with zeros.
@@ -60,7 +67,7 @@ struct FixedMember {
     second: Vec<SecondUnit>,
 }
 
-/// [`LANES`] units of the first layer.
+/// [`LANES`] units of the first layer. The last row of the table is all 0.
 #[derive(Clone, Debug)]
 struct Group {
     biases: Lanes,
@@ -83,10 +90,13 @@ struct SecondUnit {
     last_weight: i64,
 }
 
-type Lanes = [i16; LANES];
+/// Numbers of units that are computed at once, aligned as the processor's loads like it.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+struct Lanes([i16; LANES]);
 
 /// Where a row falls in one feature: a row of the table, and how much of the bin is filled, in 2^-15.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Position {
     table_row: u32,
     filled: i16,
@@ -94,8 +104,11 @@ struct Position {
 
 /// Units that are computed at once.
 const LANES: usize = 64;
-/// Rows that are computed at once: their sums, and one feature's part of the table, fit the first-level cache.
+/// Rows that are computed at once: their sums, and the table's part of [`TOGETHER`] features, fit the first-level
+/// cache.
 const BLOCK: usize = 64;
+/// Features that are added to a sum at once, so that it is loaded and stored less often.
+const TOGETHER: usize = 4;
 /// Scales of the first layer, as exponents of two.
 const FIRST_EXPONENTS: (i32, i32) = (-32, 14);
 /// Scales of the second layer.
@@ -110,7 +123,7 @@ const LAST_SUM_MAX: i128 = 1 << 62;
 impl FixedNetwork {
     /// Puts a network into fixed point.
     pub fn new(network: &Network) -> Result<Self, FixedError> {
-        let features = features(network);
+        let (features, table_rows) = features(network);
         let mut stacks = Vec::new();
         for member in network.members() {
             stacks.push(Stack::new(network, member)?);
@@ -123,43 +136,52 @@ impl FixedNetwork {
         Ok(Self {
             members: members.collect(),
             features,
+            table_rows,
             last_bias: last.bias,
             last_shift: last.shift,
             typical: *network.typical(),
         })
     }
 
+    /// At most [`BLOCK`] rows.
     fn block(&self, rows: &[Row], scratch: &mut Scratch, out: &mut Vec<LogOdds>) {
-        let count = rows.len().min(BLOCK);
-        for (feature, positions) in self.features.iter().zip(&mut scratch.positions) {
-            for (position, row) in positions.iter_mut().zip(rows) {
-                *position = feature.position(row);
+        let together = self.features.chunks(TOGETHER);
+        for (features, positions) in together.zip(scratch.positions.chunks_mut(scratch.rows)) {
+            for (column, feature) in features.iter().enumerate() {
+                for (row, positions) in rows.iter().zip(&mut *positions) {
+                    positions[column] = feature.position(row);
+                }
             }
         }
-        scratch.totals = [self.last_bias; BLOCK];
+        let totals = &mut [self.last_bias; BLOCK][..rows.len().min(BLOCK)];
         for member in &self.members {
-            for (group, sums) in member.groups.iter().zip(&mut scratch.sums) {
-                group.sum(&scratch.positions, count, sums);
+            for (group, sums) in member.groups.iter().zip(scratch.sums.chunks_mut(scratch.rows)) {
+                let sums = &mut sums[..totals.len()];
+                group.sum(&scratch.positions, scratch.rows, sums);
             }
-            member.finish(&scratch.sums, &mut scratch.totals[..count]);
+            member.finish(&scratch.sums, scratch.rows, totals);
         }
-        let totals = &scratch.totals[..count];
         out.extend(totals.iter().map(|total| log_odds(*total, self.last_shift)));
     }
 
-    fn scratch(&self) -> Scratch {
+    /// For blocks of at most so many rows.
+    fn scratch(&self, rows: usize) -> Scratch {
         let groups = self.members.iter().map(|member| member.groups.len()).max();
+        let none = Position {
+            table_row: self.table_rows,
+            filled: 0,
+        };
         Scratch {
-            positions: vec![[Position::default(); BLOCK]; self.features.len()],
-            sums: vec![[[0; LANES]; BLOCK]; groups.unwrap_or(0)],
-            totals: [0; BLOCK],
+            rows,
+            positions: vec![[none; TOGETHER]; self.features.len().div_ceil(TOGETHER) * rows],
+            sums: vec![Lanes([0; LANES]); groups.unwrap_or(0) * rows],
         }
     }
 }
 
 impl Predict for FixedNetwork {
     fn log_odds(&self, rows: &[Row], _: &[&Operation], out: &mut Vec<LogOdds>) {
-        let mut scratch = self.scratch();
+        let mut scratch = self.scratch(rows.len().min(BLOCK));
         for block in rows.chunks(BLOCK) {
             self.block(block, &mut scratch, out);
         }
@@ -174,47 +196,66 @@ impl Predict for FixedNetwork {
     }
 }
 
-/// What a block needs while it is computed.
+/// What a block needs while it is computed: for all its rows, where they fall in the first [`TOGETHER`] features,
+/// then in the next, and so on; and for all its rows the sums of each group of units. What is left over of the last
+/// features always falls on the table's last row.
 struct Scratch {
-    positions: Vec<[Position; BLOCK]>,
-    sums: Vec<[Lanes; BLOCK]>,
-    totals: [i64; BLOCK],
+    rows: usize,
+    positions: Vec<[Position; TOGETHER]>,
+    sums: Vec<Lanes>,
 }
 
 impl FixedFeature {
     #[inline]
     fn position(&self, row: &Row) -> Position {
-        let value = row.0[self.feature].clamp(self.least, self.greatest);
-        // The lint's way to count would stop at the first edge above, which no processor does for eight at once.
-        let bin = self
-            .inner
-            .iter()
-            .fold(0_u32, |bin, edge| bin.wrapping_add(u32::from(*edge <= value)));
-        let at = index(bin).min(EDGES_MAX - 1);
-        let passed = value.wrapping_sub(self.lows[at]);
+        let value = row.0[self.feature].max(self.least).min(self.greatest);
+        let bin = self.bin(value);
+        let Bin { low, reciprocal } = self.bins[index(bin) % EDGES_MAX];
         Position {
             table_row: self.table_row.wrapping_add(bin),
             // Less than 2^31: what is passed is at most the width of the bin.
-            filled: high_half(passed.wrapping_mul(self.reciprocals[at])),
+            filled: high_half(value.wrapping_sub(low).wrapping_mul(reciprocal)),
         }
+    }
+
+    /// Bit by bit from the highest, in so many steps that nothing needs to be branched on.
+    #[inline]
+    fn bin(&self, value: i32) -> u32 {
+        let mut bin = 0;
+        for bit in [16, 8, 4, 2, 1] {
+            let edge = self.inner[index(bin | (bit - 1)) % EDGES_MAX];
+            bin |= bit * u32::from(edge <= value);
+        }
+        bin
     }
 }
 
+const _: () = assert!(EDGES_MAX == 32, "a bin has the five bits that are searched for");
+
 impl Group {
-    /// The sums of a block's first `count` rows. They cannot overflow: [`FirstUnit::new`] has bounded them.
-    fn sum(&self, positions: &[[Position; BLOCK]], count: usize, sums: &mut [Lanes; BLOCK]) {
-        let sums = &mut sums[..count];
+    /// The sums of a block's rows. They cannot overflow: [`FirstUnit::new`] has bounded them.
+    fn sum(&self, positions: &[[Position; TOGETHER]], rows: usize, sums: &mut [Lanes]) {
         sums.fill(self.biases);
-        for positions in positions {
-            for (sums, position) in sums.iter_mut().zip(positions) {
-                if let Some(cell) = self.table.get(index(position.table_row)) {
-                    cell.add(position.filled, sums);
-                }
+        for positions in positions.chunks(rows) {
+            for (positions, sums) in positions.iter().zip(&mut *sums) {
+                *sums = self.add(positions, *sums);
             }
         }
-        for sum in sums.iter_mut().flatten() {
-            *sum = (*sum).max(0);
+        for sums in sums {
+            sums.0.iter_mut().for_each(|sum| *sum = (*sum).max(0));
         }
+    }
+
+    /// One after the other, and in place: so the sums stay in registers.
+    #[inline]
+    fn add(&self, positions: &[Position; TOGETHER], mut sums: Lanes) -> Lanes {
+        let [a, b, c, d] =
+            positions.map(|position| (&self.table[index(position.table_row)], position.filled));
+        a.0.add(a.1, &mut sums);
+        b.0.add(b.1, &mut sums);
+        c.0.add(c.1, &mut sums);
+        d.0.add(d.1, &mut sums);
+        sums
     }
 }
 
@@ -222,21 +263,21 @@ impl Cell {
     #[inline]
     fn add(&self, filled: i16, sums: &mut Lanes) {
         for lane in 0..LANES {
-            let product = i32::from(self.steps[lane]).wrapping_mul(i32::from(filled));
-            let part = self.sums[lane].wrapping_add(high_half(product));
-            sums[lane] = sums[lane].wrapping_add(part);
+            let product = i32::from(self.steps.0[lane]).wrapping_mul(i32::from(filled));
+            let part = self.sums.0[lane].wrapping_add(high_half(product));
+            sums.0[lane] = sums.0[lane].wrapping_add(part);
         }
     }
 }
 
 impl FixedMember {
-    /// Adds what the member says of each row to the totals. Nothing overflows: [`SecondUnit::new`] and
-    /// [`Last::new`] have bounded it.
-    fn finish(&self, sums: &[[Lanes; BLOCK]], totals: &mut [i64]) {
+    /// Adds what the member says of each row to the totals. Nothing overflows: [`FixedUnit::new`] and [`Last::at`]
+    /// have bounded it.
+    fn finish(&self, sums: &[Lanes], rows: usize, totals: &mut [i64]) {
         for (row, total) in totals.iter_mut().enumerate() {
             for unit in &self.second {
                 let mut sum = unit.bias;
-                for (weights, sums) in unit.weights.iter().zip(sums) {
+                for (weights, sums) in unit.weights.iter().zip(sums.chunks(rows)) {
                     sum = sum.wrapping_add(product(weights, &sums[row]));
                 }
                 let weighed = i64::from(sum.max(0)).wrapping_mul(unit.last_weight);
@@ -246,14 +287,15 @@ impl FixedMember {
     }
 }
 
+/// By eights, which the compiler sees to be one instruction's worth of products.
 #[inline]
 fn product(weights: &Lanes, sums: &Lanes) -> i32 {
-    let mut total = 0_i32;
-    for lane in 0..LANES {
-        let product = i32::from(weights[lane]).wrapping_mul(i32::from(sums[lane]));
-        total = total.wrapping_add(product);
-    }
-    total
+    let eights = weights.0.as_chunks::<8>().0.iter().zip(sums.0.as_chunks::<8>().0);
+    eights.fold(0, |total, (weights, sums)| {
+        weights.iter().zip(sums).fold(total, |total: i32, (weight, sum)| {
+            total.wrapping_add(i32::from(*weight).wrapping_mul(i32::from(*sum)))
+        })
+    })
 }
 
 /// Rounds half up, and stays within what log-odds may be.
@@ -274,17 +316,17 @@ const fn high_half(value: i32) -> i16 {
     (value >> 16) as i16
 }
 
-/// The features that have bins, with their place in the table.
-fn features(network: &Network) -> Vec<FixedFeature> {
-    let mut table_row = 0;
+/// The features that have bins, with their place in the table, and how many rows that has.
+fn features(network: &Network) -> (Vec<FixedFeature>, u32) {
+    let mut table_rows = 0;
     let mut features = Vec::new();
     for (feature, edges) in network.encoding().edges().iter().enumerate() {
         if let (Some(least), Some(greatest)) = (edges.first(), edges.last()) {
-            features.push(fixed_feature(feature, edges, (*least, *greatest), table_row));
-            table_row += narrow(edges.len());
+            features.push(fixed_feature(feature, edges, (*least, *greatest), table_rows));
+            table_rows += narrow(edges.len());
         }
     }
-    features
+    (features, table_rows)
 }
 
 fn fixed_feature(feature: usize, edges: &[i32], ends: (i32, i32), table_row: u32) -> FixedFeature {
@@ -293,15 +335,14 @@ fn fixed_feature(feature: usize, edges: &[i32], ends: (i32, i32), table_row: u32
         least: ends.0,
         greatest: ends.1,
         inner: [i32::MAX; EDGES_MAX],
-        lows: [0; EDGES_MAX],
-        reciprocals: [0; EDGES_MAX],
+        bins: [Bin::default(); EDGES_MAX],
         table_row,
     };
     for (at, edge) in edges.iter().enumerate() {
-        fixed.lows[at] = *edge;
+        fixed.bins[at].low = *edge;
         if let Some(next) = edges.get(at + 1) {
             fixed.inner[at] = *next;
-            fixed.reciprocals[at] = i32::MAX / (next - edge);
+            fixed.bins[at].reciprocal = i32::MAX / (next - edge);
         }
     }
     fixed
@@ -375,19 +416,23 @@ fn group(units: &[FirstUnit]) -> Group {
         sums: gather(&|unit| unit.sums[row]),
         steps: gather(&|unit| unit.steps[row]),
     });
+    let zeros = Lanes([0; LANES]);
+    let last = Cell {
+        sums: zeros,
+        steps: zeros,
+    };
     Group {
         biases: gather(&|unit| unit.bias),
-        table: table.collect(),
+        table: table.chain([last]).collect(),
     }
 }
 
 fn lanes(values: &[i16]) -> Lanes {
     let mut lanes = [0; LANES];
-    lanes
-        .iter_mut()
-        .zip(values)
-        .for_each(|(lane, value)| *lane = *value);
-    lanes
+    for (lane, value) in lanes.iter_mut().zip(values) {
+        *lane = *value;
+    }
+    Lanes(lanes)
 }
 
 /// The greatest exponent that `fit` accepts, tried from the finest down.
@@ -692,18 +737,17 @@ mod tests {
 
     /// The same sums in numbers so wide that they cannot overflow.
     fn widely(network: &FixedNetwork, row: &Row) -> i32 {
-        let positions: Vec<Position> = network
-            .features
-            .iter()
-            .map(|feature| feature.position(row))
-            .collect();
+        let mut positions = Vec::new();
+        for feature in &network.features {
+            positions.push(feature.position(row));
+        }
         let mut total = i128::from(network.last_bias);
         for member in &network.members {
             let sums: Vec<i128> = (member.groups.iter())
                 .flat_map(|group| (0..LANES).map(|lane| wide_sum(group, &positions, lane)))
                 .collect();
             for unit in &member.second {
-                let weights = unit.weights.iter().flatten().copied().map(i128::from);
+                let weights = unit.weights.iter().flat_map(|lanes| lanes.0.map(i128::from));
                 let sum: i128 = weights.zip(&sums).map(|(weight, sum)| weight * sum).sum();
                 total += (sum + i128::from(unit.bias)).max(0) * i128::from(unit.last_weight);
             }
@@ -712,11 +756,11 @@ mod tests {
     }
 
     fn wide_sum(group: &Group, positions: &[Position], lane: usize) -> i128 {
-        let mut sum = i128::from(group.biases[lane]);
+        let mut sum = i128::from(group.biases.0[lane]);
         for position in positions {
             let cell = &group.table[index(position.table_row)];
-            let part = i128::from(cell.steps[lane]) * i128::from(position.filled);
-            sum += i128::from(cell.sums[lane]) + (part >> 16);
+            let part = i128::from(cell.steps.0[lane]) * i128::from(position.filled);
+            sum += i128::from(cell.sums.0[lane]) + (part >> 16);
         }
         sum.max(0)
     }
