@@ -71,7 +71,7 @@ impl Encoding {
     /// Puts edges at the quantiles of the rows' features, equal ones merged.
     pub fn learn(rows: &[Row], quantiles: usize) -> Result<Self, EncodingError> {
         let quantiles = quantiles.clamp(1, QUANTILES_MAX);
-        let learn = |feature| learnt(column(rows, feature), quantiles);
+        let learn = |feature| learnt(&column(rows, feature), quantiles);
         Self::new((0..FEATURE_COUNT).map(learn).collect())
     }
 
@@ -125,7 +125,7 @@ fn column(rows: &[Row], feature: usize) -> Vec<i32> {
 }
 
 /// The edges of a sorted column.
-fn learnt(column: Vec<i32>, quantiles: usize) -> Vec<i32> {
+fn learnt(column: &[i32], quantiles: usize) -> Vec<i32> {
     let Some(last) = column.len().checked_sub(1) else {
         return Vec::new();
     };

@@ -109,13 +109,12 @@ impl Network {
     /// The tensors of a file that holds this network.
     pub fn tensors(&self) -> Vec<(&'static str, StoredTensor)> {
         let edges = self.encoding().edges();
-        let counts = edges
-            .iter()
-            .map(|edges| i32::try_from(edges.len()).unwrap_or(i32::MAX));
+        let counts = edges.iter().map(|edges| i32::try_from(edges.len()));
+        let counts: Vec<i32> = counts.map(|count| count.unwrap_or(i32::MAX)).collect();
         let mut tensors = vec![
-            (TYPICAL, integers(self.typical().0.to_vec())),
-            (EDGE_COUNTS, integers(counts.collect())),
-            (EDGES, integers(edges.concat())),
+            (TYPICAL, integers(&self.typical().0)),
+            (EDGE_COUNTS, integers(&counts)),
+            (EDGES, integers(&edges.concat())),
         ];
         tensors.extend(self.layer((FIRST_WEIGHTS, FIRST_BIASES), |member| &member.first));
         tensors.extend(self.layer((SECOND_WEIGHTS, SECOND_BIASES), |member| &member.second));
@@ -164,7 +163,7 @@ impl Network {
     }
 }
 
-fn integers(values: Vec<i32>) -> StoredTensor {
+fn integers(values: &[i32]) -> StoredTensor {
     StoredTensor {
         dtype: Dtype::I32,
         shape: vec![values.len()],
@@ -304,7 +303,7 @@ mod tests {
     #[test]
     fn tensors_of_other_names_are_not_looked_at() {
         let mut tensors = samples::tiny().tensors();
-        tensors.push(("trees.thresholds", integers(vec![1, 2])));
+        tensors.push(("trees.thresholds", integers(&[1, 2])));
         assert_eq!(read(&bytes(tensors)).unwrap(), samples::tiny());
     }
 
@@ -362,7 +361,7 @@ mod tests {
             });
             assert_eq!(refused, NetworkError::Weight { layer: "second" }.into());
         }
-        let edges = |values: [i32; 5]| spoilt(EDGES, |tensor| *tensor = integers(values.to_vec()));
+        let edges = |values: [i32; 5]| spoilt(EDGES, |tensor| *tensor = integers(&values));
         let refused = edges([0, 1024, 0, 1, 1]);
         assert_eq!(refused, EncodingError::NotAscending { feature: 33 }.into());
         let refused = edges([0, i32::MAX, 0, 1, 3]);

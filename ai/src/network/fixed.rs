@@ -716,16 +716,10 @@ mod tests {
             .for_each(|weight| *weight *= 60_000.0);
         let loud = Network::new(encoding, typical, members).unwrap();
         let mut rows = vec![Row([i32::MIN; FEATURE_COUNT]), Row([i32::MAX; FEATURE_COUNT])];
-        for feature in 0..FEATURE_COUNT {
-            for value in [
-                i32::MIN,
-                i32::MAX,
-                0,
-                FEATURES[feature].min,
-                FEATURES[feature].max,
-            ] {
+        for (at, feature) in FEATURES.iter().enumerate() {
+            for value in [i32::MIN, i32::MAX, 0, feature.min, feature.max] {
                 let mut row = typical;
-                row.0[feature] = value;
+                row.0[at] = value;
                 rows.push(row);
             }
         }

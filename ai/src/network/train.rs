@@ -159,7 +159,6 @@ fn check_set(set: &'static str, rows: &Dataset) -> Result<(), TrainError> {
 }
 
 fn check_options(options: &NetworkOptions) -> Result<(), TrainError> {
-    let is_rate = |rate: f64| rate.is_finite() && (0.0..=1.0).contains(&rate);
     let allowed = [
         ("quantiles", options.quantiles >= 1),
         (
@@ -173,8 +172,8 @@ fn check_options(options: &NetworkOptions) -> Result<(), TrainError> {
         ("batch", (1..=BATCH_MAX).contains(&options.batch)),
         ("epochs_max", (1..=EPOCHS_MAX).contains(&options.epochs_max)),
         ("patience", options.patience >= 1),
-        ("learning_rate", is_rate(options.learning_rate)),
-        ("weight_decay", is_rate(options.weight_decay)),
+        ("learning_rate", (0.0..=1.0).contains(&options.learning_rate)),
+        ("weight_decay", (0.0..=DECAY_MAX).contains(&options.weight_decay)),
         ("dropout", (0.0..=DROPOUT_MAX).contains(&options.dropout)),
     ];
     match allowed.into_iter().find(|(_, is_allowed)| !is_allowed) {
@@ -187,6 +186,8 @@ fn check_options(options: &NetworkOptions) -> Result<(), TrainError> {
 const BATCH_MAX: usize = 65_536;
 /// Most passes.
 const EPOCHS_MAX: usize = 10_000;
+/// The greatest weight decay.
+const DECAY_MAX: f64 = 100.0;
 /// The greatest share of units to leave out.
 const DROPOUT_MAX: f32 = 0.9;
 /// Rows of the stop set that are scored at once.
