@@ -761,17 +761,26 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_sum_overflows_for_any_weights(seed in any::<u64>(), sizes in prop::array::uniform3(-20_i32..=16)) {
+        fn no_sum_overflows_for_any_weights(
+            seed in any::<u64>(),
+            sizes in prop::array::uniform3(-20_i32..=16),
+            all_positive in any::<bool>(),
+        ) {
             let network = samples::random(seed, 5, 3);
             let mut members = network.members().to_vec();
             let member = &mut members[0];
             let layers = [&mut member.first, &mut member.second, &mut member.last];
             for (layer, size) in layers.into_iter().zip(sizes) {
-                layer.weights.iter_mut().for_each(|weight| *weight *= 2_f32.powi(size));
+                for weight in &mut layer.weights {
+                    *weight *= 2_f32.powi(size);
+                    // Then the rows at both ends reach the bounds of all sums.
+                    *weight = if all_positive { weight.abs() } else { *weight };
+                }
             }
             let network = Network::new(network.encoding().clone(), *network.typical(), members).unwrap();
             if let Ok(fixed) = FixedNetwork::new(&network) {
-                let rows = samples::rows(seed, 64);
+                let mut rows = samples::rows(seed, 64);
+                rows.extend([i32::MIN, i32::MAX].map(|end| Row([end; FEATURE_COUNT])));
                 for (row, got) in rows.iter().zip(scores(&fixed, &rows)) {
                     prop_assert_eq!(got, widely(&fixed, row));
                 }
