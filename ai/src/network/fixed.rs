@@ -706,19 +706,11 @@ mod tests {
 
     #[test]
     fn no_row_panics_or_passes_the_limit() {
-        let network = samples::random(1, 64, 32);
-        let (encoding, typical) = (network.encoding().clone(), *network.typical());
-        let mut members = network.members().to_vec();
-        members[0]
-            .last
-            .weights
-            .iter_mut()
-            .for_each(|weight| *weight *= 60_000.0);
-        let loud = Network::new(encoding, typical, members).unwrap();
+        let loud = samples::loud();
         let mut rows = vec![Row([i32::MIN; FEATURE_COUNT]), Row([i32::MAX; FEATURE_COUNT])];
         for (at, feature) in FEATURES.iter().enumerate() {
             for value in [i32::MIN, i32::MAX, 0, feature.min, feature.max] {
-                let mut row = typical;
+                let mut row = *loud.typical();
                 row.0[at] = value;
                 rows.push(row);
             }

@@ -142,9 +142,13 @@ mod tests {
 
     #[test]
     fn no_row_panics_or_passes_the_limit() {
-        let network = FloatNetwork::new(&samples::random(1, 64, 32)).unwrap();
+        let network = FloatNetwork::new(&samples::loud()).unwrap();
         let rows = [i32::MIN, -1, 0, 1, i32::MAX].map(|value| Row([value; FEATURE_COUNT]));
         let all = scores(&network, &rows);
         assert!(all.iter().all(|score| score.0.abs() <= LOG_ODDS_MAX));
+        assert!(
+            all.iter().any(|score| score.0.abs() == LOG_ODDS_MAX),
+            "it is loud"
+        );
     }
 }

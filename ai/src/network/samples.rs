@@ -44,6 +44,17 @@ pub(super) fn random(seed: u64, first: usize, second: usize) -> Network {
     Network::new(encoding, typical, vec![member]).unwrap()
 }
 
+/// A random network whose log-odds pass what is allowed.
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+pub(super) fn loud() -> Network {
+    let network = random(1, 64, 32);
+    let mut members = network.members().to_vec();
+    for weight in &mut members[0].last.weights {
+        *weight *= 60_000.0;
+    }
+    Network::new(network.encoding().clone(), *network.typical(), members).unwrap()
+}
+
 fn random_layer(state: &mut u64, inputs: usize, outputs: usize, size: f32) -> Layer {
     let mut draw = || size * (f32::from(low16(next(state))) / 32_768.0 - 1.0);
     Layer {
