@@ -25,7 +25,11 @@ impl LogOdds {
     pub fn from_real(real: f64) -> Self {
         let scaled = (real * f64::from(LOG_ODDS_ONE)).round();
         let max = f64::from(LOG_ODDS_MAX);
-        Self(if scaled.is_nan() { 0 } else { scaled.clamp(-max, max) as i32 })
+        Self(if scaled.is_nan() {
+            0
+        } else {
+            scaled.clamp(-max, max) as i32
+        })
     }
 
     /// As a real number.

@@ -5,6 +5,7 @@ use super::card::{CARD_FORMAT, Card};
 use super::predict::Predict;
 use super::tensors::{TensorError, TensorsIn, TensorsOut};
 use crate::features::{FEATURE_VERSION, Row};
+use crate::network::{self, FixedError, FixedNetwork, Network};
 use crate::score::LogOdds;
 use crate::trees::{Asymmetric, FileError, Symmetric};
 use selfchain_types::{Hash, Operation, hash};
@@ -18,6 +19,8 @@ pub enum Scoring {
     Symmetric(Symmetric),
     /// Trees of any shape, imported.
     Asymmetric(Asymmetric),
+    /// A neural network, in fixed point; boxed, for it is large.
+    Network(Box<(Network, FixedNetwork)>),
 }
 
 /// A model with its card and hash.
@@ -37,6 +40,12 @@ pub enum ModelError {
     /// The trees are not as they must be.
     #[error(transparent)]
     Trees(#[from] FileError),
+    /// The network is not as it must be.
+    #[error(transparent)]
+    Network(#[from] network::FileError),
+    /// The network does not fit fixed point.
+    #[error(transparent)]
+    Fixed(#[from] FixedError),
     /// The card cannot be read.
     #[error("the model's card cannot be read")]
     Card(#[source] serde_json::Error),
@@ -100,6 +109,7 @@ impl Model {
         let scoring = match card.kind.as_str() {
             SYMMETRIC => Scoring::Symmetric(Symmetric::read(&tensors)?),
             ASYMMETRIC => Scoring::Asymmetric(Asymmetric::read(&tensors)?),
+            NETWORK => Scoring::network(Network::from_tensors(tensors.container())?)?,
             kind => return Err(ModelError::Kind { kind: kind.into() }),
         };
         Ok(Self {
@@ -143,10 +153,20 @@ impl Model {
 }
 
 impl Scoring {
+    /// A network, put into fixed point.
+    ///
+    /// # Errors
+    /// [`FixedError`].
+    pub fn network(network: Network) -> Result<Self, FixedError> {
+        let fixed = FixedNetwork::new(&network)?;
+        Ok(Self::Network(Box::new((network, fixed))))
+    }
+
     fn kind(&self) -> &'static str {
         match self {
             Self::Symmetric(_) => SYMMETRIC,
             Self::Asymmetric(_) => ASYMMETRIC,
+            Self::Network(_) => NETWORK,
         }
     }
 
@@ -154,18 +174,21 @@ impl Scoring {
         match self {
             Self::Symmetric(trees) => trees,
             Self::Asymmetric(trees) => trees,
+            Self::Network(both) => &both.1,
         }
     }
 }
 
 const SYMMETRIC: &str = "symmetric";
 const ASYMMETRIC: &str = "asymmetric";
+const NETWORK: &str = "network";
 
 fn write(scoring: &Scoring, card: &Card) -> Vec<u8> {
     let mut out = TensorsOut::default();
     match scoring {
         Scoring::Symmetric(trees) => trees.write(&mut out),
         Scoring::Asymmetric(trees) => trees.write(&mut out),
+        Scoring::Network(both) => both.0.tensors().into_iter().for_each(|(name, tensor)| out.put(name, &tensor)),
     }
     out.write(&serde_json::to_string(card).expect("a card is plain data with text keys"))
 }

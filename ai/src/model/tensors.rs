@@ -1,5 +1,6 @@
 //! Named lists of numbers in a safetensors file: what models are kept as.
 
+use safetensors::View;
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView};
 use std::collections::HashMap;
 use thiserror::Error;
@@ -72,6 +73,12 @@ impl TensorsOut {
         self.0.push((name, Dtype::F32, shape.to_vec(), bytes));
     }
 
+    /// Adds a tensor as it is.
+    pub fn put(&mut self, name: &'static str, tensor: &impl View) {
+        let (shape, bytes) = (tensor.shape().to_vec(), tensor.data().into_owned());
+        self.0.push((name, tensor.dtype(), shape, bytes));
+    }
+
     /// The file. Equal tensors and texts give equal bytes.
     pub fn write(&self, text: &str) -> Vec<u8> {
         let views = self.0.iter().map(|(name, dtype, shape, bytes)| {
@@ -106,6 +113,11 @@ impl<'a> TensorsIn<'a> {
             tensors,
             text: text.cloned().unwrap_or_default(),
         })
+    }
+
+    /// The tensors as the container has them.
+    pub fn container(&self) -> &SafeTensors<'a> {
+        &self.tensors
     }
 
     /// The text beside the tensors; empty if there is none.

@@ -10,4 +10,4 @@ pub use export::export;
 pub use judge::{Compared, JudgeOptions, Judged, compare, judge, rows};
 pub use rows::{Labelled, Reader, Sample};
 pub use score::{ScoreError, ScoreOptions, Scored, score};
-pub use train::{Step, TrainError, TrainOptions, train};
+pub use train::{Learner, Step, TrainError, TrainOptions, train};

@@ -5,7 +5,10 @@ use crate::input::InputError;
 use selfchain_ai::dataset::Dataset;
 use selfchain_ai::evaluate::{EvaluateError, Evaluation};
 use selfchain_ai::model::{Card, Model, Predict, Scoring};
+use selfchain_ai::network;
 use selfchain_ai::score::SCORE_EVEN;
+#[cfg(feature = "candle")]
+use selfchain_ai::network::{Network, NetworkOptions};
 use selfchain_ai::trees::{self, Progress, TreeOptions};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -21,12 +24,22 @@ pub struct TrainOptions {
     pub reports_after_s: Option<u64>,
     /// Share of the rows, the last in time, that tells when to stop.
     pub stop_share: f64,
-    /// How trees are grown.
-    pub trees: TreeOptions,
+    /// What is trained.
+    pub learner: Learner,
     /// What the card says: name, data, licence, notes.
     pub card: Card,
     /// A later file with labels, to judge the model by.
     pub valid: Option<PathBuf>,
+}
+
+/// What is trained, and how.
+#[derive(Clone, Debug)]
+pub enum Learner {
+    /// Trees.
+    Trees(TreeOptions),
+    /// The mean of so many networks, of as many seeds from the options' on.
+    #[cfg(feature = "candle")]
+    Networks(NetworkOptions, u64),
 }
 
 /// How far it is.
@@ -38,6 +51,8 @@ pub enum Step {
     Stopping(Progress),
     /// Growing so many trees on all rows.
     Growing(Progress),
+    /// Passes over the rows by a network: how many, of how many at most.
+    Passing(usize, usize),
 }
 
 /// Why there is no model.
@@ -55,6 +70,16 @@ pub enum TrainError {
     /// The rows teach nothing.
     #[error(transparent)]
     Trees(#[from] trees::TrainError),
+    /// The rows teach a network nothing.
+    #[cfg(feature = "candle")]
+    #[error(transparent)]
+    Network(#[from] network::TrainError),
+    /// The networks do not average.
+    #[error(transparent)]
+    Average(#[from] network::NetworkError),
+    /// The network does not fit fixed point.
+    #[error(transparent)]
+    Fixed(#[from] network::FixedError),
     /// The model cannot be judged.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
@@ -79,18 +104,14 @@ pub fn train(options: &TrainOptions, progress: &mut dyn FnMut(Step)) -> Result<M
         stop.append(&late.without_known_culprits(&early));
         all.append(set);
     }
-    let found = trees::train(&fit, Some(&stop), &options.trees, &mut |at| {
-        progress(Step::Stopping(at));
-    })?;
     let mut card = options.card.clone();
-    card.seed = options.trees.seed;
-    note(&mut card, "stop", &evaluate(&found, &stop)?);
-    let whole = TreeOptions {
-        trees: found.trees().len().max(1),
-        ..options.trees
+    let sets = Sets { fit, stop, all };
+    let grown = match &options.learner {
+        Learner::Trees(trees) => grow(&sets, trees, &mut card, progress)?,
+        #[cfg(feature = "candle")]
+        Learner::Networks(network, seeds) => learn(&sets, network, *seeds, &mut card, progress)?,
     };
-    let grown = trees::train(&all, None, &whole, &mut |at| progress(Step::Growing(at)))?;
-    card.split = split(options, &fit, &stop);
+    let grown = Model::new(grown, card.clone());
     if let Some(valid) = &options.valid {
         let mut figures = |set: &str, reader| -> Result<(), TrainError> {
             let evaluation = evaluate(&grown, &read_valid(options, valid, reader)?)?;
@@ -102,17 +123,71 @@ pub fn train(options: &TrainOptions, progress: &mut dyn FnMut(Step)) -> Result<M
             figures("valid_reported", Reader::with_reports(after_s))?;
         }
     }
-    Ok(Model::new(Scoring::Symmetric(grown), card))
+    Ok(Model::new(grown.scoring().clone(), card))
 }
 
-fn split(options: &TrainOptions, fit: &Dataset, stop: &Dataset) -> String {
-    format!(
-        "in the order of time, from second {}; {} rows to learn from, then {} to stop by, without bad accounts that \
-         were bad before; then as many trees on all of them",
-        options.since_s,
-        fit.len(),
-        stop.len()
-    )
+/// The rows: those to learn from, those to stop by, and all.
+struct Sets {
+    fit: Dataset,
+    stop: Dataset,
+    all: Dataset,
+}
+
+impl Sets {
+    fn split(&self, then: &str) -> String {
+        format!(
+            "in the order of time: {} rows to learn from, then {} to stop by, without bad accounts that were bad \
+             before{then}",
+            self.fit.len(),
+            self.stop.len()
+        )
+    }
+}
+
+/// Finds the number of trees, then grows that many on all rows.
+fn grow(
+    sets: &Sets,
+    options: &TreeOptions,
+    card: &mut Card,
+    progress: &mut dyn FnMut(Step),
+) -> Result<Scoring, TrainError> {
+    let found = trees::train(&sets.fit, Some(&sets.stop), options, &mut |at| {
+        progress(Step::Stopping(at));
+    })?;
+    note(card, "stop", &evaluate(&found, &sets.stop)?);
+    card.seed = options.seed;
+    card.split = sets.split("; then as many trees on all of them");
+    let whole = TreeOptions {
+        trees: found.trees().len().max(1),
+        ..*options
+    };
+    let grown = trees::train(&sets.all, None, &whole, &mut |at| progress(Step::Growing(at)))?;
+    Ok(Scoring::Symmetric(grown))
+}
+
+/// The mean of networks of several seeds.
+#[cfg(feature = "candle")]
+fn learn(
+    sets: &Sets,
+    options: &NetworkOptions,
+    seeds: u64,
+    card: &mut Card,
+    progress: &mut dyn FnMut(Step),
+) -> Result<Scoring, TrainError> {
+    let mut networks = Vec::new();
+    for seed in options.seed..options.seed.saturating_add(seeds.max(1)) {
+        let options = NetworkOptions { seed, ..*options };
+        networks.push(network::train(&sets.fit, &sets.stop, &options, &mut |at| {
+            progress(Step::Passing(at.epoch, at.epochs_max));
+        })?);
+    }
+    let scoring = Scoring::network(Network::averaged(&networks)?)?;
+    if let Scoring::Network(both) = &scoring {
+        note(card, "stop", &evaluate(&both.1, &sets.stop)?);
+    }
+    card.seed = options.seed;
+    card.split = sets.split("");
+    Ok(scoring)
 }
 
 /// The rows of a later file, after the past that it has.

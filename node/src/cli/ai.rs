@@ -4,7 +4,7 @@ use super::output::Output;
 use super::progress::bar;
 use super::{ExitStatus, Failure};
 use crate::ai::{
-    JudgeOptions, Reader, ScoreError, ScoreOptions, Step, TrainError, TrainOptions, compare, export, judge, rows,
+    JudgeOptions, Learner, Reader, ScoreError, ScoreOptions, Step, TrainError, TrainOptions, compare, export, judge, rows,
     score, train,
 };
 use clap::{Args, Subcommand, value_parser};
@@ -76,6 +76,12 @@ pub(super) struct TrainArguments {
     /// Share of the rows, the last in time, that tells when to stop.
     #[arg(long, default_value_t = 0.2)]
     stop_share: f64,
+    /// What to train.
+    #[arg(long, value_enum, default_value_t = Kind::Trees)]
+    kind: Kind,
+    /// Networks that are averaged, of as many seeds.
+    #[arg(long, default_value_t = 3)]
+    networks: u64,
     /// Most trees.
     #[arg(long, default_value_t = TreeOptions::default().trees)]
     trees: usize,
@@ -115,6 +121,15 @@ pub(super) struct TrainArguments {
     /// Judge the model by this file too, and put the figures into the card.
     #[arg(long, value_name = "FILE")]
     valid: Option<PathBuf>,
+}
+
+/// What is trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Kind {
+    /// Gradient-boosted symmetric trees.
+    Trees,
+    /// Neural networks, by candle; the flags of trees do not apply.
+    Network,
 }
 
 #[derive(Debug, Args)]
@@ -217,6 +232,14 @@ fn command_of(arguments: &TrainArguments) -> String {
     words.extend(arguments.input.iter().map(|path| format!("--input {}", name(path))));
     words.extend(arguments.reports_after.map(|days| format!("--reports-after {days}")));
     words.extend(arguments.valid.iter().map(|path| format!("--valid {}", name(path))));
+    if arguments.kind == Kind::Network {
+        let (since, share) = (arguments.since, arguments.stop_share);
+        let (networks, seed) = (arguments.networks, arguments.seed);
+        words.push(format!(
+            "--kind network --since {since} --stop-share {share} --networks {networks} --seed {seed}"
+        ));
+        return words.join(" ");
+    }
     words.push(format!(
         "--since {} --stop-share {} --trees {} --rate {} --ridge {} --thresholds {} --row-share {} \
          --feature-share {} --patience {} --seed {}",
@@ -240,16 +263,7 @@ fn train_model(arguments: TrainArguments, output: Output) -> Result<(), Failure>
         since_s: arguments.since,
         reports_after_s: arguments.reports_after.map(|days| days * S_PER_DAY),
         stop_share: arguments.stop_share,
-        trees: TreeOptions {
-            trees: arguments.trees,
-            rate: arguments.rate,
-            ridge: arguments.ridge,
-            thresholds: arguments.thresholds,
-            row_share: arguments.row_share,
-            feature_share: arguments.feature_share,
-            patience: arguments.patience,
-            seed: arguments.seed,
-        },
+        learner: learner(&arguments)?,
         card: Card {
             name: arguments.name,
             data: arguments.data,
@@ -261,18 +275,50 @@ fn train_model(arguments: TrainArguments, output: Output) -> Result<(), Failure>
         inputs: arguments.input,
         valid: arguments.valid,
     };
-    let bar = bar("growing trees", output.is_json);
+    let bar = bar("training", output.is_json);
     let trained = train(&options, &mut |step| match step {
         Step::Reading => (),
         Step::Stopping(at) | Step::Growing(at) => {
             bar.set_length(selfchain_types::codec::wide(at.trees_max));
             bar.set_position(selfchain_types::codec::wide(at.trees));
         }
+        Step::Passing(pass, of) => {
+            bar.set_length(selfchain_types::codec::wide(of));
+            bar.set_position(selfchain_types::codec::wide(pass));
+        }
     });
     bar.finish_and_clear();
     let model = trained.map_err(|error| of_training("no model was trained", &error))?;
     write(&arguments.output, &model.to_bytes())?;
     output.result(&describe(&model), &value_of(&model))
+}
+
+fn learner(arguments: &TrainArguments) -> Result<Learner, Failure> {
+    match arguments.kind {
+        Kind::Trees => Ok(Learner::Trees(TreeOptions {
+            trees: arguments.trees,
+            rate: arguments.rate,
+            ridge: arguments.ridge,
+            thresholds: arguments.thresholds,
+            row_share: arguments.row_share,
+            feature_share: arguments.feature_share,
+            patience: arguments.patience,
+            seed: arguments.seed,
+        })),
+        #[cfg(feature = "candle")]
+        Kind::Network => {
+            let options = selfchain_ai::network::NetworkOptions {
+                seed: arguments.seed,
+                ..Default::default()
+            };
+            Ok(Learner::Networks(options, arguments.networks))
+        }
+        #[cfg(not(feature = "candle"))]
+        Kind::Network => Err(Failure::usage(
+            "this program was built without candle, which trains networks",
+            "build it with the feature `candle`",
+        )),
+    }
 }
 
 fn evaluate(arguments: &EvalArguments, output: Output) -> Result<(), Failure> {
