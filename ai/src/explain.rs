@@ -77,7 +77,10 @@ mod tests {
         let mut row = Row([5; FEATURE_COUNT]);
         row.0[1] = 4;
         let reasons = explain(&Adds(Row([1; FEATURE_COUNT])), &row, &Operation::default());
-        let codes: Vec<(u8, i32)> = reasons.iter().map(|reason| (reason.feature, reason.raises.0)).collect();
+        let codes: Vec<(u8, i32)> = reasons
+            .iter()
+            .map(|reason| (reason.feature, reason.raises.0))
+            .collect();
         assert_eq!(codes, [(1, 6), (0, 4)]);
         assert_eq!(reasons[1].words(), "the amount is unusual");
         assert_eq!(words(200), None);

@@ -17,7 +17,11 @@ impl Random {
     }
 
     /// From 0 to below 1, in steps of 2^-53.
-    #[allow(clippy::as_conversions, clippy::cast_precision_loss, reason = "53 bits fit a double")]
+    #[allow(
+        clippy::as_conversions,
+        clippy::cast_precision_loss,
+        reason = "53 bits fit a double"
+    )]
     pub(crate) fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
@@ -37,7 +41,11 @@ mod tests {
         let mut random = Random::new(1_234_567);
         assert_eq!(
             [random.next(), random.next(), random.next()],
-            [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]
+            [
+                6_457_827_717_110_365_317,
+                3_203_168_211_198_807_973,
+                9_817_491_932_198_370_423
+            ]
         );
     }
 

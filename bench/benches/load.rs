@@ -104,7 +104,15 @@ pub(crate) fn views(envelopes: &[Vec<u8>]) -> Vec<EnvelopeView<'_>> {
 pub(crate) fn execute(ledger: &mut Ledger, envelopes: &[Vec<u8>]) {
     let views = views(envelopes);
     let (height, time_ns) = (ledger.height().next(), TimeNs(ledger.last_op_time().0 + 1));
-    let executed = ledger.execute(height, time_ns, &views, &selfchain_types::Risk::default(), &|_| false).unwrap();
+    let executed = ledger
+        .execute(
+            height,
+            time_ns,
+            &views,
+            &selfchain_types::Risk::default(),
+            &|_| false,
+        )
+        .unwrap();
     assert_eq!(executed.refused, 0);
 }
 

@@ -82,7 +82,11 @@ fn execute(ledger: &mut Ledger, envelopes: &[Vec<u8>]) -> (BlockResult, f64) {
     let views = views(envelopes);
     let (height, time) = (ledger.height().next(), TimeNs(ledger.last_op_time().0 + 1));
     let started = thread_seconds();
-    let executed = ledger.execute(height, time, &views, &selfchain_types::Risk::default(), &|_| false).unwrap();
+    let executed = ledger
+        .execute(height, time, &views, &selfchain_types::Risk::default(), &|_| {
+            false
+        })
+        .unwrap();
     let seconds = thread_seconds() - started;
     assert_eq!(executed.refused, 0, "{:?}", executed.result.exceptions.first());
     (executed.result, seconds)
@@ -238,7 +242,9 @@ fn measure(ledger: &mut Ledger, chain: &mut Chain, accounts: u64, transfers: usi
         for (envelopes, result) in &log {
             let views = views(envelopes);
             let (height, time) = (folded.height().next(), TimeNs(folded.last_op_time().0 + 1));
-            folded.fold(height, time, &views, &selfchain_types::Risk::default(), result).unwrap();
+            folded
+                .fold(height, time, &views, &selfchain_types::Risk::default(), result)
+                .unwrap();
         }
         let seconds = thread_seconds() - started;
         println!("fold/profile={profile} {:.2} M transfers/s", rate(seconds));

@@ -51,7 +51,12 @@ impl Bench {
         let views = [EnvelopeView::new(&envelope).unwrap()];
         let time = TimeNs(self.ledger.last_op_time().0 + 1);
         let began = thread_seconds();
-        let executed = self.ledger.execute(height, time, &views, &selfchain_types::Risk::default(), &|_| false).unwrap();
+        let executed = self
+            .ledger
+            .execute(height, time, &views, &selfchain_types::Risk::default(), &|_| {
+                false
+            })
+            .unwrap();
         self.ledger.roots();
         let took = thread_seconds() - began;
         assert_eq!(executed.refused, 0);

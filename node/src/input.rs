@@ -550,8 +550,13 @@ mod tests {
         let (_, labelled) = rows(b"time,from,to,amount,to_bad,from_bad\n1,2,3,4,1,0\n1,2,3,4,0,0\n").unwrap();
         assert!(labelled[0].label.to_bad && labelled[0].label.is_bad() && !labelled[0].label.from_bad);
         assert!(!labelled[1].label.is_bad());
-        let refused = rows(b"time,from,to,amount,fraud\n1,2,3,4,yes\n").unwrap_err().to_string();
-        assert!(refused.ends_with(", line 2, column `fraud`: `yes` is not 0 or 1"), "{refused}");
+        let refused = rows(b"time,from,to,amount,fraud\n1,2,3,4,yes\n")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            refused.ends_with(", line 2, column `fraud`: `yes` is not 0 or 1"),
+            "{refused}"
+        );
     }
 
     #[test]

@@ -53,7 +53,10 @@ impl Store {
         };
         let mut next = height.next();
         if let Some(first) = reader.first().filter(|first| *first > next.0) {
-            tracing::warn!(first, "the scorer does not remember what was before the log's first block");
+            tracing::warn!(
+                first,
+                "the scorer does not remember what was before the log's first block"
+            );
             next = Height(first);
         }
         for_each_prepared(&*reader, next, tip, &mut |block, height| {
@@ -70,7 +73,11 @@ impl Store {
         Ok(scorer)
     }
 
-    fn newest_memory(&self, tip: Height, fresh: &dyn Fn() -> Box<dyn Scorer>) -> Option<(Box<dyn Scorer>, Height)> {
+    fn newest_memory(
+        &self,
+        tip: Height,
+        fresh: &dyn Fn() -> Box<dyn Scorer>,
+    ) -> Option<(Box<dyn Scorer>, Height)> {
         let mut heights = self.snapshots.list().ok()?;
         heights.retain(|height| *height <= tip.0);
         while let Some(height) = heights.pop() {
@@ -106,10 +113,6 @@ pub(crate) fn write_memory(scorer: &mut dyn Scorer, sink: &mut dyn FnMut(&[u8]))
 const MEMORY_STEP: u32 = 4_095;
 
 /// Hands on about `count` records of a scorer's frozen memory; whether that was the last.
-pub(crate) fn sweep_memory(
-    scorer: &mut dyn Scorer,
-    count: u32,
-    chunks: &mut Vec<(Table, Vec<u8>)>,
-) -> bool {
+pub(crate) fn sweep_memory(scorer: &mut dyn Scorer, count: u32, chunks: &mut Vec<(Table, Vec<u8>)>) -> bool {
     scorer.sweep(count, &mut |chunk| chunks.push((Table::Contexts, chunk.to_vec())))
 }

@@ -104,14 +104,10 @@ impl NodeService {
                 | Query::Asset(_)
                 | Query::Holds { .. }
                 | Query::Policy(_)),
-            ) => {
-                match self.state_queries.offer((query, tag)) {
-                    Ok(()) => (self.wake_order)(),
-                    Err((_, tag)) => {
-                        self.refuse_to(&tag, Refusal::IntakeFull, "too many questions wait".into())
-                    }
-                }
-            }
+            ) => match self.state_queries.offer((query, tag)) {
+                Ok(()) => (self.wake_order)(),
+                Err((_, tag)) => self.refuse_to(&tag, Refusal::IntakeFull, "too many questions wait".into()),
+            },
             Request::Query(query) => {
                 if let Err(job) = self.past_queries.offer(PastJob::Query(query, tag)) {
                     self.refuse_to(job.tag(), Refusal::IntakeFull, "too many questions wait".into());

@@ -3,8 +3,7 @@
 use selfchain::client::{Client, ClientOptions};
 use selfchain::config::Config;
 use selfchain::demo::{
-    DemoError, Event, Events, Options, ReplayOptions, SourceOptions, Speed, Summary,
-    TrafficOptions, run,
+    DemoError, Event, Events, Options, ReplayOptions, SourceOptions, Speed, Summary, TrafficOptions, run,
 };
 use selfchain::input::InputError;
 use selfchain::ledger::issuance_account;

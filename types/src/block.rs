@@ -208,7 +208,14 @@ impl<'a> Body<'a> {
     /// # Errors
     /// [`DecodeError`].
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        let [envelopes, scores, parent_certificate, late_precommits, evidence, reasons] = filled_sections(
+        let [
+            envelopes,
+            scores,
+            parent_certificate,
+            late_precommits,
+            evidence,
+            reasons,
+        ] = filled_sections(
             bytes,
             [
                 body_kind::ENVELOPES,

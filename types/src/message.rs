@@ -675,7 +675,9 @@ impl Answer {
             Self::Receipt(bytes) => put(out, answer_kind::RECEIPT, bytes),
             Self::Holds(holds, next) => {
                 put(out, answer_kind::HOLDS, &next.to_le_bytes());
-                holds.iter().for_each(|hold| out.extend_from_slice(hold.as_bytes()));
+                holds
+                    .iter()
+                    .for_each(|hold| out.extend_from_slice(hold.as_bytes()));
             }
             Self::Policy(state) => {
                 put(out, answer_kind::POLICY, &state.version.to_le_bytes());

@@ -170,10 +170,16 @@ mod tests {
         let mut bytes = Vec::new();
         policy().encode(&mut bytes);
         assert_eq!(bytes.len(), POLICY_BYTES);
-        assert_eq!(Policy::read(&mut Reader::new("policy", &bytes)).unwrap(), policy());
+        assert_eq!(
+            Policy::read(&mut Reader::new("policy", &bytes)).unwrap(),
+            policy()
+        );
         let operation = Operation::set_policy(1, AccountId(5), &policy());
         assert_eq!(Policy::of(&operation), Some(policy()));
-        assert_eq!(Policy::of(&Operation::set_policy(1, AccountId(5), &Policy::default())), Some(Policy::default()));
+        assert_eq!(
+            Policy::of(&Operation::set_policy(1, AccountId(5), &Policy::default())),
+            Some(Policy::default())
+        );
         let wrong = Operation {
             amount: 512.into(),
             ..operation
@@ -190,7 +196,10 @@ mod tests {
         };
         assert_eq!(chain.with(&Policy::default()), chain);
         let both = chain.with(&policy());
-        assert_eq!((both.hold, both.reject, both.reviewer), (160, 250, policy().reviewer));
+        assert_eq!(
+            (both.hold, both.reject, both.reviewer),
+            (160, 250, policy().reviewer)
+        );
         let lax = Policy {
             hold: 200,
             ..Policy::default()

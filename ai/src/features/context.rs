@@ -218,7 +218,11 @@ impl Context {
     /// Whether folds may have left it so: what comes from outside and is not would break their arithmetic.
     pub(super) fn is_sound(&self) -> bool {
         let has_one_role = self.is_seen() == (self.is_issuance == 0) && self.is_issuance <= 1;
-        has_one_role && self.candidate == 0 && self.spare == [0; 3] && self.out.is_sound() && self.into.is_sound()
+        has_one_role
+            && self.candidate == 0
+            && self.spare == [0; 3]
+            && self.out.is_sound()
+            && self.into.is_sound()
     }
 
     #[inline]

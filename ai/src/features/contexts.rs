@@ -1,10 +1,10 @@
 //! The contexts of all accounts: dense, found by id, folded in the order of the log.
 
 use super::candidate::Candidate;
-use super::snapshot::Frozen;
 use super::catalogue::Row;
 use super::context::{self, Context, Event, Report};
 use super::row;
+use super::snapshot::Frozen;
 use selfchain_types::codec::index;
 use selfchain_types::operation::{Kind, OperationFlags};
 use selfchain_types::seam::scorer::Timed;
@@ -122,9 +122,7 @@ impl Contexts {
         self.begin();
         for group in operations.chunks(GROUP) {
             self.touch_group(group);
-            group
-                .iter()
-                .for_each(|next| self.fold(next.operation, next.time));
+            group.iter().for_each(|next| self.fold(next.operation, next.time));
         }
         self.keep();
     }

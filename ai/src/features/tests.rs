@@ -271,7 +271,13 @@ fn what_an_issuance_account_pays_is_no_payment_between_parties() {
     let operation = transfer(9, 2, 100);
     let mut rows = Vec::new();
     contexts.begin();
-    contexts.rows(&[Timed { operation: &operation, time: TimeNs(4) }], &mut rows);
+    contexts.rows(
+        &[Timed {
+            operation: &operation,
+            time: TimeNs(4),
+        }],
+        &mut rows,
+    );
     contexts.keep();
     assert_eq!((rows, contexts.len()), (vec![None], 1));
     let mut restored = Contexts::default();

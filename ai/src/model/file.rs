@@ -84,11 +84,7 @@ impl Model {
         card.feature_version = FEATURE_VERSION;
         card.kind = scoring.kind().into();
         let hash = hash::MODEL.hash(&write(&scoring, &card));
-        Self {
-            scoring,
-            card,
-            hash,
-        }
+        Self { scoring, card, hash }
     }
 
     /// Reads a model file.
@@ -188,7 +184,11 @@ fn write(scoring: &Scoring, card: &Card) -> Vec<u8> {
     match scoring {
         Scoring::Symmetric(trees) => trees.write(&mut out),
         Scoring::Asymmetric(trees) => trees.write(&mut out),
-        Scoring::Network(both) => both.0.tensors().into_iter().for_each(|(name, tensor)| out.put(name, &tensor)),
+        Scoring::Network(both) => both
+            .0
+            .tensors()
+            .into_iter()
+            .for_each(|(name, tensor)| out.put(name, &tensor)),
     }
     out.write(&serde_json::to_string(card).expect("a card is plain data with text keys"))
 }
@@ -279,7 +279,9 @@ mod tests {
         let model = symmetric();
         let mut card = model.card().clone();
         change(&mut card);
-        Model::read(&write(model.scoring(), &card)).unwrap_err().to_string()
+        Model::read(&write(model.scoring(), &card))
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]

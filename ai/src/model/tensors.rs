@@ -131,7 +131,13 @@ impl<'a> TensorsIn<'a> {
     /// [`TensorError`].
     pub fn i32s(&self, name: &'static str, shape: &[Option<usize>]) -> Result<Vec<i32>, TensorError> {
         let bytes = self.bytes(name, Dtype::I32, shape)?;
-        Ok(bytes.as_chunks().0.iter().copied().map(i32::from_le_bytes).collect())
+        Ok(bytes
+            .as_chunks()
+            .0
+            .iter()
+            .copied()
+            .map(i32::from_le_bytes)
+            .collect())
     }
 
     /// Bytes.
@@ -148,7 +154,13 @@ impl<'a> TensorsIn<'a> {
     /// [`TensorError`].
     pub fn f32s(&self, name: &'static str, shape: &[Option<usize>]) -> Result<Vec<f32>, TensorError> {
         let bytes = self.bytes(name, Dtype::F32, shape)?;
-        Ok(bytes.as_chunks().0.iter().copied().map(f32::from_le_bytes).collect())
+        Ok(bytes
+            .as_chunks()
+            .0
+            .iter()
+            .copied()
+            .map(f32::from_le_bytes)
+            .collect())
     }
 
     fn bytes(
@@ -164,10 +176,11 @@ impl<'a> TensorsIn<'a> {
             return Err(TensorError::Type { name, got, want });
         }
         let fits = |(size, want): (&usize, &Option<usize>)| want.is_none_or(|want| want == *size);
-        let is_right =
-            tensor.shape().len() == shape.len() && tensor.shape().iter().zip(shape).all(fits);
+        let is_right = tensor.shape().len() == shape.len() && tensor.shape().iter().zip(shape).all(fits);
         if !is_right {
-            let want = shape.iter().map(|size| size.map_or("*".into(), |size| size.to_string()));
+            let want = shape
+                .iter()
+                .map(|size| size.map_or("*".into(), |size| size.to_string()));
             return Err(TensorError::Shape {
                 name,
                 got: tensor.shape().to_vec(),

@@ -183,7 +183,10 @@ impl Predict for Asymmetric {
                 }
             }
             let few = &sums[..some.len()];
-            out.extend(few.iter().map(|sum| LogOdds((*sum).clamp(-LOG_ODDS_MAX, LOG_ODDS_MAX))));
+            out.extend(
+                few.iter()
+                    .map(|sum| LogOdds((*sum).clamp(-LOG_ODDS_MAX, LOG_ODDS_MAX))),
+            );
         }
     }
 
@@ -241,14 +244,23 @@ mod tests {
     #[test]
     fn refuses_walks_that_do_not_end_and_leaves_that_are_not_there() {
         let branch = AsymmetricError::Branch { tree: 0, node: 1 };
-        assert_eq!(refused(|tree| tree.nodes[1].branches[0] = Branch::Node(1)), branch);
-        assert_eq!(refused(|tree| tree.nodes[1].branches[1] = Branch::Leaf(3)), branch);
-        let feature = AsymmetricError::Feature {
-            tree: 0,
-            feature: 40,
-        };
+        assert_eq!(
+            refused(|tree| tree.nodes[1].branches[0] = Branch::Node(1)),
+            branch
+        );
+        assert_eq!(
+            refused(|tree| tree.nodes[1].branches[1] = Branch::Leaf(3)),
+            branch
+        );
+        let feature = AsymmetricError::Feature { tree: 0, feature: 40 };
         assert_eq!(refused(|tree| tree.nodes[0].feature = 40), feature);
-        assert!(matches!(refused(|tree| tree.leaves.clear()), AsymmetricError::Shape { .. }));
-        assert!(matches!(refused(|tree| tree.leaves[0] = i32::MAX), AsymmetricError::Sum { .. }));
+        assert!(matches!(
+            refused(|tree| tree.leaves.clear()),
+            AsymmetricError::Shape { .. }
+        ));
+        assert!(matches!(
+            refused(|tree| tree.leaves[0] = i32::MAX),
+            AsymmetricError::Sum { .. }
+        ));
     }
 }

@@ -173,10 +173,7 @@ mod tests {
         let many: Vec<i32> = (0..256).collect();
         assert_eq!(
             bins(&many).unwrap_err(),
-            BinsError::TooMany {
-                feature: 0,
-                got: 256
-            }
+            BinsError::TooMany { feature: 0, got: 256 }
         );
         assert_eq!(Bins::new(Vec::new()).unwrap_err(), BinsError::Features { got: 0 });
     }

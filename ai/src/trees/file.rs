@@ -51,9 +51,21 @@ impl Symmetric {
         let counts = lists().map(|list| i32::try_from(list.len()).unwrap_or(i32::MAX));
         out.put_i32(THRESHOLD_COUNTS, &[FEATURE_COUNT], counts);
         let trees = self.trees();
-        out.put_u8(FEATURES, &[trees.len(), DEPTH], trees.iter().flat_map(|tree| tree.features));
-        out.put_u8(BINS, &[trees.len(), DEPTH], trees.iter().flat_map(|tree| tree.bins));
-        out.put_i32(LEAF_VALUES, &[trees.len(), LEAVES], trees.iter().flat_map(|tree| tree.leaves));
+        out.put_u8(
+            FEATURES,
+            &[trees.len(), DEPTH],
+            trees.iter().flat_map(|tree| tree.features),
+        );
+        out.put_u8(
+            BINS,
+            &[trees.len(), DEPTH],
+            trees.iter().flat_map(|tree| tree.bins),
+        );
+        out.put_i32(
+            LEAF_VALUES,
+            &[trees.len(), LEAVES],
+            trees.iter().flat_map(|tree| tree.leaves),
+        );
         out.put_i32(BASE, &[1], [self.base()]);
         out.put_i32(TYPICAL, &[FEATURE_COUNT], crate::model::Predict::typical(self).0);
     }
@@ -70,7 +82,11 @@ impl Symmetric {
         let count = features.len() / DEPTH;
         let asked = tensors.u8s(BINS, &[Some(count), Some(DEPTH)])?;
         let leaves = tensors.i32s(LEAF_VALUES, &[Some(count), Some(LEAVES)])?;
-        let levels = features.as_chunks::<DEPTH>().0.iter().zip(asked.as_chunks::<DEPTH>().0);
+        let levels = features
+            .as_chunks::<DEPTH>()
+            .0
+            .iter()
+            .zip(asked.as_chunks::<DEPTH>().0);
         let trees = levels.zip(leaves.as_chunks::<LEAVES>().0);
         let trees = trees.map(|((features, bins), leaves)| symmetric::Tree {
             features: *features,
@@ -94,7 +110,10 @@ impl Asymmetric {
         out.put_i32(NODES, &[nodes.len(), NODE_NUMBERS], numbers);
         let leaves: Vec<i32> = self.trees().iter().flat_map(|tree| tree.leaves.clone()).collect();
         out.put_i32(LEAF_VALUES, &[leaves.len()], leaves.iter().copied());
-        let counts = self.trees().iter().map(|tree| i32::try_from(tree.leaves.len()).unwrap_or(i32::MAX));
+        let counts = self
+            .trees()
+            .iter()
+            .map(|tree| i32::try_from(tree.leaves.len()).unwrap_or(i32::MAX));
         out.put_i32(LEAF_COUNTS, &[self.trees().len()], counts);
         out.put_i32(TYPICAL, &[FEATURE_COUNT], crate::model::Predict::typical(self).0);
     }

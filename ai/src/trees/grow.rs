@@ -12,11 +12,7 @@ pub(super) struct Columns(Vec<Vec<u8>>);
 
 impl Columns {
     pub(super) fn new(bins: &Bins, rows: &[Row]) -> Self {
-        let column = |feature: usize| {
-            rows.iter()
-                .map(|row| bins.bin(feature, row.0[feature]))
-                .collect()
-        };
+        let column = |feature: usize| rows.iter().map(|row| bins.bin(feature, row.0[feature])).collect();
         Self((0..FEATURE_COUNT).into_par_iter().map(column).collect())
     }
 

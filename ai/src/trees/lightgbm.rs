@@ -133,7 +133,12 @@ impl<'a> Block<'a> {
         self.parse(key, self.line(key)?, want)
     }
 
-    fn parse<T: FromStr>(&self, key: &'static str, value: &str, want: &'static str) -> Result<T, ImportError> {
+    fn parse<T: FromStr>(
+        &self,
+        key: &'static str,
+        value: &str,
+        want: &'static str,
+    ) -> Result<T, ImportError> {
         value.parse().map_err(|_| ImportError::Value {
             place: self.place.clone(),
             key,
@@ -194,9 +199,11 @@ fn check_head(head: &Block<'_>) -> Result<Vec<u8>, ImportError> {
 
 fn number_of(name: &str) -> Result<u8, ImportError> {
     let found = (0..).zip(&FEATURES).find(|(_, feature)| feature.name == name);
-    found.map(|(number, _)| number).ok_or_else(|| ImportError::Feature {
-        name: name.chars().take(SHOWN_MAX).collect(),
-    })
+    found
+        .map(|(number, _)| number)
+        .ok_or_else(|| ImportError::Feature {
+            name: name.chars().take(SHOWN_MAX).collect(),
+        })
 }
 
 fn tree(block: &Block<'_>, features: &[u8]) -> Result<Tree, ImportError> {
@@ -299,25 +306,75 @@ mod tests {
 
     fn refused(from: &str, to: &str) -> String {
         assert!(TEXT.contains(from));
-        import(&TEXT.replace(from, to), typical()).unwrap_err().to_string()
+        import(&TEXT.replace(from, to), typical())
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]
     fn refuses_by_name_what_it_does_not_understand() {
         let check = |from: &str, to: &str, want: &str| assert_eq!(refused(from, to), want);
-        check("tree\nversion", "forest\nversion", "the text is not a LightGBM model: its first line is not \"tree\"");
-        check("binary", "regression", "the head: an objective other than binary is not supported");
-        check("num_class=1", "num_class=3", "the head: more than one class is not supported");
-        check("sigmoid:1", "sigmoid:2", "the head: a sigmoid with a slope other than 1 is not supported");
-        check("to_age amount", "to_age colour", "the model was trained on a feature \"colour\", which rows do not have");
-        check("decision_type=2 2", "decision_type=2 1", "tree 0: a question about categories is not supported");
-        check("decision_type=2 2", "decision_type=2 4", "tree 0: zero as a missing value is not supported");
-        check("0.5 -1 0.25", "0.5 NaN 0.25", "tree 0: a leaf that is not a finite number is not supported");
-        check("threshold=10.5 -0.5", "threshold=10.5", "tree 0: \"threshold\" has 1 values, 2 are needed");
-        check("threshold=10.5", "threshold=x", "tree 0: \"threshold\" holds \"x\", which is not a number");
+        check(
+            "tree\nversion",
+            "forest\nversion",
+            "the text is not a LightGBM model: its first line is not \"tree\"",
+        );
+        check(
+            "binary",
+            "regression",
+            "the head: an objective other than binary is not supported",
+        );
+        check(
+            "num_class=1",
+            "num_class=3",
+            "the head: more than one class is not supported",
+        );
+        check(
+            "sigmoid:1",
+            "sigmoid:2",
+            "the head: a sigmoid with a slope other than 1 is not supported",
+        );
+        check(
+            "to_age amount",
+            "to_age colour",
+            "the model was trained on a feature \"colour\", which rows do not have",
+        );
+        check(
+            "decision_type=2 2",
+            "decision_type=2 1",
+            "tree 0: a question about categories is not supported",
+        );
+        check(
+            "decision_type=2 2",
+            "decision_type=2 4",
+            "tree 0: zero as a missing value is not supported",
+        );
+        check(
+            "0.5 -1 0.25",
+            "0.5 NaN 0.25",
+            "tree 0: a leaf that is not a finite number is not supported",
+        );
+        check(
+            "threshold=10.5 -0.5",
+            "threshold=10.5",
+            "tree 0: \"threshold\" has 1 values, 2 are needed",
+        );
+        check(
+            "threshold=10.5",
+            "threshold=x",
+            "tree 0: \"threshold\" holds \"x\", which is not a number",
+        );
         check("left_child=-1 -2\n", "", "tree 0 has no line \"left_child\"");
-        check("right_child=1 -3", "right_child=0 -3", "question 0 of tree 0 leads nowhere, or back");
-        check("split_feature=1 0", "split_feature=1 9", "tree 0 asks for feature 255, where a row has 40");
+        check(
+            "right_child=1 -3",
+            "right_child=0 -3",
+            "question 0 of tree 0 leads nowhere, or back",
+        );
+        check(
+            "split_feature=1 0",
+            "split_feature=1 9",
+            "tree 0 asks for feature 255, where a row has 40",
+        );
     }
 
     proptest! {

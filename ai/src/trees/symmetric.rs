@@ -128,7 +128,10 @@ impl Symmetric {
             }
         }
         let few = &sums[..rows.len()];
-        out.extend(few.iter().map(|sum| LogOdds((*sum).clamp(-LOG_ODDS_MAX, LOG_ODDS_MAX))));
+        out.extend(
+            few.iter()
+                .map(|sum| LogOdds((*sum).clamp(-LOG_ODDS_MAX, LOG_ODDS_MAX))),
+        );
     }
 }
 
@@ -214,16 +217,13 @@ mod tests {
     #[test]
     fn refuses_what_is_not_a_model() {
         let outside = model(vec![tree([0, 0, 0, 0, 0, 40])]).unwrap_err();
-        assert_eq!(
-            outside,
-            SymmetricError::Feature {
-                tree: 0,
-                feature: 40
-            }
-        );
+        assert_eq!(outside, SymmetricError::Feature { tree: 0, feature: 40 });
         let mut heavy = tree([0; DEPTH]);
         heavy.leaves[7] = i32::MIN;
-        assert!(matches!(model(vec![heavy]).unwrap_err(), SymmetricError::Sum { .. }));
+        assert!(matches!(
+            model(vec![heavy]).unwrap_err(),
+            SymmetricError::Sum { .. }
+        ));
         let many = vec![tree([0; DEPTH]); TREES_MAX + 1];
         assert!(matches!(model(many).unwrap_err(), SymmetricError::TooMany { .. }));
     }

@@ -150,7 +150,10 @@ pub fn train(
 }
 
 fn check(fit: &Dataset, stop: Option<&Dataset>, options: &TreeOptions) -> Result<(), TrainError> {
-    let sets = [Some(("the rows to learn from", fit)), stop.map(|stop| ("the rows to stop by", stop))];
+    let sets = [
+        Some(("the rows to learn from", fit)),
+        stop.map(|stop| ("the rows to stop by", stop)),
+    ];
     for (set, rows) in sets.into_iter().flatten() {
         let positives = rows.positives();
         if positives == 0 || positives == rows.len() {
@@ -168,7 +171,10 @@ fn check(fit: &Dataset, stop: Option<&Dataset>, options: &TreeOptions) -> Result
     let checks = [
         ("trees", (1..=TREES_MAX).contains(&options.trees)),
         ("rate", is_share(options.rate)),
-        ("ridge", (0.0..=1e6).contains(&options.ridge) && options.ridge > 0.0),
+        (
+            "ridge",
+            (0.0..=1e6).contains(&options.ridge) && options.ridge > 0.0,
+        ),
         ("thresholds", (1..=THRESHOLDS_MAX).contains(&options.thresholds)),
         ("row share", is_share(options.row_share)),
         ("feature share", is_share(options.feature_share)),
@@ -198,7 +204,11 @@ fn choose(count: usize, share: f64, random: &mut Random) -> Vec<u32> {
         return all().collect();
     }
     let chosen: Vec<u32> = all().filter(|_| random.happens(share)).collect();
-    if chosen.is_empty() { all().collect() } else { chosen }
+    if chosen.is_empty() {
+        all().collect()
+    } else {
+        chosen
+    }
 }
 
 /// A set of rows and what the trees so far say of them.
@@ -301,7 +311,10 @@ mod tests {
         let other = either_or(1000, 2);
         let mut scores = Vec::new();
         model.log_odds(&other.rows, &[], &mut scores);
-        let right = scores.iter().zip(&other.labels).filter(|(score, label)| (score.0 > 0) == **label);
+        let right = scores
+            .iter()
+            .zip(&other.labels)
+            .filter(|(score, label)| (score.0 > 0) == **label);
         let right = right.count();
         assert!(right > 970, "{right} of 1000 are right");
     }
@@ -327,7 +340,10 @@ mod tests {
             patience: 5,
             ..options()
         };
-        let model = train(&fit, Some(&stop), &options, &mut |progress| grown = progress.trees).unwrap();
+        let model = train(&fit, Some(&stop), &options, &mut |progress| {
+            grown = progress.trees
+        })
+        .unwrap();
         assert!(grown < 60 && model.trees().len() + 5 <= grown, "{grown}");
     }
 

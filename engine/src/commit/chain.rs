@@ -233,13 +233,7 @@ impl Chain {
 
     /// Builds the next block of these transactions, with what a scorer said of their operations. `now` is the proposer's clock; the block's time is that,
     /// or the least the parent allows.
-    pub fn propose(
-        &self,
-        envelopes: Vec<Verified>,
-        risk: Risk,
-        now: TimeNs,
-        proposer: KeyId,
-    ) -> Candidate {
+    pub fn propose(&self, envelopes: Vec<Verified>, risk: Risk, now: TimeNs, proposer: KeyId) -> Candidate {
         let commitment = self
             .commitments
             .front()
@@ -329,7 +323,15 @@ impl Chain {
             || self.ledger.roots(),
             || {
                 rayon::join(
-                    || receipts::leaves(height, &views, &transactions, &executed.result, &candidate.risk.scores),
+                    || {
+                        receipts::leaves(
+                            height,
+                            &views,
+                            &transactions,
+                            &executed.result,
+                            &candidate.risk.scores,
+                        )
+                    },
                     || Row::encode(header, &candidate.body(), &executed.result, certificate),
                 )
             },

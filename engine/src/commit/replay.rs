@@ -138,7 +138,13 @@ impl Chain {
             .map_err(|source| VerifyError::Invalid { height, source })?;
         let folded = self
             .ledger
-            .fold(height, block.header.time_ns, &block.views, &block.risk, &block.result)
+            .fold(
+                height,
+                block.header.time_ns,
+                &block.views,
+                &block.risk,
+                &block.result,
+            )
             .map_err(|source| VerifyError::Fold { height, source })?;
         let receipt_nodes = if with_roots {
             let roots = self.ledger.roots();

@@ -112,11 +112,16 @@ impl Chain {
         check_signatures(block, &LedgerKeys(&self.ledger), signatures)?;
         self.ledger
             .validate(height, block.header.time_ns, &block.views)
-            .and_then(|()| self.ledger.validate_risk(&block.header, &block.views, &block.risk))
+            .and_then(|()| {
+                self.ledger
+                    .validate_risk(&block.header, &block.views, &block.risk)
+            })
             .map_err(|source| VerifyError::Invalid { height, source })?;
         let executed = self
             .ledger
-            .execute(height, block.header.time_ns, &block.views, &block.risk, &|_| false)
+            .execute(height, block.header.time_ns, &block.views, &block.risk, &|_| {
+                false
+            })
             .map_err(|source| VerifyError::Broken { height, source })?;
         if executed.result != block.result {
             return Err(VerifyError::Mismatch {

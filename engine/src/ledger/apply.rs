@@ -314,21 +314,25 @@ impl Ledger {
         })
     }
 
-    fn settle_chain(
-        &mut self,
-        slots: &[u32],
-        cause: Cause,
-        posts: bool,
-    ) -> Result<Applied, Impossible> {
+    fn settle_chain(&mut self, slots: &[u32], cause: Cause, posts: bool) -> Result<Applied, Impossible> {
         let mut all = Applied::default();
+        let mut released = Vec::new();
         for slot in slots {
             let one = match posts {
-                true if self.was_pending(*slot) => self.release(*slot),
+                true if self.was_pending(*slot) => {
+                    released.push(*slot);
+                    self.release(*slot)
+                }
                 true => self.settle(*slot, Amount(self.pendings.slab[*slot].amount.get()), cause)?,
                 false => self.settle(*slot, Amount::ZERO, cause)?,
             };
             all.moved = Amount(all.moved.0.saturating_add(one.moved.0));
             all.accounts = all.accounts.or(one.accounts);
+        }
+        // What stays pending is a chain of its own.
+        let left = selfchain_types::codec::narrow(released.len());
+        for slot in released {
+            self.link(slot, |record| record.chain_len = left.into());
         }
         Ok(all)
     }
@@ -338,14 +342,14 @@ impl Ledger {
         self.pendings.slab[slot].hold == HOLD_OF_PENDING
     }
 
-    /// Makes a held pending transfer an ordinary one.
+    /// Makes a held pending transfer an ordinary one, which moves nothing.
     fn release(&mut self, slot: u32) -> Applied {
         self.link(slot, |record| {
             (record.hold, record.score, record.reasons) = (0, 0, [0; REASONS]);
         });
         let record = &self.pendings.slab[slot];
         Applied {
-            moved: Amount(record.amount.get()),
+            moved: Amount::ZERO,
             accounts: Some((record.debit.get(), record.credit.get())),
             is_held: false,
         }
@@ -484,6 +488,11 @@ impl Ledger {
             history_len: self.scratch.history.len(),
             registered_len: self.scratch.registered.len(),
         });
+    }
+
+    /// Whether a linked chain is under way.
+    pub(super) fn is_in_chain(&self) -> bool {
+        self.scratch.chain.is_some()
     }
 
     /// Keeps what the linked chain did. Its pendings learn how many they are.

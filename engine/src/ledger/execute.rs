@@ -146,7 +146,11 @@ impl Block<'_> {
             let at = self.next_position();
             self.result.exceptions.push((at, Exception::Actual(moved)));
         }
-        let outcome = if applied.is_held { Outcome::Held } else { Outcome::Ok };
+        let outcome = if applied.is_held {
+            Outcome::Held
+        } else {
+            Outcome::Ok
+        };
         self.result.outcomes.push(outcome.code());
     }
 
@@ -613,6 +617,10 @@ impl Ledger {
         if verdict == Verdict::Reject {
             return Err(Outcome::RiskRejected.into());
         }
+        // A member before it changed what holds for it: the others have been done.
+        if verdict == Verdict::Hold && self.is_in_chain() && !block.is_chain_held {
+            return Err(Outcome::ChainUnholdable.into());
+        }
         self.permit(&mut action, operation, signed, now)
             .map_err(Stop::Refused)?;
         if verdict == Verdict::Hold {
@@ -642,7 +650,13 @@ pub(super) fn chain_from(operations: &[Operation], at: usize) -> Range<usize> {
 }
 
 /// Refuses a chain for what its member `culprit` did; the first `ticked` have had their time.
-fn refuse_chain(block: &mut Block<'_>, members: &[Operation], ticked: usize, culprit: usize, refused: Refused) {
+fn refuse_chain(
+    block: &mut Block<'_>,
+    members: &[Operation],
+    ticked: usize,
+    culprit: usize,
+    refused: Refused,
+) {
     for (at, operation) in members.iter().enumerate() {
         if at >= ticked {
             block.clock.tick(operation);

@@ -7,9 +7,7 @@ use super::resolve::{Action, Hold, Reservation};
 use selfchain_types::policy::hold_id;
 use selfchain_types::receipt::NOT_SCORED;
 use selfchain_types::risk::REASONS;
-use selfchain_types::{
-    AccountFlags, Hash, KeyId, Kind, Operation, OperationFlags, Outcome, TimeNs,
-};
+use selfchain_types::{AccountFlags, Hash, KeyId, Kind, Operation, OperationFlags, Outcome, TimeNs};
 
 /// What the policy says of a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,14 +37,24 @@ pub(super) fn is_judged(operation: &Operation) -> bool {
 }
 
 impl Ledger {
-    /// Who settles what is held of an account's payments: the account's reviewer, else the chain's, else its
-    /// authority.
-    pub(super) fn reviewer_of(&self, debit: u32) -> KeyId {
-        let reviewer = self.policies.of(debit).reviewer;
-        if reviewer == KeyId::NONE {
+    /// Who settles a hold of an account's payment with this score: what the chain's policy holds, the chain's
+    /// reviewer, or else whoever has the account's key could let it go; what only the account's own holds, the
+    /// account's. Without a reviewer the chain's, without that its authority.
+    pub(super) fn reviewer_of(&self, debit: u32, score: u8) -> KeyId {
+        let chain = &self.policies.chain;
+        let is_the_chains = match score {
+            NOT_SCORED => chain.holds_unscored,
+            _ => score >= chain.hold,
+        };
+        let policy = if is_the_chains {
+            *chain
+        } else {
+            self.policies.of(debit)
+        };
+        if policy.reviewer == KeyId::NONE {
             self.rules.authority
         } else {
-            reviewer
+            policy.reviewer
         }
     }
 
@@ -56,7 +64,8 @@ impl Ledger {
         if self.policies.is_quiet_about(score) || !is_judged(operation) {
             return Verdict::Allow;
         }
-        let parties = [operation.debit_account(), operation.credit_account()].map(|id| self.accounts.find(id));
+        let parties =
+            [operation.debit_account(), operation.credit_account()].map(|id| self.accounts.find(id));
         let [Some(debit), Some(credit)] = parties else {
             return Verdict::Allow;
         };

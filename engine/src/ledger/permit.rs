@@ -75,8 +75,8 @@ impl Ledger {
                 self.permit_post(*slot, signed, now)?;
                 let record = &self.pendings.slab[*slot];
                 let pending = record.amount.get();
-                let is_whole = amount.0 == pending || record.hold == 0;
-                check(is_whole, Outcome::HeldForReview)?;
+                let is_whole = amount.0 == pending && record.chain_len.get() <= 1;
+                check(is_whole || record.hold == 0, Outcome::HeldForReview)?;
                 Ok(check(amount.0 <= pending, Outcome::PendingAmountExceeded)?)
             }
             Action::Void(slot) => {
@@ -249,7 +249,7 @@ impl Ledger {
         if pending.hold == 0 {
             return Ok(false);
         }
-        let reviewer = self.reviewer_of(pending.debit.get());
+        let reviewer = self.reviewer_of(pending.debit.get(), pending.score);
         check(signed.has_id(&reviewer), Outcome::HeldForReview)?;
         Ok(true)
     }

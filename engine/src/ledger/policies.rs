@@ -39,7 +39,9 @@ impl Policies {
     pub(super) fn set(&mut self, account: Option<u32>, policy: Policy) -> Policy {
         let before = match account {
             None => core::mem::replace(&mut self.chain, policy),
-            Some(account) if policy == Policy::default() => self.accounts.remove(&account).unwrap_or_default(),
+            Some(account) if policy == Policy::default() => {
+                self.accounts.remove(&account).unwrap_or_default()
+            }
             Some(account) => self.accounts.insert(account, policy).unwrap_or_default(),
         };
         self.version += 1;
@@ -62,9 +64,8 @@ impl Policies {
     }
 
     fn look_over(&mut self) {
-        let all = || self.accounts.values().chain([&self.chain]);
-        self.least = all().map(Policy::least).min().unwrap_or(NEVER);
-        self.holding_unscored = all().filter(|policy| policy.holds_unscored).count();
+        let all = self.accounts.values().chain([&self.chain]);
+        self.least = all.map(Policy::least).min().unwrap_or(NEVER);
     }
 
     /// The least threshold of all policies.
@@ -151,6 +152,8 @@ impl Policies {
             policies.accounts.insert(account, policy);
         }
         policies.look_over();
+        let all = policies.accounts.values().chain([&policies.chain]);
+        policies.holding_unscored = all.filter(|policy| policy.holds_unscored).count();
         Ok(policies)
     }
 }
@@ -166,12 +169,18 @@ impl Models {
     /// The model in force at a height.
     pub(super) fn at(&self, height: Height) -> Option<Hash> {
         let record = self.records.iter().rev().find(|(_, from)| *from <= height);
-        record.map(|(model, _)| *model).filter(|model| *model != Hash::ZERO)
+        record
+            .map(|(model, _)| *model)
+            .filter(|model| *model != Hash::ZERO)
     }
 
-    /// Whether one may be in force from this height on, at the present one.
+    /// Whether one may be put on record from this height on, at the present one: not behind another, and not where it
+    /// would push the one in force out.
     pub(super) fn may_begin(&self, from: Height, now: Height) -> bool {
-        from > now && self.records.last().is_none_or(|(_, last)| *last <= from)
+        let is_last = self.records.last().is_none_or(|(_, last)| *last <= from);
+        let replaces = self.records.last().is_some_and(|(_, last)| *last == from);
+        let has_room = self.records.len() < MODELS_KEPT_MAX || replaces || self.records[1].1 <= now;
+        from > now && is_last && has_room
     }
 
     /// Adds a record; what was before. One of the same height is replaced.

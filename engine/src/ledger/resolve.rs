@@ -7,8 +7,8 @@ use selfchain_types::asset::AssetRecord;
 use selfchain_types::crypto::{PublicKey, Scheme};
 use selfchain_types::risk::REASONS;
 use selfchain_types::{
-    AccountFlags, AccountId, Amount, AssetId, Hash, Height, KeyId, Kind, Operation, OperationFlags, Outcome, Policy,
-    TimeNs,
+    AccountFlags, AccountId, Amount, AssetId, Hash, Height, KeyId, Kind, Operation, OperationFlags, Outcome,
+    Policy, TimeNs,
 };
 use zerocopy::FromZeros;
 

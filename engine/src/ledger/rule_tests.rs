@@ -13,7 +13,7 @@ use selfchain_types::genesis::{AccountIds, Fees, OpTime};
 use selfchain_types::key::SessionScope;
 use selfchain_types::{
     AccountFlags, AccountId, Amount, AssetId, EnvelopeBuilder, Genesis, Hash, Height, KeyId, Operation,
-    OperationFlags, Outcome, Risk, Refusal, TimeNs,
+    OperationFlags, Outcome, Refusal, Risk, TimeNs,
 };
 
 type Seen = BTreeSet<u16>;
@@ -588,9 +588,13 @@ fn upgrades() -> Seen {
     world.must(&[AUTHORITY], &[upgrade(2, now + 3)]);
     assert_eq!(world.ledger.scheduled_upgrade(), Some((2, Height(now + 3))));
     world.block(&[]);
-    let broken = world
-        .ledger
-        .execute(Height(now + 3), TimeNs(u64::MAX / 4), &[], &Risk::default(), &|_| false);
+    let broken = world.ledger.execute(
+        Height(now + 3),
+        TimeNs(u64::MAX / 4),
+        &[],
+        &Risk::default(),
+        &|_| false,
+    );
     assert_eq!(
         broken.unwrap_err(),
         Broken::Version {
@@ -757,7 +761,13 @@ fn a_ledger_that_makes_money_stops() {
         let views = [EnvelopeView::new(&envelope).unwrap()];
         let broken = world
             .ledger
-            .execute(world.height().next(), world.now, &views, &Risk::default(), &|_| false)
+            .execute(
+                world.height().next(),
+                world.now,
+                &views,
+                &Risk::default(),
+                &|_| false,
+            )
             .unwrap_err();
         let Broken::Conservation(imbalance) = broken else {
             panic!("{broken}");

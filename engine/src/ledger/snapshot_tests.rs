@@ -253,5 +253,8 @@ fn run(world: &mut World, operations: &[Operation]) -> super::Executed {
     let height = world.height().next();
     let time = world.ledger.next_time(&views, world.now);
     world.ledger.validate(height, time, &views).unwrap();
-    world.ledger.execute(height, time, &views, &Risk::default(), &|_| false).unwrap()
+    world
+        .ledger
+        .execute(height, time, &views, &Risk::default(), &|_| false)
+        .unwrap()
 }

@@ -309,7 +309,7 @@ impl Ledger {
             hold: (record.hold != 0).then(|| HoldState {
                 score: record.score,
                 reasons: record.reasons,
-                reviewer: self.reviewer_of(record.debit.get()),
+                reviewer: self.reviewer_of(record.debit.get(), record.score),
                 was_pending: record.hold == HOLD_OF_PENDING,
             }),
         }

@@ -13,8 +13,8 @@ use selfchain_types::crypto::SigningKey;
 use selfchain_types::envelope::EnvelopeView;
 use selfchain_types::time::NS_PER_S;
 use selfchain_types::{
-    AccountFlags, AccountId, Amount, AssetId, EnvelopeBuilder, Genesis, Height, KeyId, Operation, Outcome, Risk,
-    TimeNs,
+    AccountFlags, AccountId, Amount, AssetId, EnvelopeBuilder, Genesis, Height, KeyId, Operation, Outcome,
+    Risk, TimeNs,
 };
 
 /// People, by the seed of their key.
@@ -153,7 +153,10 @@ impl World {
         self.ledger.validate(height, time, &views).unwrap();
         let risk = core::mem::take(&mut self.risk);
         let mut folded = self.ledger.clone();
-        let executed = self.ledger.execute(height, time, &views, &risk, &|_| true).unwrap();
+        let executed = self
+            .ledger
+            .execute(height, time, &views, &risk, &|_| true)
+            .unwrap();
         let mut bytes = Vec::new();
         executed.result.encode(&mut bytes);
         let result = BlockResult::decode(&bytes).unwrap();

@@ -40,4 +40,3 @@ pub fn export(mut reader: Reader, inputs: &[PathBuf], output: &Path) -> Result<u
     writer.flush().map_err(|error| failed(error.into()))?;
     Ok(rows)
 }
-

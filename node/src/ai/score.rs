@@ -90,7 +90,9 @@ pub fn score(
         failed: None,
     };
     let has_labels = reader.read(&options.input, &mut |sample| {
-        scoring.batch.push(sample.line.line, *sample.row, *sample.operation);
+        scoring
+            .batch
+            .push(sample.line.line, *sample.row, *sample.operation);
         scoring.labels.push(sample.line.label.is_bad());
         if scoring.batch.rows.len() == BATCH {
             scoring.flush();
@@ -156,7 +158,8 @@ impl Scoring<'_> {
         }
         let from = self.scores.len();
         let operations: Vec<&Operation> = self.batch.operations.iter().collect();
-        self.model.log_odds(&self.batch.rows, &operations, &mut self.scores);
+        self.model
+            .log_odds(&self.batch.rows, &operations, &mut self.scores);
         for (at, score) in self.scores[from..].iter().enumerate() {
             let reasons = if score.score() >= self.reasons_from {
                 reasons(self.model, &self.batch.rows[at], operations[at])

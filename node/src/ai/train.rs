@@ -6,9 +6,9 @@ use selfchain_ai::dataset::Dataset;
 use selfchain_ai::evaluate::{EvaluateError, Evaluation};
 use selfchain_ai::model::{Card, Model, Predict, Scoring};
 use selfchain_ai::network;
-use selfchain_ai::score::SCORE_EVEN;
 #[cfg(feature = "candle")]
 use selfchain_ai::network::{Network, NetworkOptions};
+use selfchain_ai::score::SCORE_EVEN;
 use selfchain_ai::trees::{self, Progress, TreeOptions};
 use std::path::{Path, PathBuf};
 use thiserror::Error;

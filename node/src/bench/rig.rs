@@ -103,7 +103,7 @@ impl NodeRig {
             pipeline: config.pipeline.clone(),
             store: config.store.clone(),
             scoring: ScoringConfig::default(),
-        key_log_path: None,
+            key_log_path: None,
         };
         let started = Node::start(
             disk,

@@ -4,8 +4,8 @@ use super::output::Output;
 use super::progress::bar;
 use super::{ExitStatus, Failure};
 use crate::ai::{
-    JudgeOptions, Learner, Reader, ScoreError, ScoreOptions, Step, TrainError, TrainOptions, compare, export, judge, rows,
-    score, train,
+    JudgeOptions, Learner, Reader, ScoreError, ScoreOptions, Step, TrainError, TrainOptions, compare, export,
+    judge, rows, score, train,
 };
 use clap::{Args, Subcommand, value_parser};
 use selfchain_ai::evaluate::plots;
@@ -227,11 +227,30 @@ pub(super) fn ai(command: AiCommand, output: Output) -> Result<(), Failure> {
 
 /// The command that makes the same model again, with the names of files and not where they lie.
 fn command_of(arguments: &TrainArguments) -> String {
-    let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = |path: &PathBuf| {
+        path.file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned()
+    };
     let mut words = vec!["selfchain ai train".to_owned()];
-    words.extend(arguments.input.iter().map(|path| format!("--input {}", name(path))));
-    words.extend(arguments.reports_after.map(|days| format!("--reports-after {days}")));
-    words.extend(arguments.valid.iter().map(|path| format!("--valid {}", name(path))));
+    words.extend(
+        arguments
+            .input
+            .iter()
+            .map(|path| format!("--input {}", name(path))),
+    );
+    words.extend(
+        arguments
+            .reports_after
+            .map(|days| format!("--reports-after {days}")),
+    );
+    words.extend(
+        arguments
+            .valid
+            .iter()
+            .map(|path| format!("--valid {}", name(path))),
+    );
     if arguments.kind == Kind::Network {
         let (since, share) = (arguments.since, arguments.stop_share);
         let (networks, seed) = (arguments.networks, arguments.seed);
@@ -372,8 +391,9 @@ fn export_rows(arguments: &ExportArguments, output: Output) -> Result<(), Failur
 
 fn import_model(arguments: ImportArguments, output: Output) -> Result<(), Failure> {
     let what = "the model was not imported";
-    let text = fs::read_to_string(&arguments.text)
-        .map_err(|error| Failure::usage(format!("cannot read {}", arguments.text.display()), "").because(&error))?;
+    let text = fs::read_to_string(&arguments.text).map_err(|error| {
+        Failure::usage(format!("cannot read {}", arguments.text.display()), "").because(&error)
+    })?;
     let typical = *default_model().typical();
     let trees = import(&text, typical).map_err(|error| Failure::usage(what, "").because(&error))?;
     let card = Card {
@@ -389,9 +409,13 @@ fn import_model(arguments: ImportArguments, output: Output) -> Result<(), Failur
 
 fn compare_models(arguments: &CompareArguments, output: Output) -> Result<(), Failure> {
     let what = "the models were not compared";
-    let (first, second) = (read_model(Some(&arguments.first))?, read_model(Some(&arguments.second))?);
+    let (first, second) = (
+        read_model(Some(&arguments.first))?,
+        read_model(Some(&arguments.second))?,
+    );
     let set = rows(&arguments.file.options()).map_err(|error| of_training(what, &error))?;
-    let compared = compare(&first, &second, &set, arguments.flag).map_err(|error| of_training(what, &error))?;
+    let compared =
+        compare(&first, &second, &set, arguments.flag).map_err(|error| of_training(what, &error))?;
     let text = format!("{first}\n{}\n{second}\n{}", compared.first, compared.second);
     let value = json!({ "first": to_value(&compared.first)?, "second": to_value(&compared.second)? });
     output.result(&text, &value)
@@ -429,13 +453,23 @@ pub(super) fn models_in(data: &Path) -> Result<Vec<Arc<Model>>, Failure> {
         }
     };
     let mut paths: Vec<PathBuf> = files.flatten().map(|file| file.path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "safetensors"));
+    paths.retain(|path| {
+        path.extension()
+            .is_some_and(|extension| extension == "safetensors")
+    });
     paths.sort();
     if paths.len() > MODELS_MAX {
-        let what = format!("{} models in {}, at most {MODELS_MAX} are loaded", paths.len(), folder.display());
+        let what = format!(
+            "{} models in {}, at most {MODELS_MAX} are loaded",
+            paths.len(),
+            folder.display()
+        );
         return Err(Failure::usage(what, "move those away that are not used"));
     }
-    paths.iter().map(|path| read_model(Some(path)).map(Arc::new)).collect()
+    paths
+        .iter()
+        .map(|path| read_model(Some(path)).map(Arc::new))
+        .collect()
 }
 
 /// Where a node looks for models, in its data directory.

@@ -81,7 +81,11 @@ impl DemoArguments {
         let key_log = settings.env.iter().find(|(name, _)| name == "SSLKEYLOGFILE");
         let config = settings.resolve_without_file()?.config;
         let mut node = config.node_config(key_log.map(|(_, path)| path.clone()));
-        if let SourceOptions::Replay(ReplayOptions { scoring: Some(scoring), .. }) = &source {
+        if let SourceOptions::Replay(ReplayOptions {
+            scoring: Some(scoring),
+            ..
+        }) = &source
+        {
             node.scoring.when = ScoreWhen::On;
             node.scoring.models = vec![Arc::clone(&scoring.model)];
         }

@@ -187,7 +187,10 @@ fn plain(value: &Value) -> String {
 
 /// Fails with exit code 3 when the ledger refused an operation of the transaction.
 pub(super) fn all_applied(what: &str, committed: &Committed, scale: u8) -> Result<(), Failure> {
-    let mut refused = committed.refused.iter().filter(|(_, outcome, _)| !outcome.took_effect());
+    let mut refused = committed
+        .refused
+        .iter()
+        .filter(|(_, outcome, _)| !outcome.took_effect());
     let Some((_, outcome, exception)) = refused.next() else {
         return Ok(());
     };

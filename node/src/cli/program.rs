@@ -4,8 +4,8 @@ use super::arguments::{Arguments, Command};
 use super::output::Output;
 use super::settings::Settings;
 use super::{
-    ExitStatus, Failure, account, ai, asset, bench, config, demo, events, init, keys, review, run, snapshot, transaction,
-    transfer, verify,
+    ExitStatus, Failure, account, ai, asset, bench, config, demo, events, init, keys, review, run, snapshot,
+    transaction, transfer, verify,
 };
 use clap::{CommandFactory, Parser};
 use std::ffi::OsString;

@@ -20,9 +20,13 @@ pub(super) fn hold(command: &HoldCommand, settings: &Settings, output: Output) -
             let operation = Operation::post(1, *hold, Amount::MAX);
             act("cannot release the hold", operation, sign, settings, output)
         }
-        HoldCommand::Void { hold, sign } => {
-            act("cannot void the hold", Operation::void(1, *hold), sign, settings, output)
-        }
+        HoldCommand::Void { hold, sign } => act(
+            "cannot void the hold",
+            Operation::void(1, *hold),
+            sign,
+            settings,
+            output,
+        ),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `run`: starts the node and the HTTP port, says where they listen, and drains when told to stop.
 
-use super::init::open_data;
 use super::ai::models_in;
+use super::init::open_data;
 use super::output::Output;
 use super::progress::bar;
 use super::settings::Settings;

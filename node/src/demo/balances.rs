@@ -2,8 +2,8 @@
 
 use super::error::DemoError;
 use super::fold::Fold;
-use crate::input::account_id;
 use crate::client::Client;
+use crate::input::account_id;
 use core::sync::atomic::{AtomicU64, Ordering};
 use serde::Serialize;
 use std::sync::{Mutex, PoisonError};

@@ -1,7 +1,7 @@
 //! Why a demo did not come to its end.
 
-use crate::input::InputError;
 use crate::client::ClientError;
+use crate::input::InputError;
 use crate::keys::KeyError;
 use crate::ledger::LedgerError;
 use crate::node::NodeError;

@@ -30,7 +30,9 @@ mod error;
 pub use balances::BalanceReport;
 pub use error::DemoError;
 pub use events::{Event, Events, Live};
-pub use options::{HOLD_DEFAULT, Options, REVIEW_AFTER_S, ReplayOptions, ScoreOptions, SourceOptions, TrafficOptions};
+pub use options::{
+    HOLD_DEFAULT, Options, REVIEW_AFTER_S, ReplayOptions, ScoreOptions, SourceOptions, TrafficOptions,
+};
 pub use pace::Speed;
 pub use replay::ACCOUNTS_MAX;
 pub use run::run;

@@ -1,11 +1,11 @@
 //! Replay: the rows of a file as operations, in its order and at its times, and the fold that checks them.
 
 use super::fold::Fold;
-use crate::input::{InputError, Openings, Row, Rows, account_id};
 use super::options::ReplayOptions;
 use super::pace::ReplayPace;
 use super::review::Reviews;
 use super::source::{Batch, Source, Step};
+use crate::input::{InputError, Openings, Row, Rows, account_id};
 use core::time::Duration;
 use selfchain_types::message::Committed;
 use selfchain_types::time::NS_PER_S;

@@ -117,7 +117,9 @@ impl Reviews {
     pub(super) fn closing(&mut self, most: usize) -> Option<Batch> {
         let mut batch = Batch::default();
         while batch.operations.len() < most {
-            let Some(held) = self.waiting.pop_front() else { break };
+            let Some(held) = self.waiting.pop_front() else {
+                break;
+            };
             self.settle(held, self.last_s, &mut batch);
         }
         (!batch.operations.is_empty()).then_some(batch)
@@ -151,7 +153,10 @@ mod tests {
             index: 0,
             time_ns: TimeNs(1),
             operations,
-            refused: outcomes.iter().map(|(at, outcome)| (*at, *outcome, None)).collect(),
+            refused: outcomes
+                .iter()
+                .map(|(at, outcome)| (*at, *outcome, None))
+                .collect(),
             balances: Vec::new(),
         }
     }
@@ -180,7 +185,10 @@ mod tests {
         assert_eq!(later.operations[0].pending.get(), hold_id(&Hash([4; 32]), 0));
         assert_eq!(reviews.answered(&later, &committed(2, &[]), &mut fold), 0);
         assert_eq!((fold.balance(1), fold.balance(2)), (10, 20));
-        assert_eq!((reviews.held, reviews.held_bad, reviews.released, reviews.voided), (2, 1, 1, 1));
+        assert_eq!(
+            (reviews.held, reviews.held_bad, reviews.released, reviews.voided),
+            (2, 1, 1, 1)
+        );
         assert!(reviews.closing(9).is_none());
     }
 
@@ -194,6 +202,10 @@ mod tests {
         reviews.sent(row(1, false));
         reviews.sent(row(2, false));
         let answer = committed(2, &[(0, Outcome::Held)]);
-        assert_eq!(reviews.answered(&batch, &answer, &mut fold), 2, "account 1 has nothing");
+        assert_eq!(
+            reviews.answered(&batch, &answer, &mut fold),
+            2,
+            "account 1 has nothing"
+        );
     }
 }

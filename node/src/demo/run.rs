@@ -82,7 +82,14 @@ fn play(
     let keys = signing_keys(stage, plan.signers())?;
     let owners = keys.iter().map(SigningKey::id).collect();
     open_accounts(stage, plan, owners, events)?;
-    if let Plan::Replay(ReplayOptions { scoring: Some(scoring), .. }, _) = plan {
+    if let Plan::Replay(
+        ReplayOptions {
+            scoring: Some(scoring),
+            ..
+        },
+        _,
+    ) = plan
+    {
         let_model_decide(stage, plan, scoring)?;
     }
     let signers: Vec<Signer> = keys

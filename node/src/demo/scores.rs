@@ -1,7 +1,7 @@
 //! Scores: what the log says of every row of a file, against its labels.
 
-use super::summary::{HeldReport, LabelReport};
 use super::review::Reviews;
+use super::summary::{HeldReport, LabelReport};
 use crate::recover::for_each_prepared;
 use crate::store::StoreError;
 use selfchain_ai::evaluate::{Evaluation, Ranking};
@@ -33,7 +33,9 @@ impl Scores {
             let operations = block.views().iter().flat_map(|view| view.operations());
             for ((position, operation), outcome) in (0_u32..).zip(operations).zip(&block.result().outcomes) {
                 let score = block.risk().score(position);
-                let row = usize::try_from(operation.id.get()).ok().and_then(|id| id.checked_sub(1));
+                let row = usize::try_from(operation.id.get())
+                    .ok()
+                    .and_then(|id| id.checked_sub(1));
                 let label = row.and_then(|row| labels.get(row));
                 if let Some(label) = label.filter(|_| score != NOT_SCORED) {
                     scores.log_odds.push(LogOdds::of_score(score));
@@ -62,7 +64,11 @@ impl Scores {
             count: reviews.held,
             released: reviews.released,
             voided: reviews.voided,
-            reasons: reasons.iter().take(REASONS_SHOWN).map(|(count, words)| ((*words).to_owned(), *count)).collect(),
+            reasons: reasons
+                .iter()
+                .take(REASONS_SHOWN)
+                .map(|(count, words)| ((*words).to_owned(), *count))
+                .collect(),
         }
     }
 

@@ -241,10 +241,15 @@ impl fmt::Display for Summary {
 impl Summary {
     fn fmt_scores(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(model) = &self.model {
-            writeln!(f, "  model       {} ({}), holds from score {}", model.name, model.hash, model.hold)?;
+            writeln!(
+                f,
+                "  model       {} ({}), holds from score {}",
+                model.name, model.hash, model.hold
+            )?;
         }
         if let Some(held) = &self.held {
-            let (count, released, voided) = (grouped(held.count), grouped(held.released), grouped(held.voided));
+            let (count, released, voided) =
+                (grouped(held.count), grouped(held.released), grouped(held.voided));
             writeln!(f, "  held        {count}: {released} released, {voided} voided")?;
             for (reason, count) in &held.reasons {
                 writeln!(f, "              {} × {reason}", grouped(*count))?;
@@ -302,7 +307,11 @@ pub(super) fn per_second(count: u64, time: Duration) -> f64 {
     reason = "counts of rows, far below 2^53"
 )]
 pub(super) fn share(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+    if whole == 0 {
+        0.0
+    } else {
+        part as f64 / whole as f64
+    }
 }
 
 /// Nanoseconds in ms.

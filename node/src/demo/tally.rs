@@ -3,8 +3,8 @@
 use crate::telemetry::{Distribution, DistributionSnapshot};
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
-use selfchain_types::{Outcome, codec};
 use selfchain_types::message::Committed;
+use selfchain_types::{Outcome, codec};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 

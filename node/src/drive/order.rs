@@ -23,9 +23,7 @@ use selfchain_types::message::{
 };
 use selfchain_types::seam::consensus::{Effect, Input, Plane};
 use selfchain_types::seam::log::LogReader;
-use selfchain_types::{
-    AccountId, Hash, Height, KeyId, Outcome, Refusal, Risk, TimeNs, Verified, codec,
-};
+use selfchain_types::{AccountId, Hash, Height, KeyId, Outcome, Refusal, Risk, TimeNs, Verified, codec};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -344,7 +342,10 @@ impl Order {
         self.settle(candidate, &block);
         let effects = block.result.outcomes.len() + block.result.expired.len();
         let scorer = self.scoring.as_mut().map(|scoring| scoring.scorer());
-        let slice = self.sweeper.after_block(&mut self.chain, scorer, effects).map(Box::new);
+        let slice = self
+            .sweeper
+            .after_block(&mut self.chain, scorer, effects)
+            .map(Box::new);
         if self.to.push(Executed { block, tags, slice }).is_err() {
             return Err("the log writer has stopped".into());
         }

@@ -63,9 +63,13 @@ impl Scoring {
         self.is_scored = true;
         let scored = risk.scores.iter().filter(|score| **score != NOT_SCORED).count();
         self.metrics.scored.add(codec::wide(scored));
-        self.metrics.not_scored.add(codec::wide(risk.scores.len() - scored));
+        self.metrics
+            .not_scored
+            .add(codec::wide(risk.scores.len() - scored));
         self.metrics.stage(Stage::Score).add_busy(elapsed_ns(began));
-        self.metrics.stage(Stage::Score).add_items(codec::wide(operations.len()));
+        self.metrics
+            .stage(Stage::Score)
+            .add_items(codec::wide(operations.len()));
         risk
     }
 
@@ -89,10 +93,13 @@ impl Scoring {
         if self.is_scored {
             self.scorer.keep(&learnt(&operations, &result.outcomes));
         } else {
-            self.scorer.observe(&without_refused(&operations, &result.outcomes));
+            self.scorer
+                .observe(&without_refused(&operations, &result.outcomes));
         }
         self.is_scored = false;
-        self.metrics.contexts_bytes.set(codec::wide(self.scorer.memory_bytes()));
+        self.metrics
+            .contexts_bytes
+            .set(codec::wide(self.scorer.memory_bytes()));
     }
 }
 
@@ -100,5 +107,10 @@ impl Scoring {
 fn timed<'a>(views: &[EnvelopeView<'a>], times: &[TimeNs]) -> Vec<Timed<'a>> {
     let operations = views.iter().flat_map(|view| view.operations());
     let timed = operations.zip(times);
-    timed.map(|(operation, time)| Timed { operation, time: *time }).collect()
+    timed
+        .map(|(operation, time)| Timed {
+            operation,
+            time: *time,
+        })
+        .collect()
 }

@@ -2,8 +2,8 @@
 
 use selfchain_types::block::Exception;
 use selfchain_types::message::{
-    AccountState, Answer, ChangePosition, Committed, Detail, HistoryRow, HoldRecord, PolicyState, Query, Refused,
-    Reply, Request, Status,
+    AccountState, Answer, ChangePosition, Committed, Detail, HistoryRow, HoldRecord, PolicyState, Query,
+    Refused, Reply, Request, Status,
 };
 use selfchain_types::{AccountId, Amount, AssetId, Height, KeyId, Outcome, Policy, Refusal, TimeNs};
 use serde_json::{Value, json};
@@ -88,7 +88,11 @@ pub fn requests() -> Vec<Vector> {
         ),
         query("query genesis", Query::Genesis, json!({})),
         query("query holds", Query::Holds { from: 9 }, json!({ "from": 9 })),
-        query("query policy", Query::Policy(account), json!({ "account": "101" })),
+        query(
+            "query policy",
+            Query::Policy(account),
+            json!({ "account": "101" }),
+        ),
         query(
             "query receipt",
             receipt,
