@@ -9,7 +9,7 @@ use candle_core::{Device, Result, Tensor};
 use selfchain_types::Operation;
 
 /// A network in floats. It sums in the order that suits the processor, so it is not exact; but it always computes
-/// [`MICRO_BATCH`] rows at once, filled up with empty ones, so that a row scores the same in every batch.
+/// 64 rows at once, filled up with empty ones, so that a row scores the same in every batch.
 #[derive(Debug)]
 pub struct FloatNetwork {
     encoding: Encoding,
@@ -22,7 +22,7 @@ pub struct FloatNetwork {
 struct Dense(Tensor, Tensor);
 
 /// Rows that are computed at once.
-pub const MICRO_BATCH: usize = 64;
+const MICRO_BATCH: usize = 64;
 
 impl FloatNetwork {
     /// Hands the weights to candle, and lets it score a row once, so that it fails here if ever.
