@@ -14,6 +14,7 @@ mod parsers;
 mod past;
 mod process;
 mod retention;
+mod scores;
 mod stage;
 mod tidy;
 mod vectors;
