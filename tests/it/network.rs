@@ -598,7 +598,8 @@ fn every_stage_of_the_road_and_every_question_is_timed() {
     let signer_client = stage.client();
     let signer = signer_client.signer(operator(), 14).unwrap();
     signer.commit(vec![pay(ALICE, BOB, 1)]).unwrap();
-    for one in RoadStage::ALL {
+    // Nothing is scored here: the chain has no model.
+    for one in RoadStage::ALL.into_iter().filter(|one| *one != RoadStage::Score) {
         // The index follows a moment later.
         until(|| stage.metrics.stage(one).busy_ns() > 0);
     }

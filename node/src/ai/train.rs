@@ -215,7 +215,9 @@ fn note(card: &mut Card, set: &str, evaluation: &Evaluation) {
         ("roc_auc", evaluation.roc_auc),
         ("recall_at_1pct_fpr", evaluation.recall_at_percent),
     ] {
-        card.metrics.insert(format!("{set}/{name}"), value);
+        // Six digits: what is written is read back as it was.
+        let rounded = (value * 1e6).round() / 1e6;
+        card.metrics.insert(format!("{set}/{name}"), rounded);
     }
 }
 

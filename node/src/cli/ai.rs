@@ -111,7 +111,7 @@ pub(super) struct TrainArguments {
     name: String,
     /// The card: what it learnt from, and where that is from.
     #[arg(long, default_value = "")]
-    data: String,
+    source: String,
     /// The card: under which licence it is.
     #[arg(long, default_value = "")]
     licence: String,
@@ -191,7 +191,7 @@ pub(super) struct ImportArguments {
     name: String,
     /// The card: what it learnt from.
     #[arg(long, default_value = "")]
-    data: String,
+    source: String,
     /// The card: under which licence it is.
     #[arg(long, default_value = "")]
     licence: String,
@@ -285,7 +285,7 @@ fn train_model(arguments: TrainArguments, output: Output) -> Result<(), Failure>
         learner: learner(&arguments)?,
         card: Card {
             name: arguments.name,
-            data: arguments.data,
+            data: arguments.source,
             licence: arguments.licence,
             notes: arguments.notes,
             command,
@@ -398,7 +398,7 @@ fn import_model(arguments: ImportArguments, output: Output) -> Result<(), Failur
     let trees = import(&text, typical).map_err(|error| Failure::usage(what, "").because(&error))?;
     let card = Card {
         name: arguments.name,
-        data: arguments.data,
+        data: arguments.source,
         licence: arguments.licence,
         ..Card::default()
     };

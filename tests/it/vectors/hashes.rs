@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Vector, page};
 
-const DOMAINS: [(&str, Domain); 24] = [
+const DOMAINS: [(&str, Domain); 25] = [
     ("selfchain/tx/v1", hash::TX),
     ("selfchain/sign/v1", hash::SIGN),
     ("selfchain/key/v1", hash::KEY),
@@ -32,6 +32,7 @@ const DOMAINS: [(&str, Domain); 24] = [
     ("selfchain/hold/v1", hash::HOLD),
     ("selfchain/batch/v1", hash::BATCH),
     ("selfchain/contexts/v1", hash::CONTEXTS),
+    ("selfchain/model/v1", hash::MODEL),
 ];
 
 /// The hash key of each domain, the hash of nothing, and of the four bytes `00 01 02 03`.

@@ -52,7 +52,7 @@ const TABLES: [Table; 12] = [
     },
     table("records", "\n## Key\n", "records", "key", 4),
     table("records", "\n## Session\n", "records", "session", 7),
-    table("records", "\n## Pending\n", "records", "pending", 10),
+    table("records", "\n## Pending\n", "records", "pending", 12),
     table("records", "\n## Asset\n", "records", "asset", 4),
     table("message", "\n## Request\n", "request", "submit", 1),
     table("message", "\n## Reply\n", "reply", "accepted", 1),
