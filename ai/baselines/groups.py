@@ -1,4 +1,4 @@
-"""What each group of features adds: LightGBM on rows that ai/examples/rows.rs wrote.
+"""What each group of features adds: LightGBM on rows that `selfchain ai export` wrote.
 
 usage: groups.py ROWS.csv FOLD [TIME_MIN]
 FOLD: `inner` fits on the first 80 % of train and looks at the rest; `valid` fits there, stops early on the

@@ -47,7 +47,7 @@ pub fn explain(model: &dyn Predict, row: &Row, operation: &Operation) -> Vec<Rea
         })
         .filter(|reason| reason.raises.0 > 0)
         .collect();
-    reasons.sort_by(|left, right| right.raises.cmp(&left.raises));
+    reasons.sort_by_key(|reason| core::cmp::Reverse(reason.raises));
     reasons
 }
 

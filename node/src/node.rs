@@ -1,6 +1,6 @@
 //! The running node: a recovered chain, its pipeline, and the QUIC server in front of it.
 
-use crate::drive::{Pipeline, PipelineConfig, PipelineError, Scoring};
+use crate::drive::{Pipeline, PipelineConfig, PipelineError, Proposing, Scoring};
 use crate::ledger::LedgerError;
 use crate::recover::Progress;
 use crate::service::NodeService;
@@ -177,9 +177,11 @@ impl Node {
         let pipeline = Pipeline::start(
             store,
             chain,
-            plane,
-            key.id(),
-            scoring,
+            Proposing {
+                plane,
+                proposer: key.id(),
+                scoring,
+            },
             &config.pipeline,
             &metrics,
             tip_moved,

@@ -14,6 +14,10 @@ use thiserror::Error;
 
 /// What scores.
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a node has a few models, for as long as it runs"
+)]
 pub enum Scoring {
     /// Trees that were grown here.
     Symmetric(Symmetric),

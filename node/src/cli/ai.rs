@@ -12,7 +12,6 @@ use selfchain_ai::evaluate::plots;
 use selfchain_ai::model::{Card, Model, Predict, Scoring, default_model};
 use selfchain_ai::trees::{TreeOptions, import};
 use serde_json::{Value, json};
-use std::error::Error;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -524,6 +523,6 @@ fn of_training(what: &str, error: &TrainError) -> Failure {
 fn of_scoring(what: &str, error: &ScoreError) -> Failure {
     match error {
         ScoreError::Output { .. } => Failure::new(ExitStatus::Failed, what, "").because(error),
-        _ => Failure::usage(what, "").because(error as &(dyn Error + 'static)),
+        _ => Failure::usage(what, "").because(error),
     }
 }

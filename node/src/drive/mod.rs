@@ -20,6 +20,6 @@ mod fault;
 mod pipeline;
 
 pub use fault::Fault;
-pub use pipeline::{Pipeline, PipelineConfig, PipelineError};
+pub use pipeline::{Pipeline, PipelineConfig, PipelineError, Proposing};
 pub use scoring::Scoring;
 pub use tag::Tag;

@@ -109,6 +109,16 @@ pub enum PipelineError {
     Random,
 }
 
+/// Who decides blocks, who proposes them, and who scores them.
+pub struct Proposing {
+    /// Who decides.
+    pub plane: Box<dyn Plane>,
+    /// Who proposes.
+    pub proposer: KeyId,
+    /// A scorer that remembers the chain, if blocks are to be scored.
+    pub scoring: Option<Scoring>,
+}
+
 /// The running threads, and the ends that the service holds.
 pub struct Pipeline {
     /// Submissions go in here.
@@ -131,17 +141,14 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Starts every thread on a recovered chain, with a scorer that remembers it if blocks are to be scored.
-    /// `tip_moved` is called after each durable block.
+    /// Starts every thread on a recovered chain. `tip_moved` is called after each durable block.
     ///
     /// # Errors
     /// [`PipelineError`].
     pub fn start(
         store: Store,
         chain: Chain,
-        plane: Box<dyn Plane>,
-        proposer: KeyId,
-        scoring: Option<Scoring>,
+        proposing: Proposing,
         config: &PipelineConfig,
         metrics: &Arc<Metrics>,
         tip_moved: Box<dyn Fn() + Send>,
@@ -227,13 +234,13 @@ impl Pipeline {
             chain,
             durable: Arc::clone(&tip),
             log: log_reader,
-            plane,
-            proposer,
+            plane: proposing.plane,
+            proposer: proposing.proposer,
             registry,
             commit_pool: rayon_pool("commit", config.commit_threads, 0)?,
             interval: config.block_interval,
             order: config.order,
-            scoring,
+            scoring: proposing.scoring,
             sweeper: Sweeper::new(
                 SweepConfig {
                     every: config.snapshot_every,
