@@ -8,9 +8,9 @@ mod asymmetric;
 mod lightgbm;
 mod file;
 
-pub use asymmetric::Asymmetric;
-pub use bins::Bins;
+pub use asymmetric::{Asymmetric, AsymmetricError};
+pub use bins::{Bins, BinsError};
 pub use file::FileError;
 pub use lightgbm::{ImportError, import};
-pub use symmetric::Symmetric;
+pub use symmetric::{Symmetric, SymmetricError};
 pub use train::{Progress, TrainError, TreeOptions, train};

@@ -1,24 +1,35 @@
-//! Measures the features: nanoseconds a transfer in blocks, over a million accounts, even and skewed.
+//! Measures scoring: nanoseconds a transfer in blocks, over a million accounts and ten thousand, even and skewed: rows
+//! folded in place, the shipped model's scores, and the fold of a block that was not scored; on one thread.
+//!
+//! `cargo run --profile bench -p selfchain-ai --example scoring_speed`
 
-use selfchain_ai::features::{CONTEXT_BYTES, Contexts};
+use selfchain_ai::features::{CONTEXT_BYTES, Contexts, Row};
+use selfchain_ai::model::{Predict, default_model};
 use selfchain_types::seam::scorer::Timed;
 use selfchain_types::{AccountId, Amount, AssetId, Operation, TimeNs};
 use std::time::Instant;
 
-const ACCOUNTS: u64 = 1_000_000;
 const TRANSFERS: u64 = 2_000_000;
 const BLOCK: usize = 8_190;
 
 fn main() {
-    for (name, skew) in [("even", 1), ("skewed", 4)] {
+    let model = default_model();
+    for (name, accounts, skew) in [
+        ("a million, even", 1_000_000, 1),
+        ("a million, skewed", 1_000_000, 4),
+        ("ten thousand, even", 10_000, 1),
+    ] {
         let mut state = 1_u64;
-        let transfers: Vec<Operation> = (0..TRANSFERS).map(|_| transfer(&mut state, skew)).collect();
+        let transfers: Vec<Operation> = (0..TRANSFERS)
+            .map(|_| transfer(&mut state, accounts, skew))
+            .collect();
         let mut contexts = Contexts::default();
-        (0..ACCOUNTS).for_each(|account| {
-            let to = (account + 1) % ACCOUNTS;
+        (0..accounts).for_each(|account| {
+            let to = (account + 1) % accounts;
             contexts.observe(&of(account, to, 1), TimeNs(account));
         });
-        let (mut row_ns, mut fold_ns, mut sum) = (0, 0, 0_i64);
+        let (mut row_ns, mut score_ns, mut fold_ns, mut sum) = (0, 0, 0, 0_i64);
+        let (mut some, mut log_odds): (Vec<Row>, Vec<_>) = (Vec::new(), Vec::new());
         let mut rows = Vec::new();
         for (at, block) in (1_u64..).zip(transfers.chunks(BLOCK)) {
             let time = TimeNs(at * 5_000_000);
@@ -29,19 +40,22 @@ fn main() {
             contexts.rows(&timed, &mut rows);
             contexts.keep();
             row_ns += begun.elapsed().as_nanos();
-            sum += rows
-                .iter()
-                .flatten()
-                .map(|row| i64::from(row.0[0] ^ row.0[39]))
-                .sum::<i64>();
+            some.clear();
+            some.extend(rows.iter().flatten());
+            log_odds.clear();
+            let begun = Instant::now();
+            model.log_odds(&some, &[], &mut log_odds);
+            score_ns += begun.elapsed().as_nanos();
+            sum += log_odds.iter().map(|one| i64::from(one.0)).sum::<i64>();
             let begun = Instant::now();
             contexts.observe_all(&timed);
             fold_ns += begun.elapsed().as_nanos();
         }
         let each = u128::from(TRANSFERS);
         println!(
-            "{name}: rows {} ns, fold {} ns a transfer; {} accounts, {} bytes a context, {} in all ({sum})",
+            "{name}: rows {} ns, scores {} ns, fold {} ns a transfer; {} accounts, {} bytes a context, {} in all ({sum})",
             row_ns / each,
+            score_ns / each,
             fold_ns / each,
             contexts.len(),
             CONTEXT_BYTES,
@@ -50,17 +64,17 @@ fn main() {
     }
 }
 
-fn transfer(state: &mut u64, skew: u32) -> Operation {
+fn transfer(state: &mut u64, accounts: u64, skew: u32) -> Operation {
     of(
-        account(state, skew),
-        account(state, skew),
+        account(state, accounts, skew),
+        account(state, accounts, skew),
         next(state) % 1_000_000,
     )
 }
 
 /// An account's number; the higher the skew, the more often a low one.
-fn account(state: &mut u64, skew: u32) -> u64 {
-    let mut account = ACCOUNTS;
+fn account(state: &mut u64, accounts: u64, skew: u32) -> u64 {
+    let mut account = accounts;
     for _ in 0..skew {
         account = (account * (next(state) >> 32)) >> 32;
     }
