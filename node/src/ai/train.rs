@@ -22,6 +22,8 @@ pub struct TrainOptions {
     pub since_s: u64,
     /// Learn also from the same rows as they are when reports arrive so many seconds late.
     pub reports_after_s: Option<u64>,
+    /// Learn from those alone: for chains where reports always come.
+    pub only_reported: bool,
     /// Share of the rows, the last in time, that tells when to stop.
     pub stop_share: f64,
     /// What is trained.
@@ -98,7 +100,8 @@ pub fn train(options: &TrainOptions, progress: &mut dyn FnMut(Step)) -> Result<M
         None => None,
     };
     let (mut fit, mut stop, mut all) = (Dataset::default(), Dataset::default(), Dataset::default());
-    for set in [Some(&plain), reported.as_ref()].into_iter().flatten() {
+    let plain = Some(&plain).filter(|_| !options.only_reported || reported.is_none());
+    for set in [plain, reported.as_ref()].into_iter().flatten() {
         let (early, late) = set.split(1.0 - options.stop_share);
         fit.append(&early);
         stop.append(&late.without_known_culprits(&early));

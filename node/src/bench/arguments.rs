@@ -105,6 +105,9 @@ pub struct Flags {
     /// What everything random follows from.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Score every transfer by the model that comes with the program, and hold none.
+    #[arg(long)]
+    pub score: bool,
     /// Bytes of log that the node keeps; 0 = all. With it the node writes snapshots, and forgets up to them.
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     pub retention: u64,

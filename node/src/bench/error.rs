@@ -16,6 +16,9 @@ use thiserror::Error;
 /// Why a measurement was not made.
 #[derive(Debug, Error)]
 pub enum BenchError {
+    /// No model decides.
+    #[error(transparent)]
+    Decide(#[from] crate::ai::DecideError),
     /// A tier that this version does not have.
     #[error("tier cluster is not in this version: one validator only")]
     Cluster,

@@ -1,11 +1,14 @@
 //! The rig: a real node, its real files and sockets, as the harness measures it.
 
+use crate::ai::{DecideError, let_model_decide};
+use crate::client::{self, ClientOptions};
 use crate::drive::PipelineConfig;
-use crate::node::{Node, NodeConfig, NodeError, ScoringConfig};
+use crate::node::{Node, NodeConfig, NodeError, ScoreWhen, ScoringConfig};
 use crate::store::{Store, StoreConfig, StoreError};
 use crate::telemetry::{DistributionSnapshot, Metrics, Queue, Stage};
 use crate::verify::verify;
 use core::time::Duration;
+use selfchain_ai::model::default_model;
 use selfchain_bench::process::Process;
 use selfchain_bench::report;
 use selfchain_bench::rig::{Answer, Answers, Connection, Heights, Rig, RigError, Submit, Verdict};
@@ -15,7 +18,7 @@ use selfchain_transport::limits::Rate;
 use selfchain_transport::{Client, ClientConfig, Limits};
 use selfchain_types::crypto::SigningKey;
 use selfchain_types::message::{Detail, Reply, Request};
-use selfchain_types::{Genesis, Refusal, codec};
+use selfchain_types::{Genesis, Policy, Refusal, codec};
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -33,6 +36,8 @@ pub struct RigConfig {
     pub store: StoreConfig,
     /// Threads of the socket runtime, shared with the clients.
     pub socket_threads: usize,
+    /// Whether the model that comes with the program scores.
+    pub scores: bool,
 }
 
 impl Default for RigConfig {
@@ -41,6 +46,7 @@ impl Default for RigConfig {
             pipeline: PipelineConfig::default(),
             store: StoreConfig::default(),
             socket_threads: 2,
+            scores: false,
         }
     }
 }
@@ -58,6 +64,9 @@ pub enum RigStartError {
     #[error("the socket runtime did not start")]
     Runtime(#[source] std::io::Error),
 }
+
+/// The authority's lane that lets a model decide: the load's set-up has the first.
+const SCORING_LANE: u32 = 15;
 
 /// A running node in `directory`.
 pub struct NodeRig {
@@ -102,7 +111,14 @@ impl NodeRig {
             limits: limits(),
             pipeline: config.pipeline.clone(),
             store: config.store.clone(),
-            scoring: ScoringConfig::default(),
+            scoring: ScoringConfig {
+                when: if config.scores {
+                    ScoreWhen::On
+                } else {
+                    ScoreWhen::Off
+                },
+                ..ScoringConfig::default()
+            },
             key_log_path: None,
         };
         let started = Node::start(
@@ -128,6 +144,19 @@ impl NodeRig {
             client,
             mark,
         })
+    }
+
+    /// Lets the model that comes with the program decide; it scores, and nothing is held.
+    ///
+    /// # Errors
+    /// [`DecideError`].
+    pub fn let_model_decide(&self, authority: &SigningKey) -> Result<(), DecideError> {
+        let node = self.node.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(node) = node.as_ref() else { return Ok(()) };
+        let client = client::Client::connect(&ClientOptions::new(node.address(), node.public_key()))?;
+        let authority = SigningKey::from_seed(&authority.seed());
+        let model = default_model().hash();
+        let_model_decide(&client, authority, SCORING_LANE, &Policy::default(), model, 0)
     }
 
     fn marked(&self) -> std::sync::MutexGuard<'_, Mark> {

@@ -343,6 +343,7 @@ impl<'a> Single<'a> {
                 snapshot_every: if retention_bytes > 0 { SNAPSHOT_EVERY } else { 0 },
                 ..PipelineConfig::default()
             },
+            scores: self.flags.score,
             ..RigConfig::default()
         };
         Stand::set_up(&self.load, file, Place::new(data, &self.folder)?, &config, tell)

@@ -92,6 +92,9 @@ impl Stand {
             config,
         )?);
         open_accounts(&*rig, &mut reader, tell)?;
+        if config.scores {
+            rig.let_model_decide(load.validator())?;
+        }
         let tracks = reader.deal(usize::try_from(TRACKS).unwrap_or(1));
         Ok(Self {
             rig,

@@ -72,6 +72,9 @@ pub(super) struct TrainArguments {
     /// transfer.
     #[arg(long, value_name = "DAYS", value_parser = value_parser!(u64).range(0..=3_650))]
     reports_after: Option<u64>,
+    /// Learn from those rows alone: for chains where reports always come.
+    #[arg(long, requires = "reports_after")]
+    only_reported: bool,
     /// Share of the rows, the last in time, that tells when to stop.
     #[arg(long, default_value_t = 0.2)]
     stop_share: f64,
@@ -244,6 +247,7 @@ fn command_of(arguments: &TrainArguments) -> String {
             .reports_after
             .map(|days| format!("--reports-after {days}")),
     );
+    words.extend(arguments.only_reported.then(|| "--only-reported".to_owned()));
     words.extend(
         arguments
             .valid
@@ -280,6 +284,7 @@ fn train_model(arguments: TrainArguments, output: Output) -> Result<(), Failure>
     let options = TrainOptions {
         since_s: arguments.since,
         reports_after_s: arguments.reports_after.map(|days| days * S_PER_DAY),
+        only_reported: arguments.only_reported,
         stop_share: arguments.stop_share,
         learner: learner(&arguments)?,
         card: Card {

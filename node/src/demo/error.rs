@@ -1,5 +1,6 @@
 //! Why a demo did not come to its end.
 
+use crate::ai::DecideError;
 use crate::client::ClientError;
 use crate::input::InputError;
 use crate::keys::KeyError;
@@ -74,6 +75,9 @@ pub enum DemoError {
     /// A call to the node failed, or it refused.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// No model decides.
+    #[error(transparent)]
+    Decide(#[from] DecideError),
     /// An account could not be opened.
     #[error("an account could not be opened: {outcome}")]
     Opening {

@@ -5,7 +5,7 @@ use super::error::DemoError;
 use super::events::{Event, Events};
 use super::lane::{self, Stream};
 use super::opening;
-use super::options::{Options, ReplayOptions, ScoreOptions};
+use super::options::{Options, ReplayOptions};
 use super::plan::{Plan, Sources};
 use super::replay::{Replay, Survey};
 use super::review::Reviews;
@@ -15,6 +15,7 @@ use super::stage::{Folder, Stage};
 use super::summary::{InputReport, Latency, ModelReport, Summary, VerifySummary, milliseconds, per_second};
 use super::tally::Tally;
 use super::watch::{Meter, watch};
+use crate::ai::let_model_decide;
 use crate::client::{Signer, Ticket};
 use crate::verify::{failed_height, verify};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,7 +23,7 @@ use core::time::Duration;
 use selfchain_storage::Disk;
 use selfchain_types::crypto::SigningKey;
 use selfchain_types::message::Detail;
-use selfchain_types::{AccountId, Hash, Height, KeyId, Kind, Operation, Policy, codec};
+use selfchain_types::{KeyId, Policy, codec};
 use std::collections::VecDeque;
 use std::error::Error;
 use std::path::PathBuf;
@@ -90,7 +91,13 @@ fn play(
         _,
     ) = plan
     {
-        let_model_decide(stage, plan, scoring)?;
+        let policy = Policy {
+            annotate: scoring.hold,
+            hold: scoring.hold,
+            ..Policy::default()
+        };
+        let (client, model) = (stage.connect()?, scoring.model.hash());
+        let_model_decide(&client, stage.key(), 0, &policy, model, plan.opening_time_ns())?;
     }
     let signers: Vec<Signer> = keys
         .into_iter()
@@ -139,38 +146,6 @@ fn play(
         reviews,
     })
 }
-
-/// Sets the chain's policy, and makes blocks until the model decides: the first row is to be scored.
-fn let_model_decide(stage: &Stage, plan: &Plan<'_>, scoring: &ScoreOptions) -> Result<(), DemoError> {
-    let client = stage.connect()?;
-    let authority = client.signer(stage.key(), 0)?;
-    let policy = Policy {
-        annotate: scoring.hold,
-        hold: scoring.hold,
-        ..Policy::default()
-    };
-    let from = Height(client.status()?.tip.0 + MODEL_AFTER);
-    let commit = |mut operation: Operation| -> Result<Height, DemoError> {
-        operation.effective_ns = match operation.kind() {
-            Some(Kind::SetModel) => operation.effective_ns,
-            _ => plan.opening_time_ns().into(),
-        };
-        let committed = authority.commit(vec![operation])?;
-        match committed.refused.first() {
-            Some((_, outcome, _)) => Err(DemoError::Opening { outcome: *outcome }),
-            None => Ok(committed.height),
-        }
-    };
-    commit(Operation::set_policy(1, AccountId::NONE, &policy))?;
-    let mut height = commit(Operation::set_model(1, scoring.model.hash(), from))?;
-    while height.next() < from {
-        height = commit(Operation::anchor(1, Hash::ZERO))?;
-    }
-    Ok(())
-}
-
-/// Blocks until the model decides: enough for its operation to be committed before.
-const MODEL_AFTER: u64 = 16;
 
 /// The node's own key first: what one key signs, the owner of the directory can go on with.
 fn signing_keys(stage: &Stage, signers: u64) -> Result<Vec<SigningKey>, DemoError> {
