@@ -6,11 +6,11 @@ use selfchain_engine::commit::Chain;
 use selfchain_types::roots::Table;
 use selfchain_types::seam::scorer::{Scorer, Timed};
 use selfchain_types::seam::snapshot::SnapshotStore;
-use selfchain_types::{Height, Kind, Outcome};
+use selfchain_types::{Height, Kind, Operation, Outcome};
 
 /// Whether what a scorer makes of it depends on what the ledger said: reports and new assets.
-fn is_learnt(operation: &Timed<'_>) -> bool {
-    let kind = operation.operation.kind;
+pub(crate) fn is_learnt(operation: &Operation) -> bool {
+    let kind = operation.kind;
     kind == Kind::Report.code() || kind == Kind::CreateAsset.code()
 }
 
@@ -21,14 +21,18 @@ fn is_ok(outcomes: &[u16], at: usize) -> bool {
 /// Reports and new assets that took effect.
 pub(crate) fn learnt<'a>(operations: &[Timed<'a>], outcomes: &[u16]) -> Vec<Timed<'a>> {
     let numbered = operations.iter().enumerate();
-    let learnt = numbered.filter(|(at, one)| is_learnt(one) && is_ok(outcomes, *at));
+    let learnt = numbered.filter(|(at, one)| is_learnt(one.operation) && is_ok(outcomes, *at));
     learnt.map(|(_, one)| *one).collect()
 }
 
 /// Every operation but the reports and new assets that were refused. Transfers come before the reports and assets
 /// of the same block, as where the block is scored.
 pub(crate) fn without_refused<'a>(operations: &[Timed<'a>], outcomes: &[u16]) -> Vec<Timed<'a>> {
-    let mut all: Vec<Timed<'a>> = operations.iter().filter(|one| !is_learnt(one)).copied().collect();
+    let mut all: Vec<Timed<'a>> = operations
+        .iter()
+        .filter(|one| !is_learnt(one.operation))
+        .copied()
+        .collect();
     all.extend(learnt(operations, outcomes));
     all
 }

@@ -1,7 +1,7 @@
 //! Scoring: between the choice of a block and its proposal, by the model that the chain lets decide.
 
 use super::intake::elapsed_ns;
-use crate::remember::{learnt, without_refused};
+use crate::remember::{is_learnt, learnt, without_refused};
 use crate::telemetry::{Metrics, Stage};
 use selfchain_engine::commit::{Candidate, Chain};
 use selfchain_types::block::BlockResult;
@@ -88,18 +88,33 @@ impl Scoring {
     /// Tells the scorer that a candidate was decided, and what came of it.
     pub fn keep(&mut self, candidate: &Candidate, chain: &Chain, result: &BlockResult) {
         let views: Vec<EnvelopeView<'_>> = candidate.envelopes().iter().map(|one| one.view()).collect();
-        let times = chain.ledger().times_of(candidate.header().time_ns, &views);
-        let operations = timed(&views, &times);
+        let has_more = || views.iter().flat_map(|view| view.operations()).any(is_learnt);
+        if self.is_scored && !has_more() {
+            self.scorer.keep(&[]);
+        } else {
+            self.tell(chain, candidate, &views, result);
+        }
+        self.is_scored = false;
+        self.metrics
+            .contexts_bytes
+            .set(codec::wide(self.scorer.memory_bytes()));
+    }
+
+    fn tell(
+        &mut self,
+        chain: &Chain,
+        candidate: &Candidate,
+        views: &[EnvelopeView<'_>],
+        result: &BlockResult,
+    ) {
+        let times = chain.ledger().times_of(candidate.header().time_ns, views);
+        let operations = timed(views, &times);
         if self.is_scored {
             self.scorer.keep(&learnt(&operations, &result.outcomes));
         } else {
             self.scorer
                 .observe(&without_refused(&operations, &result.outcomes));
         }
-        self.is_scored = false;
-        self.metrics
-            .contexts_bytes
-            .set(codec::wide(self.scorer.memory_bytes()));
     }
 }
 
