@@ -3,7 +3,7 @@
 //!
 //! `cargo run --profile bench -p selfchain-ai --example scoring_speed`
 
-use selfchain_ai::features::{CONTEXT_BYTES, Contexts, Row};
+use selfchain_ai::features::{CONTEXT_BYTES, Contexts, Rows};
 use selfchain_ai::model::{Predict, default_model};
 use selfchain_types::seam::scorer::Timed;
 use selfchain_types::{AccountId, Amount, AssetId, Operation, TimeNs};
@@ -29,8 +29,7 @@ fn main() {
             contexts.observe(&of(account, to, 1), TimeNs(account));
         });
         let (mut row_ns, mut score_ns, mut fold_ns, mut sum) = (0, 0, 0, 0_i64);
-        let (mut some, mut log_odds): (Vec<Row>, Vec<_>) = (Vec::new(), Vec::new());
-        let mut rows = Vec::new();
+        let (mut rows, mut log_odds) = (Rows::default(), Vec::new());
         for (at, block) in (1_u64..).zip(transfers.chunks(BLOCK)) {
             let time = TimeNs(at * 5_000_000);
             let timed: Vec<_> = block.iter().map(|operation| Timed { operation, time }).collect();
@@ -40,11 +39,9 @@ fn main() {
             contexts.rows(&timed, &mut rows);
             contexts.keep();
             row_ns += begun.elapsed().as_nanos();
-            some.clear();
-            some.extend(rows.iter().flatten());
             log_odds.clear();
             let begun = Instant::now();
-            model.log_odds(&some, &[], &mut log_odds);
+            model.log_odds(rows.rows(), &[], &mut log_odds);
             score_ns += begun.elapsed().as_nanos();
             sum += log_odds.iter().map(|one| i64::from(one.0)).sum::<i64>();
             let begun = Instant::now();

@@ -62,8 +62,10 @@ mod tests {
         }; 3];
         let terms = Terms {
             model: Hash::ZERO,
+            preferred: &[],
             reasons_from: 0,
             budget_ns: 0,
+            is_decided: false,
         };
         let mut risk = Risk::default();
         Off.score(&timed, &terms, &mut risk);

@@ -1,14 +1,15 @@
 //! The projection: contexts folded from the log, and the models that look at them, behind the scorer seam.
 
 use crate::explain::explain;
-use crate::features::{Contexts, Row};
+use crate::features::{Contexts, Row, Rows};
 use crate::model::{Model, Predict};
-use crate::score::LogOdds;
 use rayon::prelude::*;
 use selfchain_types::receipt::NOT_SCORED;
 use selfchain_types::risk::{NO_REASON, REASONS};
 use selfchain_types::seam::scorer::{Scorer, Terms, Timed};
-use selfchain_types::{Hash, Operation, Risk, codec};
+use selfchain_types::codec::index;
+use selfchain_types::{Hash, Operation, Risk};
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,11 +19,12 @@ use std::time::Instant;
 pub struct Projection {
     contexts: Contexts,
     models: Vec<Arc<Model>>,
-    rows: Vec<Option<Row>>,
+    /// Of the round that is folded, and of the one before it, which is scored meanwhile.
+    rows: [Rows; 2],
 }
 
-/// Operations whose rows are made before the next look at the clock.
-const ROUND: usize = 4_096;
+/// Operations that are folded while those before them are scored.
+const ROUND: usize = 2_048;
 /// Rows that one thread scores at a time.
 const BATCH: usize = 512;
 
@@ -36,7 +38,7 @@ impl Projection {
     }
 
     fn model(&self, hash: &Hash) -> Option<&Arc<Model>> {
-        self.models.iter().find(|model| model.hash() == *hash)
+        find(&self.models, hash)
     }
 }
 
@@ -53,21 +55,34 @@ impl Scorer for Projection {
         self.contexts.observe_all(operations);
     }
 
-    fn score(&mut self, operations: &[Timed<'_>], terms: &Terms, risk: &mut Risk) {
-        let began = Instant::now();
-        let model = self.model(&terms.model).map(Arc::clone);
+    fn score(&mut self, operations: &[Timed<'_>], terms: &Terms<'_>, risk: &mut Risk) {
+        let judge = Judge {
+            models: &self.models,
+            terms,
+            began: Instant::now(),
+        };
         risk.scores.clear();
+        risk.scores.resize(operations.len(), NOT_SCORED);
         risk.reasons.clear();
-        self.contexts.begin();
-        for round in operations.chunks(ROUND) {
-            self.rows.clear();
-            self.contexts.rows(round, &mut self.rows);
-            let is_late = began.elapsed().as_nanos() > u128::from(terms.budget_ns);
-            match &model {
-                // Contexts go on even where there is no time left for scores.
-                Some(model) if !is_late => score_rows(&**model, &self.rows, round, terms.reasons_from, risk),
-                _ => risk.scores.extend(round.iter().map(|_| NOT_SCORED)),
-            }
+        if terms.is_decided {
+            self.contexts.begin_decided();
+        } else {
+            self.contexts.begin();
+        }
+        let (contexts, [folded, scored]) = (&mut self.contexts, &mut self.rows);
+        let mut before: Option<Round<'_>> = None;
+        for round in rounds(operations, &mut risk.scores) {
+            let reasons = &mut risk.reasons;
+            folded.clear();
+            rayon::join(
+                || contexts.rows(round.operations, folded),
+                || before.take().map(|mut round| judge.score(&mut round, scored, reasons)),
+            );
+            core::mem::swap(folded, scored);
+            before = Some(round);
+        }
+        if let Some(mut last) = before {
+            judge.score(&mut last, scored, &mut risk.reasons);
         }
     }
 
@@ -99,45 +114,105 @@ impl Scorer for Projection {
     }
 }
 
-/// Appends one score a row, and the reasons of the high ones.
-fn score_rows(
-    model: &dyn Predict,
-    rows: &[Option<Row>],
-    operations: &[Timed<'_>],
-    reasons_from: u8,
-    risk: &mut Risk,
-) {
-    let first = risk.scores.len();
-    let parts: Vec<Vec<u8>> = rows
-        .par_chunks(BATCH)
-        .zip(operations.par_chunks(BATCH))
-        .map(|(rows, operations)| scores_of(model, rows, operations))
-        .collect();
-    parts.iter().for_each(|part| risk.scores.extend_from_slice(part));
-    let high = |(_, score): &(usize, &u8)| (reasons_from..NOT_SCORED).contains(score);
-    for (at, _) in risk.scores[first..].iter().enumerate().filter(high) {
-        if let Some(row) = &rows[at] {
-            let reasons = reasons_of(model, row, operations[at].operation);
-            risk.reasons.push((codec::narrow(first + at), reasons));
+/// Some operations of a candidate, and where their scores go.
+struct Round<'a> {
+    /// The position of the first one in the candidate.
+    first: u32,
+    operations: &'a [Timed<'a>],
+    scores: &'a mut [u8],
+}
+
+fn rounds<'a>(operations: &'a [Timed<'a>], scores: &'a mut [u8]) -> impl Iterator<Item = Round<'a>> {
+    let firsts = (0..).step_by(ROUND);
+    let rounds = operations.chunks(ROUND).zip(scores.chunks_mut(ROUND));
+    rounds.zip(firsts).map(|((operations, scores), first)| Round {
+        first,
+        operations,
+        scores,
+    })
+}
+
+/// Who scores rounds.
+struct Judge<'a> {
+    models: &'a [Arc<Model>],
+    terms: &'a Terms<'a>,
+    began: Instant,
+}
+
+type Reasons = [u8; REASONS];
+
+/// A score, and its reasons if it is high.
+type Scored = (u8, Option<Reasons>);
+
+fn find<'a>(models: &'a [Arc<Model>], hash: &Hash) -> Option<&'a Arc<Model>> {
+    models.iter().find(|model| model.hash() == *hash)
+}
+
+impl Judge<'_> {
+    /// Sets the scores of a round, and adds the reasons of the high ones. Without a model or time, none.
+    fn score(&self, round: &mut Round<'_>, rows: &Rows, reasons: &mut Vec<(u32, Reasons)>) {
+        let is_late = self.began.elapsed().as_nanos() > u128::from(self.terms.budget_ns);
+        let Some(model) = find(self.models, &self.terms.model).filter(|_| !is_late) else {
+            return;
+        };
+        let batches = rows.rows().par_chunks(BATCH).zip(rows.of().par_chunks(BATCH));
+        let scored = batches.map(|(rows, of)| {
+            let operations = of.iter().map(|at| round.operations[index(*at)].operation);
+            self.batch(&**model, rows, &operations.collect::<Vec<_>>())
+        });
+        let scored: Vec<Vec<Scored>> = scored.collect();
+        let mut scored: Vec<Scored> = scored.into_iter().flatten().collect();
+        self.ask_others(round, rows, &mut scored);
+        for (at, (score, why)) in rows.of().iter().zip(scored) {
+            round.scores[index(*at)] = score;
+            reasons.extend(why.map(|why| (round.first + at, why)));
         }
+    }
+
+    /// Asks the models that payers prefer: the higher score stands, and the deciding model's reasons where both are
+    /// the same.
+    fn ask_others(&self, round: &Round<'_>, rows: &Rows, scored: &mut [Scored]) {
+        let mut by_model: BTreeMap<Hash, Vec<usize>> = BTreeMap::new();
+        for (position, model) in self.terms.preferred {
+            let at = position.checked_sub(round.first);
+            if let Some(at) = at.and_then(|at| rows.of().binary_search(&at).ok()) {
+                by_model.entry(*model).or_default().push(at);
+            }
+        }
+        for (model, asked) in by_model {
+            let Some(model) = find(self.models, &model) else {
+                continue;
+            };
+            let some: Vec<Row> = asked.iter().map(|at| rows.rows()[*at]).collect();
+            let operation = |at: &usize| round.operations[index(rows.of()[*at])].operation;
+            let operations: Vec<&Operation> = asked.iter().map(operation).collect();
+            for (at, other) in asked.iter().zip(self.batch(&**model, &some, &operations)) {
+                if other.0 > scored[*at].0 {
+                    scored[*at] = other;
+                }
+            }
+        }
+    }
+
+    fn batch(
+        &self,
+        model: &dyn Predict,
+        rows: &[Row],
+        operations: &[&Operation],
+    ) -> Vec<Scored> {
+        let mut log_odds = Vec::with_capacity(rows.len());
+        model.log_odds(rows, operations, &mut log_odds);
+        let each = log_odds.iter().zip(rows).zip(operations);
+        each.map(|((one, row), operation)| {
+            let score = one.score();
+            let is_high = (self.terms.reasons_from..NOT_SCORED).contains(&score);
+            (score, is_high.then(|| reasons_of(model, row, operation)))
+        })
+        .collect()
     }
 }
 
-fn scores_of(model: &dyn Predict, rows: &[Option<Row>], operations: &[Timed<'_>]) -> Vec<u8> {
-    let scored = || rows.iter().zip(operations).filter(|(row, _)| row.is_some());
-    let some: Vec<Row> = scored().filter_map(|(row, _)| *row).collect();
-    let of: Vec<&Operation> = scored().map(|(_, next)| next.operation).collect();
-    let mut log_odds: Vec<LogOdds> = Vec::with_capacity(some.len());
-    model.log_odds(&some, &of, &mut log_odds);
-    let mut scores = log_odds.iter().map(|one| one.score());
-    let score = |row: &Option<Row>| match row {
-        Some(_) => scores.next().unwrap_or(NOT_SCORED),
-        None => NOT_SCORED,
-    };
-    rows.iter().map(score).collect()
-}
-
-fn reasons_of(model: &dyn Predict, row: &Row, operation: &Operation) -> [u8; REASONS] {
+fn reasons_of(model: &dyn Predict, row: &Row, operation: &Operation) -> Reasons {
     let mut codes = [NO_REASON; REASONS];
     let reasons = explain(model, row, operation);
     for (code, reason) in codes.iter_mut().zip(reasons) {

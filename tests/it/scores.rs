@@ -152,8 +152,10 @@ fn scores(scorer: &mut dyn Scorer, model: Hash, blocks: usize, budget_ns: u64) -
     let all = operations();
     let terms = Terms {
         model,
+        preferred: &[],
         reasons_from: 120,
         budget_ns,
+        is_decided: false,
     };
     let mut scores = Vec::new();
     for block in all.chunks(blocks) {

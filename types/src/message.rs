@@ -134,7 +134,7 @@ pub struct PolicyState {
     pub policy: Policy,
     /// Changes of policies and models so far.
     pub version: u64,
-    /// The model that decides at the next height; zeros for none.
+    /// The model that decides at the next height, or the one that the account prefers; zeros for none.
     pub model: Hash,
 }
 

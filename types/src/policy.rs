@@ -139,6 +139,16 @@ impl Operation {
         .naming(policy.reviewer.0)
     }
 
+    /// Lets an account prefer a model that decides or has decided to be asked too about what it pays; zeros for none.
+    /// By its owner.
+    pub fn prefer_model(id: u128, account: AccountId, model: Hash) -> Self {
+        Self {
+            pending: account.0.into(),
+            ..Self::of(Kind::SetModel, id)
+        }
+        .naming(model)
+    }
+
     /// Lets a model, by the hash of its file, decide from a height on; zeros for none. By the chain's authority.
     pub fn set_model(id: u128, model: Hash, from: Height) -> Self {
         Self {

@@ -1,10 +1,10 @@
 //! The rows of a candidate block: each sees the block's earlier transfers. They are folded in place, and taken
 //! back when another block is decided.
 
-use super::catalogue::Row;
 use super::context::Context;
-use super::contexts::{Attempt, Contexts, GROUP};
+use super::contexts::{Attempt, Contexts, GROUP, Homes};
 use super::row;
+use super::rows::Rows;
 use selfchain_types::seam::scorer::Timed;
 
 /// What a candidate block has changed.
@@ -13,6 +13,8 @@ pub(super) struct Candidate {
     /// Its number among candidates; contexts are marked with it once they are kept in `before`. 0 is none.
     number: u64,
     is_open: bool,
+    /// Whether contexts are kept as they were before it.
+    keeps_before: bool,
     /// Accounts that there were before it.
     accounts: u32,
     /// Contexts as they were before it, by number, each once.
@@ -29,41 +31,59 @@ impl Candidate {
 }
 
 impl Contexts {
-    /// Begins a candidate block; one that was begun and not kept is taken back.
+    /// Begins a candidate block that may be taken back; one that was begun so and not kept is taken back now.
     pub fn begin(&mut self) {
+        self.start(true);
+    }
+
+    /// Begins a block that is decided for certain: it cannot be taken back, which saves a copy of every context that
+    /// it touches.
+    pub fn begin_decided(&mut self) {
+        self.start(self.frozen.is_some());
+    }
+
+    fn start(&mut self, keeps_before: bool) {
         self.take_back();
         self.candidate.number += 1;
-        self.candidate.is_open = true;
+        self.candidate.is_open = keeps_before;
+        self.candidate.keeps_before = keeps_before;
         self.candidate.accounts = self.len();
     }
 
-    /// Appends the rows of the candidate's next operations, in order, `None` for what is not scored; folds each
-    /// for those that follow. Reports and new assets are for [`Self::observe`] once the block is decided, when it
-    /// is known which were refused: they tell from the next block on.
-    pub fn rows(&mut self, next: &[Timed<'_>], rows: &mut Vec<Option<Row>>) {
+    /// Appends the rows of the candidate's next operations, in order; folds each for those that follow. Reports and
+    /// new assets are for [`Self::observe`] once the block is decided, when it is known which were refused: they
+    /// tell from the next block on.
+    pub fn rows(&mut self, next: &[Timed<'_>], rows: &mut Rows) {
+        rows.reserve(next.len());
         for group in next.chunks(GROUP) {
-            self.touch_group(group);
-            rows.extend(group.iter().map(|next| self.next_row(*next)));
+            let homes = self.touch_group(group);
+            for (next, homes) in group.iter().zip(&homes) {
+                self.next_row(*next, homes, rows);
+            }
         }
     }
 
     #[inline]
-    fn next_row(&mut self, next: Timed<'_>) -> Option<Row> {
+    fn next_row(&mut self, next: Timed<'_>, homes: &Homes, rows: &mut Rows) {
         let Some(Attempt::Transfer(event)) = Attempt::of(next.operation, next.time) else {
-            return None;
+            return rows.pass();
         };
-        let (from, to) = self.parties(&event)?;
+        let Some((from, to)) = self.parties(&event, homes) else {
+            return rows.pass();
+        };
         self.keep_before(from);
         self.keep_before(to);
         self.at_mut(from).decay_to(&event);
         self.at_mut(to).decay_to(&event);
-        let row = row::row(self.at(from), self.at(to), &event);
+        row::write(self.at(from), self.at(to), &event, rows.next());
         self.fold_transfer(from, to, &event);
-        Some(row)
     }
 
     #[inline]
     pub(super) fn keep_before(&mut self, number: u32) {
+        if !self.candidate.keeps_before {
+            return;
+        }
         let candidate = self.candidate.number;
         let context = self.at_mut(number);
         if context.candidate == candidate {

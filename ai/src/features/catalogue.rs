@@ -114,9 +114,9 @@ pub const FEATURES: [Feature; FEATURE_COUNT] = [
 ];
 
 /// The least values, in the order of a row.
-pub(super) const LEAST: [i32; FEATURE_COUNT] = bounds(false);
+pub(crate) const LEAST: [i32; FEATURE_COUNT] = bounds(false);
 /// The greatest values, in the order of a row.
-pub(super) const GREATEST: [i32; FEATURE_COUNT] = bounds(true);
+pub(crate) const GREATEST: [i32; FEATURE_COUNT] = bounds(true);
 
 const fn bounds(greatest: bool) -> [i32; FEATURE_COUNT] {
     let mut bounds = [0; FEATURE_COUNT];

@@ -1,7 +1,7 @@
 //! The contexts of all accounts: dense, found by id, folded in the order of the log.
 
 use super::candidate::Candidate;
-use super::catalogue::Row;
+use super::catalogue::{FEATURE_COUNT, Row};
 use super::context::{self, Context, Event, Report};
 use super::row;
 use super::snapshot::Frozen;
@@ -31,10 +31,12 @@ const CHUNK_BITS: u32 = 12;
 /// Contexts that are allocated at a time.
 const CHUNK: usize = 1 << CHUNK_BITS;
 const SLOTS_MIN: usize = 1 << 10;
-/// Accounts whose contexts are read ahead at a time: what the first cache holds.
-pub(super) const TOUCHED_MAX: usize = 2 * GROUP;
-/// Operations of which both are.
+/// Operations whose accounts' contexts are read ahead at a time: what the first cache holds.
 pub(super) const GROUP: usize = 16;
+
+/// Where the search for an operation's two accounts begins. They hold until the index grows, which it does not
+/// between a group's reading ahead and its end.
+pub(super) type Homes = [usize; 2];
 
 impl Default for Contexts {
     fn default() -> Self {
@@ -76,15 +78,13 @@ impl Contexts {
     /// dealt with one another. Whether the reporter owns its account is for the ledger: whoever calls leaves
     /// out a report that was refused, and an asset that was not created.
     pub fn observe(&mut self, operation: &Operation, time: TimeNs) {
-        self.begin();
-        self.fold(operation, time);
-        self.keep();
+        self.observe_all(&[Timed { operation, time }]);
     }
 
-    fn fold(&mut self, operation: &Operation, time: TimeNs) {
+    fn fold(&mut self, operation: &Operation, time: TimeNs, homes: &Homes) {
         match Attempt::of(operation, time) {
             Some(Attempt::Transfer(event)) => {
-                if let Some((from, to)) = self.parties(&event) {
+                if let Some((from, to)) = self.parties(&event, homes) {
                     self.keep_before(from);
                     self.keep_before(to);
                     self.fold_transfer(from, to, &event);
@@ -107,8 +107,9 @@ impl Contexts {
 
     /// The two accounts of a transfer, opened if they have no past; `None` where one is an issuance account.
     #[inline]
-    pub(super) fn parties(&mut self, event: &Event) -> Option<(u32, u32)> {
-        let (from, to) = (self.find(event.debit), self.find(event.credit));
+    pub(super) fn parties(&mut self, event: &Event, homes: &Homes) -> Option<(u32, u32)> {
+        let from = self.search(event.debit, homes[0]).ok();
+        let to = self.search(event.credit, homes[1]).ok();
         let issues = |number: &u32| self.at(*number).is_issuance != 0;
         if from.iter().chain(&to).any(issues) {
             return None;
@@ -119,21 +120,33 @@ impl Contexts {
 
     /// [`Self::observe`]s operations in order, faster than one by one.
     pub fn observe_all(&mut self, operations: &[Timed<'_>]) {
-        self.begin();
+        self.begin_decided();
         for group in operations.chunks(GROUP) {
-            self.touch_group(group);
-            group.iter().for_each(|next| self.fold(next.operation, next.time));
+            let homes = self.touch_group(group);
+            for (next, homes) in group.iter().zip(&homes) {
+                self.fold(next.operation, next.time, homes);
+            }
         }
         self.keep();
     }
 
+    /// Reads the contexts of a group's accounts ahead of their use: reads overlap here, where folds wait for one
+    /// another.
     #[inline]
-    pub(super) fn touch_group(&self, group: &[Timed<'_>]) {
-        let mut ids = [0; TOUCHED_MAX];
-        for (pair, next) in ids.chunks_exact_mut(2).zip(group) {
-            pair.copy_from_slice(&[next.operation.debit.get(), next.operation.credit.get()]);
+    pub(super) fn touch_group(&mut self, group: &[Timed<'_>]) -> [Homes; GROUP] {
+        // Room for all of them, and for the accounts of assets, so that no home changes before the group's end.
+        while (index(self.len) + 2 * GROUP) * 2 > self.slots.len() {
+            self.grow();
         }
-        self.touch(&ids[..2 * group.len()]);
+        let mut homes = [[0; 2]; GROUP];
+        for (homes, next) in homes.iter_mut().zip(group) {
+            let Operation { debit, credit, .. } = next.operation;
+            *homes = [self.home(debit.get()), self.home(credit.get())];
+        }
+        let slots = homes[..group.len()].as_flattened().iter().map(|home| self.slots[*home]);
+        let touched = slots.filter_map(|slot| slot.checked_sub(1));
+        black_box(touched.fold(0, |all, number| all ^ self.at(number).of_each_line()));
+        homes
     }
 
     #[inline]
@@ -163,7 +176,9 @@ impl Contexts {
         }
         from.decay_to(&event);
         to.decay_to(&event);
-        Some(row::row(&from, &to, &event))
+        let mut row = Row([0; FEATURE_COUNT]);
+        row::write(&from, &to, &event, &mut row);
+        Some(row)
     }
 
     /// What is known of an account.
@@ -176,14 +191,14 @@ impl Contexts {
 
     #[inline]
     pub(super) fn find(&self, id: u128) -> Option<u32> {
-        self.search(id).ok()
+        self.search(id, self.home(id)).ok()
     }
 
-    /// The number of an account, or the free slot where it would stand.
+    /// The number of an account, or the free slot where it would stand; `home` is its home.
     #[inline]
-    pub(super) fn search(&self, id: u128) -> Result<u32, usize> {
+    pub(super) fn search(&self, id: u128, home: usize) -> Result<u32, usize> {
         let mask = self.slots.len() - 1;
-        let mut at = self.home(id);
+        let mut at = home;
         loop {
             match self.slots[at].checked_sub(1) {
                 None => return Err(at),
@@ -207,27 +222,15 @@ impl Contexts {
     }
 
     pub(super) fn find_or_open(&mut self, id: u128) -> u32 {
-        match self.search(id) {
+        match self.search(id, self.home(id)) {
             Ok(number) => number,
             Err(at) => self.push(at, Context::new(id)),
         }
     }
 
-    /// Reads the contexts of the accounts ahead of their use: reads overlap here, where folds wait for one
-    /// another.
-    #[inline]
-    pub(super) fn touch(&self, ids: &[u128]) {
-        let mut slots = [0; TOUCHED_MAX];
-        for (slot, id) in slots.iter_mut().zip(ids) {
-            *slot = self.slots[self.home(*id)];
-        }
-        let touched = slots.iter().filter_map(|slot| slot.checked_sub(1));
-        black_box(touched.fold(0, |all, number| all ^ self.at(number).of_each_line()));
-    }
-
     /// Puts a context that [`Self::find`] does not find.
     pub(super) fn put(&mut self, context: Context) -> Option<u32> {
-        let at = self.search(context.id()).err()?;
+        let at = self.search(context.id(), self.home(context.id())).err()?;
         Some(self.push(at, context))
     }
 

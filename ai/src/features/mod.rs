@@ -7,6 +7,7 @@ pub mod catalogue;
 mod fixed;
 mod context;
 mod row;
+mod rows;
 mod contexts;
 mod candidate;
 mod snapshot;
@@ -15,6 +16,8 @@ mod snapshot;
 mod tests;
 
 pub use catalogue::{FEATURE_COUNT, FEATURE_VERSION, FEATURES, Feature, Row};
+pub(crate) use catalogue::{GREATEST, LEAST};
 pub use context::{CONTEXT_BYTES, Context};
 pub use contexts::Contexts;
+pub use rows::Rows;
 pub use snapshot::{CHUNK_CONTEXTS_MAX, RestoreError};

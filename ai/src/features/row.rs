@@ -7,9 +7,9 @@ use super::catalogue::{
 use super::context::{Context, Event, Flow, ONE_REPORT, bit_of};
 use super::fixed;
 
-/// The row; both contexts are decayed to the transfer's time.
+/// Writes the row; both contexts are decayed to the transfer's time.
 #[inline]
-pub(super) fn row(from: &Context, to: &Context, event: &Event) -> Row {
+pub(super) fn write(from: &Context, to: &Context, event: &Event, row: &mut Row) {
     let is_known = i32::from(from.out.has(bit_of(event.credit)));
     let is_reverse = i32::from(to.out.has(bit_of(event.debit)));
     let (spread_out, spread_in) = (spread(&from.out), spread(&to.into));
@@ -59,9 +59,9 @@ pub(super) fn row(from: &Context, to: &Context, event: &Event) -> Row {
         fixed::log2_of_one_more(from.met.into()),
         fixed::log2_of_one_more(to.met.into()),
     ];
-    Row(core::array::from_fn(|at| {
-        features[at].clamp(LEAST[at], GREATEST[at])
-    }))
+    for (at, feature) in row.0.iter_mut().enumerate() {
+        *feature = features[at].max(LEAST[at]).min(GREATEST[at]);
+    }
 }
 
 fn within(ratio: i32) -> i32 {
@@ -85,8 +85,12 @@ fn deviation(log: i32, flow: &Flow, spread: i32) -> i32 {
     (difference / (spread + 64)).clamp(-DEVIATION_MAX, DEVIATION_MAX)
 }
 
+/// The root of an integer below 2^32 in floats is exact once rounded down: IEEE 754 rounds roots correctly, the same on
+/// every processor.
+#[inline]
+#[allow(clippy::as_conversions, clippy::cast_possible_truncation, reason = "a root below 2^16 is cut to an integer")]
 fn spread(flow: &Flow) -> i32 {
-    i32::try_from(flow.variance.isqrt()).unwrap_or(i32::MAX)
+    f64::from(flow.variance).sqrt() as i32
 }
 
 fn gap(event: &Event, past: u64, is_seen: bool) -> i32 {

@@ -1,7 +1,7 @@
 //! Bins: where the values of a feature are told apart, and a table that finds a value's bin in one step.
 
-use crate::features::{FEATURE_COUNT, FEATURES, Row};
-use selfchain_types::codec::index;
+use crate::features::{FEATURE_COUNT, FEATURES, GREATEST, LEAST, Row};
+use selfchain_types::codec::{index, narrow};
 use thiserror::Error;
 
 /// Ascending thresholds of every feature. A value's bin is how many of them it exceeds.
@@ -11,8 +11,11 @@ pub struct Bins {
     /// The bin of every value of every feature, from its least to its greatest.
     table: Vec<u8>,
     /// Where a feature's part of the table begins.
-    starts: [usize; FEATURE_COUNT],
+    starts: Places,
 }
+
+/// Where in the table the bins of a row's values stand.
+pub(super) type Places = [u32; FEATURE_COUNT];
 
 /// Most thresholds of a feature: bins are bytes.
 pub const THRESHOLDS_MAX: usize = 255;
@@ -75,7 +78,8 @@ impl Bins {
 
     fn fill_table(&mut self) {
         for (feature, its) in self.thresholds.iter().enumerate() {
-            self.starts[feature] = self.table.len();
+            // A table has as many bytes as features have values: fewer than a million.
+            self.starts[feature] = narrow(self.table.len());
             let mut bin = 0_u8;
             let mut next = its.iter().peekable();
             for value in FEATURES[feature].min..=FEATURES[feature].max {
@@ -109,9 +113,33 @@ impl Bins {
     /// The bin of a value; one outside the feature's bounds counts as the bound.
     #[inline]
     pub fn bin(&self, feature: usize, value: i32) -> u8 {
-        let bounds = &FEATURES[feature];
-        let above = value.clamp(bounds.min, bounds.max).abs_diff(bounds.min);
-        self.table[self.starts[feature] + index(above)]
+        self.at(self.place(feature, value))
+    }
+
+    /// Where the bins of a row stand: the same few operations for every feature, so that a processor can do many of
+    /// them at once.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "it is compiled anew for every kind of processor")]
+    pub(super) fn places(&self, row: &Row) -> Places {
+        let mut places = [0; FEATURE_COUNT];
+        for (feature, place) in places.iter_mut().enumerate() {
+            *place = self.place(feature, row.0[feature]);
+        }
+        places
+    }
+
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "it is compiled anew for every kind of processor")]
+    fn place(&self, feature: usize, value: i32) -> u32 {
+        let least = LEAST[feature];
+        let within = value.max(least).min(GREATEST[feature]);
+        self.starts[feature].wrapping_add(within.abs_diff(least))
+    }
+
+    /// The bin at a place.
+    #[inline]
+    pub(super) fn at(&self, place: u32) -> u8 {
+        self.table.get(index(place)).copied().unwrap_or(0)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Gradient-boosted trees in integers: bit-exact on every processor, trained here or imported from LightGBM.
 
 mod bins;
+mod lanes;
 mod symmetric;
 mod grow;
 mod train;

@@ -4,6 +4,7 @@
 //! categorical features"): a row's leaf is a number whose bits are the answers.
 
 use super::bins::Bins;
+use super::lanes;
 use crate::features::{FEATURE_COUNT, Row};
 use crate::model::Predict;
 use crate::score::{LOG_ODDS_MAX, LogOdds};
@@ -56,6 +57,9 @@ pub enum SymmetricError {
         /// The feature.
         feature: u8,
     },
+    /// Models that are to be averaged tell values apart in other places, or there are none.
+    #[error("models are averaged where there are some, and all have the same thresholds")]
+    Average,
     /// The leaves could add up to more than a sum holds.
     #[error("the leaves add up to {sum} steps of log-odds, at most {SUM_MAX} are allowed")]
     Sum {
@@ -97,6 +101,30 @@ impl Symmetric {
         })
     }
 
+    /// The mean of models with the same thresholds, as those of several seeds over the same rows: all their trees, with
+    /// leaves divided.
+    ///
+    /// # Errors
+    /// [`SymmetricError`].
+    pub fn averaged(models: &[Self]) -> Result<Self, SymmetricError> {
+        let Some((first, others)) = models.split_first() else {
+            return Err(SymmetricError::Average);
+        };
+        let thresholds = |model: &Self, feature| model.bins.thresholds(feature).to_vec();
+        let is_same = |other: &Self| (0..FEATURE_COUNT).all(|at| thresholds(first, at) == thresholds(other, at));
+        if !others.iter().all(is_same) {
+            return Err(SymmetricError::Average);
+        }
+        let count = i32::try_from(models.len()).map_err(|_| SymmetricError::Average)?;
+        let mean = models.iter().map(|model| i64::from(model.base)).sum::<i64>() / i64::from(count);
+        let trees = models.iter().flat_map(|model| &model.trees).map(|tree| Tree {
+            leaves: tree.leaves.map(|leaf| leaf / count),
+            ..*tree
+        });
+        let base = i32::try_from(mean).map_err(|_| SymmetricError::Average)?;
+        Self::new(first.bins.clone(), trees.collect(), base, first.typical)
+    }
+
     /// Where values are told apart.
     pub fn bins(&self) -> &Bins {
         &self.bins
@@ -111,50 +139,14 @@ impl Symmetric {
     pub fn base(&self) -> i32 {
         self.base
     }
-
-    fn score_lanes(&self, rows: &[Row], out: &mut Vec<LogOdds>) {
-        let mut columns = [[0_u8; LANES]; FEATURE_COUNT];
-        for (lane, row) in rows.iter().enumerate() {
-            for (feature, column) in columns.iter_mut().enumerate() {
-                column[lane] = self.bins.bin(feature, row.0[feature]);
-            }
-        }
-        let mut sums = [self.base; LANES];
-        for tree in &self.trees {
-            let leaves = leaves_of(tree, &columns);
-            for (sum, leaf) in sums.iter_mut().zip(leaves) {
-                // Within an i32: `new` saw to it.
-                *sum = sum.wrapping_add(tree.leaves[usize::from(leaf) % LEAVES]);
-            }
-        }
-        let few = &sums[..rows.len()];
-        out.extend(
-            few.iter()
-                .map(|sum| LogOdds((*sum).clamp(-LOG_ODDS_MAX, LOG_ODDS_MAX))),
-        );
-    }
-}
-
-/// Rows that are scored side by side.
-const LANES: usize = 64;
-
-/// The leaf of every lane.
-#[inline]
-fn leaves_of(tree: &Tree, columns: &[[u8; LANES]; FEATURE_COUNT]) -> [u8; LANES] {
-    let mut leaves = [0; LANES];
-    for level in 0..DEPTH {
-        let (column, bin) = (&columns[usize::from(tree.features[level])], tree.bins[level]);
-        for (leaf, value) in leaves.iter_mut().zip(column) {
-            *leaf |= u8::from(*value > bin) << level;
-        }
-    }
-    leaves
 }
 
 impl Predict for Symmetric {
     fn log_odds(&self, rows: &[Row], _: &[&Operation], out: &mut Vec<LogOdds>) {
-        out.reserve(rows.len());
-        rows.chunks(LANES).for_each(|some| self.score_lanes(some, out));
+        let mut sums = Vec::with_capacity(rows.len());
+        lanes::sums(&self.bins, &self.trees, self.base, rows, &mut sums);
+        let clamped = sums.iter().map(|sum| LogOdds((*sum).clamp(-LOG_ODDS_MAX, LOG_ODDS_MAX)));
+        out.extend(clamped);
     }
 
     fn is_exact(&self) -> bool {
@@ -212,6 +204,22 @@ mod tests {
         let mut out = Vec::new();
         model.log_odds(&[row], &[], &mut out);
         assert_eq!(out, [LogOdds(-500 + (2 + 16) * 1000)]);
+    }
+
+    #[test]
+    fn an_average_scores_between_its_models() {
+        let models = [tree([0, 1, 2, 3, 4, 5]), tree([7; 6])].map(|tree| model(vec![tree]).unwrap());
+        let mean = Symmetric::averaged(&models).unwrap();
+        let row = Row([500; FEATURE_COUNT]);
+        let score = |model: &Symmetric| plainly(model, &row);
+        assert_eq!(score(&mean), i32::midpoint(score(&models[0]), score(&models[1])));
+        assert_eq!(Symmetric::averaged(&[]).unwrap_err(), SymmetricError::Average);
+        let other = Symmetric::new(Bins::of(&[], 3), Vec::new(), 0, row).unwrap();
+        let [first, _] = models;
+        assert_eq!(
+            Symmetric::averaged(&[first, other]).unwrap_err(),
+            SymmetricError::Average
+        );
     }
 
     #[test]

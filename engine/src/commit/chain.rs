@@ -256,7 +256,7 @@ impl Chain {
                 receipts_size: commitment.receipts_size,
                 validators_hash: self.validators_hash,
                 next_validators_hash: self.validators_hash,
-                models: self.ledger.model_at(self.tip.height.next()).into_iter().collect(),
+                models: self.ledger.models_named_at(self.tip.height.next()),
                 policy_version: self.ledger.policy_version(),
             },
             hash: Hash::ZERO,

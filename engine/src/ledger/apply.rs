@@ -103,6 +103,8 @@ enum Undo {
     Upgrade(u16, Height),
     Policy(Option<u32>, Policy),
     Models(Vec<(Hash, Height)>),
+    /// The model that an account preferred.
+    Preference(u32, Option<Hash>),
 }
 
 impl Ledger {
@@ -180,6 +182,12 @@ impl Ledger {
                 let before = self.models.set(*model, *from);
                 self.policies.count_change();
                 self.note(|| Undo::Models(before));
+                Ok(Applied::default())
+            }
+            Action::PreferModel(account, model) => {
+                let before = self.models.prefer(*account, *model);
+                self.policies.count_change();
+                self.note(|| Undo::Preference(*account, before));
                 Ok(Applied::default())
             }
             Action::Report(_) | Action::Record => Ok(Applied::default()),
@@ -535,6 +543,10 @@ impl Ledger {
                 Undo::SessionRemoved(slot, record) => self.sessions.undo_remove(slot, record),
                 Undo::Upgrade(version, height) => self.chain.upgrade = (version, height),
                 Undo::Policy(account, before) => self.policies.undo_set(account, before),
+                Undo::Preference(account, before) => {
+                    self.models.prefer(account, before);
+                    self.policies.undo_count();
+                }
                 Undo::Models(before) => {
                     self.models.records = before;
                     self.policies.undo_count();

@@ -122,6 +122,7 @@ fn used_fields(kind: Kind, operation: &Operation) -> u16 {
         Kind::Report => NAME | PENDING | TIMEOUT | CODE,
         Kind::Upgrade => CODE | EFFECTIVE,
         Kind::SetPolicy => NAME | PENDING | AMOUNT | TIMEOUT | CODE,
+        Kind::SetModel if operation.pending.get() != 0 => NAME | PENDING,
         Kind::SetModel => NAME | EFFECTIVE,
     }
 }

@@ -428,6 +428,81 @@ fn policies_and_models_are_the_authoritys_and_are_taken_back_with_their_chain() 
     assert_eq!(world.ledger.models().len(), 8);
 }
 
+const OTHER: Hash = Hash([8; 32]);
+
+/// A chain where one model has decided and another does, at the next height.
+fn world_with_two_models() -> World {
+    let mut world = world();
+    let now = world.height().0;
+    world.must(
+        &[AUTHORITY],
+        &[
+            Operation::set_model(1, MODEL, Height(now + 2)),
+            Operation::set_model(2, OTHER, Height(now + 3)),
+        ],
+    );
+    world.must(&[ALICE], &[Operation::anchor(1, Hash::ZERO)]);
+    world.must(&[ALICE], &[Operation::anchor(2, Hash::ZERO)]);
+    world
+}
+
+#[test]
+fn an_account_prefers_a_model_that_has_decided_and_blocks_name_it() {
+    let mut world = world_with_two_models();
+    let next = world.height().next();
+    assert_eq!(world.ledger.models_named_at(next), [OTHER]);
+    let prefer = |model| Operation::prefer_model(1, A, model);
+    world.check(&[BOB], &[prefer(MODEL)], "not_authorized");
+    world.check(&[ALICE], &[prefer(Hash([99; 32]))], "model_invalid");
+    let version = world.ledger.policy_version();
+    world.must(&[ALICE], &[prefer(MODEL)]);
+    assert_eq!(world.ledger.policy_version(), version + 1);
+    let next = world.height().next();
+    let mut both = [MODEL, OTHER];
+    both.sort_unstable();
+    assert_eq!(world.ledger.models_named_at(next), both);
+    assert_eq!(world.ledger.preferred_model(A, next), Some(MODEL));
+    assert_eq!(world.ledger.preferred_model(B, next), None);
+    world.must(&[ALICE], &[prefer(OTHER)]);
+    assert_eq!(
+        world.ledger.preferred_model(A, next),
+        None,
+        "the one that decides is asked anyway"
+    );
+    assert_eq!(world.ledger.own_model(A), Some(OTHER));
+    world.must(&[ALICE], &[prefer(Hash::ZERO)]);
+    assert!(!world.ledger.has_preferred_models());
+}
+
+#[test]
+fn a_preference_is_taken_back_with_its_chain_and_carried_by_snapshots() {
+    let mut world = world_with_two_models();
+    let before = world.ledger.roots().get(Table::Models);
+    let prefer = Operation::prefer_model(1, A, MODEL);
+    world.check(
+        &[ALICE],
+        &[prefer.linked(), pay(3, A, B, 5000)],
+        "linked_failed insufficient_funds:5000/1000",
+    );
+    assert_eq!(world.ledger.roots().get(Table::Models), before);
+    world.must(&[ALICE], &[prefer]);
+    assert_ne!(world.ledger.roots().get(Table::Models), before);
+    let mut chunks = Vec::new();
+    world
+        .ledger
+        .snapshot(&mut |table, chunk| chunks.push(Ok::<_, Infallible>((table, chunk.to_vec()))));
+    let mut restored = Ledger::restore(&world.genesis, &mut chunks.into_iter()).unwrap();
+    assert_eq!(restored.roots(), world.ledger.roots());
+    assert_eq!(restored.own_model(A), Some(MODEL));
+}
+
+#[test]
+fn no_model_begins_where_the_record_of_a_preference_would() {
+    let mut world = world();
+    let far = Operation::set_model(1, MODEL, Height(u64::MAX << 32));
+    world.check(&[AUTHORITY], &[far], "model_invalid");
+}
+
 /// Every outcome that scores and policies have.
 pub(super) fn risks() -> alloc::collections::BTreeSet<u16> {
     let mut world = world();

@@ -9,9 +9,7 @@ use selfchain_types::account::AccountHot;
 use selfchain_types::asset::SCALE_MAX;
 use selfchain_types::genesis::AccountIds;
 use selfchain_types::key::SessionScope;
-use selfchain_types::{
-    AccountFlags, AccountId, Amount, AssetId, KeyId, Operation, OperationFlags, Outcome, Policy, TimeNs,
-};
+use selfchain_types::{AccountFlags, AccountId, Amount, AssetId, Hash, KeyId, Operation, OperationFlags, Outcome, Policy, TimeNs};
 
 /// Why an operation is refused, and what it wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +119,7 @@ impl Ledger {
                 let may = self.models.may_begin(*from, signed.height);
                 Ok(check(may, Outcome::ModelInvalid)?)
             }
+            Action::PreferModel(account, model) => Ok(self.permit_preference(*account, *model, signed)?),
             Action::RegisterKey(_) | Action::Record => Ok(()),
         }
     }
@@ -242,6 +241,23 @@ impl Ledger {
         let policies = &self.policies.accounts;
         let is_known = policies.contains_key(&account) || *policy == Policy::default();
         check(is_known || policies.len() < POLICIES_MAX, Outcome::PoliciesFull)
+    }
+
+    fn permit_preference(
+        &self,
+        account: u32,
+        model: Option<Hash>,
+        signed: &Signed<'_>,
+    ) -> Result<(), Outcome> {
+        check(!is_closed(&self.accounts[account]), Outcome::AccountClosed)?;
+        self.permit_owner(account, signed)?;
+        let Some(model) = model else {
+            return Ok(());
+        };
+        check(self.models.has_begun(model, signed.height), Outcome::ModelInvalid)?;
+        let preferred = &self.models.preferred;
+        let has_room = preferred.contains_key(&account) || preferred.len() < POLICIES_MAX;
+        check(has_room, Outcome::PoliciesFull)
     }
 
     /// What is held waits for its reviewer; what is not, for none.

@@ -1,11 +1,11 @@
 //! The tables of policies and models: what is done about scores, and which model gives them. Small, and hashed whole.
 
 use super::leaves;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use selfchain_types::policy::{NEVER, POLICY_BYTES};
 use selfchain_types::{Hash, Height, Policy, codec};
 
-/// Accounts that may have a policy of their own.
+/// Accounts that may have a policy of their own, and those that may prefer a model.
 pub const POLICIES_MAX: usize = 16_384;
 /// Records of models that are kept: the last ones.
 pub(super) const MODELS_KEPT_MAX: usize = selfchain_types::block::MODELS_MAX;
@@ -158,12 +158,17 @@ impl Policies {
     }
 }
 
-/// Which model decides, from which height on.
+/// Which model decides, from which height on, and which accounts want another one asked too.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Models {
     /// Ascending by height; zeros for none.
     pub(super) records: Vec<(Hash, Height)>,
+    /// By account. A model that has left the list is asked no more.
+    pub(super) preferred: BTreeMap<u32, Hash>,
 }
+
+/// Where a record of a preference has its height's upper half, which no height reaches.
+const PREFERENCE: u32 = u32::MAX;
 
 impl Models {
     /// The model in force at a height.
@@ -174,13 +179,49 @@ impl Models {
             .filter(|model| *model != Hash::ZERO)
     }
 
+    /// Whether a model has decided, or still does: what an account may prefer.
+    pub(super) fn has_begun(&self, model: Hash, height: Height) -> bool {
+        let begun = |(one, from): &(Hash, Height)| *one == model && *from <= height;
+        model != Hash::ZERO && self.records.iter().any(begun)
+    }
+
+    /// The models that a block names: the one in force, and those that accounts prefer to be asked too.
+    pub(super) fn named_at(&self, height: Height) -> Vec<Hash> {
+        let Some(deciding) = self.at(height) else {
+            return Vec::new();
+        };
+        if self.preferred.is_empty() {
+            return alloc::vec![deciding];
+        }
+        let preferred: BTreeSet<Hash> = self.preferred.values().copied().collect();
+        let asked = preferred.into_iter().filter(|model| self.has_begun(*model, height));
+        let named: BTreeSet<Hash> = asked.chain([deciding]).collect();
+        named.into_iter().collect()
+    }
+
+    /// The model that is asked too about what an account pays.
+    pub(super) fn preferred_at(&self, account: u32, height: Height) -> Option<Hash> {
+        let model = *self.preferred.get(&account)?;
+        let is_another = self.at(height).is_some_and(|deciding| deciding != model);
+        (is_another && self.has_begun(model, height)).then_some(model)
+    }
+
+    /// Lets an account prefer a model, or none; the one before.
+    pub(super) fn prefer(&mut self, account: u32, model: Option<Hash>) -> Option<Hash> {
+        match model {
+            Some(model) => self.preferred.insert(account, model),
+            None => self.preferred.remove(&account),
+        }
+    }
+
     /// Whether one may be put on record from this height on, at the present one: not behind another, and not where it
     /// would push the one in force out.
     pub(super) fn may_begin(&self, from: Height, now: Height) -> bool {
         let is_last = self.records.last().is_none_or(|(_, last)| *last <= from);
         let replaces = self.records.last().is_some_and(|(_, last)| *last == from);
         let has_room = self.records.len() < MODELS_KEPT_MAX || replaces || self.records[1].1 <= now;
-        from > now && is_last && has_room
+        let is_height = from.0 < u64::from(PREFERENCE) << 32;
+        is_height && from > now && is_last && has_room
     }
 
     /// Adds a record; what was before. One of the same height is replaced.
@@ -194,28 +235,43 @@ impl Models {
         before
     }
 
-    /// `{model 32 ‖ from u64}…`.
+    /// `{model 32 ‖ from u64}…`, then `{model 32 ‖ account index u32 ‖ ffffffff}…` in ascending order.
     pub(super) fn bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
         for (model, from) in &self.records {
             out.extend_from_slice(model.as_bytes());
             out.extend_from_slice(&from.0.to_le_bytes());
         }
+        for (account, model) in &self.preferred {
+            out.extend_from_slice(model.as_bytes());
+            out.extend_from_slice(&account.to_le_bytes());
+            out.extend_from_slice(&PREFERENCE.to_le_bytes());
+        }
         out
     }
 
-    pub(super) fn root(&self) -> Option<Hash> {
-        (!self.records.is_empty()).then(|| leaves::whole(&self.bytes()))
+    pub(super) fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.preferred.is_empty()
     }
 
-    /// Reads what [`Self::bytes`] wrote.
-    pub(super) fn restore(bytes: &[u8]) -> Result<Self, codec::DecodeError> {
+    pub(super) fn root(&self) -> Option<Hash> {
+        (!self.is_empty()).then(|| leaves::whole(&self.bytes()))
+    }
+
+    /// Reads what [`Self::bytes`] wrote, of a ledger with so many accounts.
+    pub(super) fn restore(bytes: &[u8], accounts: u32) -> Result<Self, codec::DecodeError> {
         let mut reader = codec::Reader::new("snapshot models", bytes);
         let mut models = Self::default();
         while reader.left() > 0 {
-            let (model, from) = (reader.hash()?, Height(reader.u64()?));
+            let (model, low, high) = (reader.hash()?, reader.u32()?, reader.u32()?);
+            if high == PREFERENCE {
+                models.restore_preference(model, low, accounts)?;
+                continue;
+            }
+            let from = Height(u64::from(high) << 32 | u64::from(low));
             let last = models.records.last().map(|(_, last)| *last);
-            if last.is_some_and(|last| last >= from) || models.records.len() == MODELS_KEPT_MAX {
+            let is_next = last.is_none_or(|last| last < from) && models.preferred.is_empty();
+            if !is_next || models.records.len() == MODELS_KEPT_MAX {
                 return Err(codec::DecodeError::Value {
                     what: "height of a model",
                     value: from.0,
@@ -224,5 +280,25 @@ impl Models {
             models.records.push((model, from));
         }
         Ok(models)
+    }
+    fn restore_preference(
+        &mut self,
+        model: Hash,
+        account: u32,
+        accounts: u32,
+    ) -> Result<(), codec::DecodeError> {
+        let last = self.preferred.last_key_value().map(|(last, _)| *last);
+        let is_right = last.is_none_or(|last| last < account)
+            && account < accounts
+            && model != Hash::ZERO
+            && self.preferred.len() < POLICIES_MAX;
+        if !is_right {
+            return Err(codec::DecodeError::Value {
+                what: "account of a preferred model",
+                value: account.into(),
+            });
+        }
+        self.preferred.insert(account, model);
+        Ok(())
     }
 }

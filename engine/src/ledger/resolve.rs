@@ -49,6 +49,8 @@ pub(super) enum Action {
     SetPolicy(Option<u32>, Policy),
     /// Lets a model decide from a height on.
     SetModel(Hash, Height),
+    /// Lets an account prefer a model, or none.
+    PreferModel(u32, Option<Hash>),
     /// Says something about an account's past.
     Report(u32),
     /// Says something that only the log keeps.
@@ -158,6 +160,11 @@ impl Ledger {
                     id => Some(self.known(id)?),
                 };
                 Ok(Action::SetPolicy(account, policy))
+            }
+            Kind::SetModel if operation.pending.get() != 0 => {
+                let account = self.known(operation.pending.get())?;
+                let model = Some(operation.named()).filter(|model| *model != Hash::ZERO);
+                Ok(Action::PreferModel(account, model))
             }
             Kind::SetModel => {
                 let from = Height(operation.effective_ns.get());

@@ -164,8 +164,9 @@ impl Restoring {
                 self.ledger.policies = Policies::restore(rest, accounts).map_err(decode)?;
                 Ok(())
             }
-            (Table::Models, _) if self.ledger.models.records.is_empty() => {
-                self.ledger.models = Models::restore(rest).map_err(decode)?;
+            (Table::Models, _) if self.ledger.models.is_empty() => {
+                let accounts = self.ledger.accounts.len();
+                self.ledger.models = Models::restore(rest, accounts).map_err(decode)?;
                 Ok(())
             }
             (Table::Chain, _) if self.slabs.is_none() => self.chain(rest),

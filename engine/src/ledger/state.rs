@@ -320,6 +320,29 @@ impl Ledger {
         self.models.at(height)
     }
 
+    /// The models that a block of this height names, ascending: the one that decides, and those that accounts prefer
+    /// to be asked too.
+    pub fn models_named_at(&self, height: Height) -> Vec<Hash> {
+        self.models.named_at(height)
+    }
+
+    /// Whether any account prefers a model.
+    pub fn has_preferred_models(&self) -> bool {
+        !self.models.preferred.is_empty()
+    }
+
+    /// The model that is asked too, beside the one that decides, about what an account pays at a height. The higher
+    /// of the two scores stands: an account can only be stricter than its chain.
+    pub fn preferred_model(&self, account: AccountId, height: Height) -> Option<Hash> {
+        self.models.preferred_at(self.accounts.find(account)?, height)
+    }
+
+    /// The model that an account prefers, whether it is asked or not.
+    pub fn own_model(&self, account: AccountId) -> Option<Hash> {
+        let account = self.accounts.find(account)?;
+        self.models.preferred.get(&account).copied()
+    }
+
     /// Every model that is kept on record with the height from which it decides; zeros for none.
     pub fn models(&self) -> &[(Hash, Height)] {
         &self.models.records

@@ -154,8 +154,8 @@ impl Ledger {
         envelopes: &[EnvelopeView<'_>],
         risk: &Risk,
     ) -> Result<(), InvalidBlock> {
-        let model = self.models.at(header.height);
-        if !header.models.iter().eq(&model) {
+        let named = self.models.named_at(header.height);
+        if header.models != named {
             return Err(InvalidBlock::Model);
         }
         let want = self.policies.version;
@@ -166,7 +166,7 @@ impl Ledger {
             });
         }
         let operations = envelopes.iter().map(|envelope| envelope.operations().len()).sum();
-        let is_by_a_model = model.is_some() || risk.scores.is_empty();
+        let is_by_a_model = !named.is_empty() || risk.scores.is_empty();
         if !is_by_a_model || !risk.fits(operations) {
             return Err(InvalidBlock::Risk {
                 scores: risk.scores.len(),

@@ -2,7 +2,7 @@
 
 use crate::input::{InputError, Label, Row as Line, Rows, account_id};
 use selfchain_ai::dataset::Dataset;
-use selfchain_ai::features::{Contexts, Row};
+use selfchain_ai::features::{self, Contexts, Row};
 use selfchain_types::seam::scorer::Timed;
 use selfchain_types::time::NS_PER_S;
 use selfchain_types::{AccountId, Amount, AssetId, Hash, Operation, TimeNs};
@@ -67,7 +67,7 @@ impl Reader {
     /// [`InputError`].
     pub fn read(&mut self, path: &Path, each: &mut dyn FnMut(Sample<'_>)) -> Result<bool, InputError> {
         let mut rows = Rows::open(path)?;
-        let mut made = Vec::with_capacity(1);
+        let mut made = features::Rows::default();
         while let Some(line) = rows.next_row()? {
             let operation = operation(&line);
             if let Some(reports) = &mut self.reports {
@@ -82,11 +82,11 @@ impl Reader {
             self.contexts.begin();
             self.contexts.rows(&[timed], &mut made);
             self.contexts.keep();
-            if let Some(row) = made.first().copied().flatten() {
+            if let Some(row) = made.rows().first() {
                 each(Sample {
                     line: &line,
                     operation: &operation,
-                    row: &row,
+                    row,
                 });
             }
         }

@@ -9,7 +9,7 @@ use selfchain_ai::network;
 #[cfg(feature = "candle")]
 use selfchain_ai::network::{Network, NetworkOptions};
 use selfchain_ai::score::SCORE_EVEN;
-use selfchain_ai::trees::{self, Progress, TreeOptions};
+use selfchain_ai::trees::{self, Progress, Symmetric, SymmetricError, TreeOptions};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -37,8 +37,8 @@ pub struct TrainOptions {
 /// What is trained, and how.
 #[derive(Clone, Debug)]
 pub enum Learner {
-    /// Trees.
-    Trees(TreeOptions),
+    /// The mean of so many forests, of as many seeds from the options' on.
+    Trees(TreeOptions, u64),
     /// The mean of so many networks, of as many seeds from the options' on.
     #[cfg(feature = "candle")]
     Networks(NetworkOptions, u64),
@@ -76,6 +76,9 @@ pub enum TrainError {
     #[cfg(feature = "candle")]
     #[error(transparent)]
     Network(#[from] network::TrainError),
+    /// The forests do not average.
+    #[error(transparent)]
+    Forests(#[from] SymmetricError),
     /// The networks do not average.
     #[error(transparent)]
     Average(#[from] network::NetworkError),
@@ -110,7 +113,7 @@ pub fn train(options: &TrainOptions, progress: &mut dyn FnMut(Step)) -> Result<M
     let mut card = options.card.clone();
     let sets = Sets { fit, stop, all };
     let grown = match &options.learner {
-        Learner::Trees(trees) => grow(&sets, trees, &mut card, progress)?,
+        Learner::Trees(trees, forests) => grow(&sets, trees, *forests, &mut card, progress)?,
         #[cfg(feature = "candle")]
         Learner::Networks(network, seeds) => learn(&sets, network, *seeds, &mut card, progress)?,
     };
@@ -147,25 +150,43 @@ impl Sets {
     }
 }
 
-/// Finds the number of trees, then grows that many on all rows.
+/// The mean of forests of several seeds. The card has the first one's figures.
 fn grow(
     sets: &Sets,
     options: &TreeOptions,
+    forests: u64,
     card: &mut Card,
     progress: &mut dyn FnMut(Step),
 ) -> Result<Scoring, TrainError> {
+    let mut grown = Vec::new();
+    for seed in options.seed..options.seed.saturating_add(forests.max(1)) {
+        let options = TreeOptions { seed, ..*options };
+        let (found, whole) = grow_one(sets, &options, progress)?;
+        if grown.is_empty() {
+            note(card, "stop", &evaluate(&found, &sets.stop)?);
+        }
+        grown.push(whole);
+    }
+    card.seed = options.seed;
+    card.split = sets.split("; then as many trees on all of them");
+    Ok(Scoring::Symmetric(Symmetric::averaged(&grown)?))
+}
+
+/// Finds the number of trees, then grows that many on all rows; both.
+fn grow_one(
+    sets: &Sets,
+    options: &TreeOptions,
+    progress: &mut dyn FnMut(Step),
+) -> Result<(Symmetric, Symmetric), TrainError> {
     let found = trees::train(&sets.fit, Some(&sets.stop), options, &mut |at| {
         progress(Step::Stopping(at));
     })?;
-    note(card, "stop", &evaluate(&found, &sets.stop)?);
-    card.seed = options.seed;
-    card.split = sets.split("; then as many trees on all of them");
     let whole = TreeOptions {
         trees: found.trees().len().max(1),
         ..*options
     };
     let grown = trees::train(&sets.all, None, &whole, &mut |at| progress(Step::Growing(at)))?;
-    Ok(Scoring::Symmetric(grown))
+    Ok((found, grown))
 }
 
 /// The mean of networks of several seeds.

@@ -84,6 +84,9 @@ pub(super) struct TrainArguments {
     /// Networks that are averaged, of as many seeds.
     #[arg(long, default_value_t = 3)]
     networks: u64,
+    /// Forests that are averaged, of as many seeds: better, and as much slower.
+    #[arg(long, default_value_t = 1)]
+    forests: u64,
     /// Most trees.
     #[arg(long, default_value_t = TreeOptions::default().trees)]
     trees: usize,
@@ -276,6 +279,9 @@ fn command_of(arguments: &TrainArguments) -> String {
         arguments.patience,
         arguments.seed,
     ));
+    if arguments.forests != 1 {
+        words.push(format!("--forests {}", arguments.forests));
+    }
     words.join(" ")
 }
 
@@ -318,16 +324,19 @@ fn train_model(arguments: TrainArguments, output: Output) -> Result<(), Failure>
 
 fn learner(arguments: &TrainArguments) -> Result<Learner, Failure> {
     match arguments.kind {
-        Kind::Trees => Ok(Learner::Trees(TreeOptions {
-            trees: arguments.trees,
-            rate: arguments.rate,
-            ridge: arguments.ridge,
-            thresholds: arguments.thresholds,
-            row_share: arguments.row_share,
-            feature_share: arguments.feature_share,
-            patience: arguments.patience,
-            seed: arguments.seed,
-        })),
+        Kind::Trees => {
+            let options = TreeOptions {
+                trees: arguments.trees,
+                rate: arguments.rate,
+                ridge: arguments.ridge,
+                thresholds: arguments.thresholds,
+                row_share: arguments.row_share,
+                feature_share: arguments.feature_share,
+                patience: arguments.patience,
+                seed: arguments.seed,
+            };
+            Ok(Learner::Trees(options, arguments.forests))
+        }
         #[cfg(feature = "candle")]
         Kind::Network => {
             let options = selfchain_ai::network::NetworkOptions {

@@ -357,8 +357,11 @@ pub(super) enum PolicyCommand {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ModelCommand {
-    /// Show which model decides at the next height.
+    /// Show which model decides at the next height, or which one an account prefers.
     Show {
+        /// An account.
+        #[arg(long, value_name = "ID")]
+        account: Option<u128>,
         #[command(flatten)]
         node: NodeArguments,
     },
@@ -371,6 +374,17 @@ pub(super) enum ModelCommand {
         /// The first height [default: ten after the next].
         #[arg(long, value_name = "HEIGHT")]
         at: Option<u64>,
+        #[command(flatten)]
+        sign: SignArguments,
+    },
+    /// Let another model be asked too about what an account pays, and the higher score stand; by the account's owner.
+    /// It must decide now or have decided before.
+    Prefer {
+        /// The hash of its file, `default` for the model that comes with the program, or `none`.
+        model: String,
+        /// The account.
+        #[arg(long, value_name = "ID")]
+        account: u128,
         #[command(flatten)]
         sign: SignArguments,
     },

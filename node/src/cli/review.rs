@@ -136,18 +136,18 @@ fn value_of(state: &PolicyState) -> Value {
 
 pub(super) fn model(command: &ModelCommand, settings: &Settings, output: Output) -> Result<(), Failure> {
     match command {
-        ModelCommand::Show { node } => {
+        ModelCommand::Show { account, node } => {
             let client = access::connect(node, settings)?;
-            let model = state(&client, None)?.model;
+            let model = state(&client, *account)?.model;
             let value = json!({ "model": (model != Hash::ZERO).then(|| model.to_hex()) });
             output.result(&describe::lines(&value), &value)
         }
+        ModelCommand::Prefer { model, account, sign } => {
+            let operation = Operation::prefer_model(1, AccountId(*account), named(model)?);
+            act("cannot prefer the model", operation, sign, settings, output)
+        }
         ModelCommand::Activate { model, at, sign } => {
-            let hash = match model.as_str() {
-                "default" => default_model().hash(),
-                "none" => Hash::ZERO,
-                hex => access::parse_hash("the model", hex)?,
-            };
+            let hash = named(model)?;
             let (client, signer) = access::sign(sign, settings)?;
             let what = "cannot activate the model";
             let tip = client.status().map_err(asked(what))?.tip;
@@ -156,6 +156,15 @@ pub(super) fn model(command: &ModelCommand, settings: &Settings, output: Output)
             let value = json!({ "model": hash.to_hex(), "from": from.0 });
             commit(what, &signer, operation, None, value, output)
         }
+    }
+}
+
+/// The hash of the model that a word names.
+fn named(model: &str) -> Result<Hash, Failure> {
+    match model {
+        "default" => Ok(default_model().hash()),
+        "none" => Ok(Hash::ZERO),
+        hex => access::parse_hash("the model", hex),
     }
 }
 

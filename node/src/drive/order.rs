@@ -409,7 +409,10 @@ fn policy(ledger: &Ledger, account: AccountId) -> Option<Answer> {
         ledger.account(account)?;
         ledger.own_policy(account).unwrap_or_default()
     };
-    let model = ledger.model_at(ledger.height().next());
+    let model = match account {
+        AccountId::NONE => ledger.model_at(ledger.height().next()),
+        account => ledger.own_model(account),
+    };
     Some(Answer::Policy(PolicyState {
         policy,
         version: ledger.policy_version(),

@@ -9,6 +9,7 @@ use selfchain_types::envelope::EnvelopeView;
 use selfchain_types::receipt::NOT_SCORED;
 use selfchain_types::seam::scorer::{Scorer, Terms, Timed};
 use selfchain_types::{Hash, Risk, TimeNs, Verified, codec};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,8 +19,10 @@ pub struct Scoring {
     budget_ns: u64,
     metrics: Arc<Metrics>,
     is_scored: bool,
-    /// A model that is in force and not here, once said.
-    missing: Option<Hash>,
+    /// Whether every operation of it got a score: then none is a report or a new asset.
+    is_all_scored: bool,
+    /// Models that blocks name and that are not here, once said.
+    missing: BTreeSet<Hash>,
 }
 
 impl Scoring {
@@ -30,7 +33,8 @@ impl Scoring {
             budget_ns,
             metrics,
             is_scored: false,
-            missing: None,
+            is_all_scored: false,
+            missing: BTreeSet::new(),
         }
     }
 
@@ -48,20 +52,27 @@ impl Scoring {
         if envelopes.is_empty() {
             return Risk::default();
         }
-        self.look_for(model);
+        chain
+            .ledger()
+            .models_named_at(chain.tip().height.next())
+            .iter()
+            .for_each(|model| self.look_for(*model));
         let began = Instant::now();
         let views: Vec<EnvelopeView<'_>> = envelopes.iter().map(|envelope| envelope.view()).collect();
         let times = chain.ledger().times_of(chain.next_time(&views, now), &views);
         let operations = timed(&views, &times);
         let terms = Terms {
             model,
+            preferred: &preferred(chain, &operations),
             reasons_from: chain.ledger().least_threshold(),
             budget_ns: self.budget_ns,
+            is_decided: chain.genesis().validators.len() == 1,
         };
         let mut risk = Risk::default();
         self.scorer.score(&operations, &terms, &mut risk);
         self.is_scored = true;
         let scored = risk.scores.iter().filter(|score| **score != NOT_SCORED).count();
+        self.is_all_scored = scored == risk.scores.len();
         self.metrics.scored.add(codec::wide(scored));
         self.metrics
             .not_scored
@@ -79,20 +90,19 @@ impl Scoring {
             return;
         }
         self.metrics.model_missing.add(1);
-        if self.missing != Some(model) {
-            self.missing = Some(model);
-            tracing::error!(%model, "the model in force is not in the folder `models`: nothing is scored");
+        if self.missing.insert(model) {
+            tracing::error!(%model, "a model in force is not in the folder `models`: it scores nothing");
         }
     }
 
     /// Tells the scorer that a candidate was decided, and what came of it.
     pub fn keep(&mut self, candidate: &Candidate, chain: &Chain, result: &BlockResult) {
-        let views: Vec<EnvelopeView<'_>> = candidate.envelopes().iter().map(|one| one.view()).collect();
-        let has_more = || views.iter().flat_map(|view| view.operations()).any(is_learnt);
-        if self.is_scored && !has_more() {
+        let views = || candidate.envelopes().iter().map(|one| one.view());
+        let has_more = || views().any(|view| view.operations().iter().any(is_learnt));
+        if self.is_scored && (self.is_all_scored || !has_more()) {
             self.scorer.keep(&[]);
         } else {
-            self.tell(chain, candidate, &views, result);
+            self.tell(chain, candidate, &views().collect::<Vec<_>>(), result);
         }
         self.is_scored = false;
         self.metrics
@@ -116,6 +126,20 @@ impl Scoring {
                 .observe(&without_refused(&operations, &result.outcomes));
         }
     }
+}
+
+/// The operations of a next block about which another model is asked too, by position.
+fn preferred(chain: &Chain, operations: &[Timed<'_>]) -> Vec<(u32, Hash)> {
+    let ledger = chain.ledger();
+    if !ledger.has_preferred_models() {
+        return Vec::new();
+    }
+    let height = chain.tip().height.next();
+    let asked = (0..).zip(operations).filter_map(|(at, timed)| {
+        let model = ledger.preferred_model(timed.operation.debit_account(), height)?;
+        Some((at, model))
+    });
+    asked.collect()
 }
 
 /// Operations of a block with their times.

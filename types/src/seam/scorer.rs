@@ -27,13 +27,17 @@ pub struct Timed<'a> {
 
 /// What a candidate is scored by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Terms {
+pub struct Terms<'a> {
     /// The model that decides.
     pub model: Hash,
+    /// Operations, by position and ascending, about which another model is asked too: the higher score stands.
+    pub preferred: &'a [(u32, Hash)],
     /// Scores from which on reasons are wanted; 255 for none.
     pub reasons_from: u8,
     /// Wall time that scoring may take.
     pub budget_ns: u64,
+    /// Whether the candidate is decided for certain, as where one validator orders: it is never taken back.
+    pub is_decided: bool,
 }
 
 /// A scorer.
@@ -50,7 +54,7 @@ pub trait Scorer: Send {
 
     /// Scores a candidate's operations. `risk` gets one score an operation, and the reasons of those that are asked
     /// for, by position.
-    fn score(&mut self, operations: &[Timed<'_>], terms: &Terms, risk: &mut Risk);
+    fn score(&mut self, operations: &[Timed<'_>], terms: &Terms<'_>, risk: &mut Risk);
 
     /// The candidate that was scored last is decided. `learnt` are its reports and new assets that took effect.
     fn keep(&mut self, learnt: &[Timed<'_>]);
