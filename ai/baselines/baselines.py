@@ -49,7 +49,7 @@ def points(count):
 
 def boosted(fit, stop, columns, point, seed):
     model = lightgbm.LGBMClassifier(
-        n_estimators=2000, subsample_freq=1, random_state=seed, n_jobs=2, verbose=-1, **point
+        n_estimators=2000, subsample_freq=1, random_state=seed, n_jobs=1, verbose=-1, **point
     )
     return model.fit(
         fit[columns], fit.label, eval_set=[(stop[columns], stop.label)], eval_metric="average_precision",
@@ -99,7 +99,7 @@ def main():
     scale = StandardScaler().fit(fit[columns])
     plain = LogisticRegression(max_iter=300, C=0.1).fit(scale.transform(fit[columns]), fit.label)
     out["logistic_regression"] = figures(valid.label, plain.predict_proba(scale.transform(valid[columns]))[:, 1])
-    forest = IsolationForest(random_state=1, n_jobs=2).fit(fit[columns])
+    forest = IsolationForest(random_state=1, n_jobs=1).fit(fit[columns])
     out["isolation_forest"] = figures(valid.label, -forest.score_samples(valid[columns]))
     out["rule_young_receiver"] = figures(valid.label, valid.to_age)
     print(json.dumps(out, indent=1))

@@ -43,7 +43,7 @@ def main():
             columns = [column for _, group in GROUPS for column in group]
         model = lightgbm.LGBMClassifier(
             n_estimators=400, num_leaves=63, learning_rate=0.05, min_child_samples=50,
-            subsample=0.8, subsample_freq=1, colsample_bytree=0.8, random_state=1, n_jobs=2, verbose=-1,
+            subsample=0.8, subsample_freq=1, colsample_bytree=0.8, random_state=1, n_jobs=1, verbose=-1,
         )
         model.fit(
             fit[columns], fit.label, eval_set=[(stop[columns], stop.label)], eval_metric="average_precision",

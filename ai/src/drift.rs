@@ -186,7 +186,10 @@ mod tests {
     #[test]
     fn what_was_not_scored_counts_for_nothing() {
         let histogram = histogram([3, 255, 3, 254]);
-        assert_eq!((histogram.total(), histogram.counts()[3], histogram.up_to(3)), (3, 2, 2));
+        assert_eq!(
+            (histogram.total(), histogram.counts()[3], histogram.up_to(3)),
+            (3, 2, 2)
+        );
         assert_eq!(histogram.sum(), 260);
     }
 

@@ -14,9 +14,10 @@ pub mod network;
 pub mod rules;
 pub mod evaluate;
 pub mod explain;
+pub mod drift;
 mod projection;
 mod random;
 pub mod off;
 
 pub use off::Off;
-pub use projection::Projection;
+pub use projection::{Projection, Watch};

@@ -46,6 +46,10 @@ impl Scorer for Off {
     fn memory_bytes(&self) -> usize {
         0
     }
+
+    fn cpu_ns(&self) -> u64 {
+        0
+    }
 }
 
 #[cfg(test)]

@@ -4,15 +4,23 @@ use crate::explain::explain;
 use crate::features::{Contexts, Row, Rows};
 use crate::model::{Model, Predict};
 use rayon::prelude::*;
+use rustix::time::{ClockId, clock_gettime};
+use selfchain_types::codec::index;
 use selfchain_types::receipt::NOT_SCORED;
 use selfchain_types::risk::{NO_REASON, REASONS};
 use selfchain_types::seam::scorer::{Scorer, Terms, Timed};
-use selfchain_types::codec::index;
 use selfchain_types::{Hash, Operation, Risk};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Who looks on as blocks are scored, such as a second model in the shadow of the first. It must not take long.
+pub trait Watch: Send {
+    /// Some transfers of a candidate were scored: their rows, and every operation with its score.
+    fn see(&mut self, rows: &Rows, operations: &[Timed<'_>], scores: &[u8]);
+}
 
 /// Scores with any of its models, from one past.
 #[derive(Default)]
@@ -21,6 +29,8 @@ pub struct Projection {
     models: Vec<Arc<Model>>,
     /// Of the round that is folded, and of the one before it, which is scored meanwhile.
     rows: [Rows; 2],
+    watch: Option<Box<dyn Watch>>,
+    cpu_ns: AtomicU64,
 }
 
 /// Operations that are folded while those before them are scored.
@@ -34,6 +44,15 @@ impl Projection {
         Self {
             models,
             ..Self::default()
+        }
+    }
+
+    /// With somebody who looks on.
+    #[must_use]
+    pub fn watched(self, watch: Box<dyn Watch>) -> Self {
+        Self {
+            watch: Some(watch),
+            ..self
         }
     }
 
@@ -56,10 +75,12 @@ impl Scorer for Projection {
     }
 
     fn score(&mut self, operations: &[Timed<'_>], terms: &Terms<'_>, risk: &mut Risk) {
-        let judge = Judge {
+        let mut judge = Judge {
             models: &self.models,
             terms,
             began: Instant::now(),
+            watch: self.watch.as_mut(),
+            cpu_ns: &self.cpu_ns,
         };
         risk.scores.clear();
         risk.scores.resize(operations.len(), NOT_SCORED);
@@ -75,8 +96,12 @@ impl Scorer for Projection {
             let reasons = &mut risk.reasons;
             folded.clear();
             rayon::join(
-                || contexts.rows(round.operations, folded),
-                || before.take().map(|mut round| judge.score(&mut round, scored, reasons)),
+                || spend(&self.cpu_ns, || contexts.rows(round.operations, folded)),
+                || {
+                    before
+                        .take()
+                        .map(|mut round| judge.score(&mut round, scored, reasons))
+                },
             );
             core::mem::swap(folded, scored);
             before = Some(round);
@@ -112,6 +137,22 @@ impl Scorer for Projection {
     fn memory_bytes(&self) -> usize {
         self.contexts.memory_bytes()
     }
+
+    fn cpu_ns(&self) -> u64 {
+        self.cpu_ns.load(Ordering::Relaxed)
+    }
+}
+
+/// Adds the processor time that this thread takes for it.
+fn spend<T>(cpu_ns: &AtomicU64, work: impl FnOnce() -> T) -> T {
+    let began = clock_gettime(ClockId::ThreadCPUTime);
+    let done = work();
+    let took = Duration::try_from(clock_gettime(ClockId::ThreadCPUTime) - began).unwrap_or_default();
+    cpu_ns.fetch_add(
+        u64::try_from(took.as_nanos()).unwrap_or(u64::MAX),
+        Ordering::Relaxed,
+    );
+    done
 }
 
 /// Some operations of a candidate, and where their scores go.
@@ -137,6 +178,8 @@ struct Judge<'a> {
     models: &'a [Arc<Model>],
     terms: &'a Terms<'a>,
     began: Instant,
+    watch: Option<&'a mut Box<dyn Watch>>,
+    cpu_ns: &'a AtomicU64,
 }
 
 type Reasons = [u8; REASONS];
@@ -150,15 +193,17 @@ fn find<'a>(models: &'a [Arc<Model>], hash: &Hash) -> Option<&'a Arc<Model>> {
 
 impl Judge<'_> {
     /// Sets the scores of a round, and adds the reasons of the high ones. Without a model or time, none.
-    fn score(&self, round: &mut Round<'_>, rows: &Rows, reasons: &mut Vec<(u32, Reasons)>) {
+    fn score(&mut self, round: &mut Round<'_>, rows: &Rows, reasons: &mut Vec<(u32, Reasons)>) {
         let is_late = self.began.elapsed().as_nanos() > u128::from(self.terms.budget_ns);
         let Some(model) = find(self.models, &self.terms.model).filter(|_| !is_late) else {
             return;
         };
+        let (terms, cpu_ns) = (self.terms, self.cpu_ns);
         let batches = rows.rows().par_chunks(BATCH).zip(rows.of().par_chunks(BATCH));
         let scored = batches.map(|(rows, of)| {
             let operations = of.iter().map(|at| round.operations[index(*at)].operation);
-            self.batch(&**model, rows, &operations.collect::<Vec<_>>())
+            let operations: Vec<&Operation> = operations.collect();
+            spend(cpu_ns, || batch(&**model, rows, &operations, terms.reasons_from))
         });
         let scored: Vec<Vec<Scored>> = scored.collect();
         let mut scored: Vec<Scored> = scored.into_iter().flatten().collect();
@@ -166,6 +211,9 @@ impl Judge<'_> {
         for (at, (score, why)) in rows.of().iter().zip(scored) {
             round.scores[index(*at)] = score;
             reasons.extend(why.map(|why| (round.first + at, why)));
+        }
+        if let Some(watch) = &mut self.watch {
+            watch.see(rows, round.operations, round.scores);
         }
     }
 
@@ -186,30 +234,29 @@ impl Judge<'_> {
             let some: Vec<Row> = asked.iter().map(|at| rows.rows()[*at]).collect();
             let operation = |at: &usize| round.operations[index(rows.of()[*at])].operation;
             let operations: Vec<&Operation> = asked.iter().map(operation).collect();
-            for (at, other) in asked.iter().zip(self.batch(&**model, &some, &operations)) {
+            for (at, other) in asked
+                .iter()
+                .zip(batch(&**model, &some, &operations, self.terms.reasons_from))
+            {
                 if other.0 > scored[*at].0 {
                     scored[*at] = other;
                 }
             }
         }
     }
+}
 
-    fn batch(
-        &self,
-        model: &dyn Predict,
-        rows: &[Row],
-        operations: &[&Operation],
-    ) -> Vec<Scored> {
-        let mut log_odds = Vec::with_capacity(rows.len());
-        model.log_odds(rows, operations, &mut log_odds);
-        let each = log_odds.iter().zip(rows).zip(operations);
-        each.map(|((one, row), operation)| {
-            let score = one.score();
-            let is_high = (self.terms.reasons_from..NOT_SCORED).contains(&score);
-            (score, is_high.then(|| reasons_of(model, row, operation)))
-        })
-        .collect()
-    }
+/// Scores rows, and says why where they are high.
+fn batch(model: &dyn Predict, rows: &[Row], operations: &[&Operation], reasons_from: u8) -> Vec<Scored> {
+    let mut log_odds = Vec::with_capacity(rows.len());
+    model.log_odds(rows, operations, &mut log_odds);
+    let each = log_odds.iter().zip(rows).zip(operations);
+    each.map(|((one, row), operation)| {
+        let score = one.score();
+        let is_high = (reasons_from..NOT_SCORED).contains(&score);
+        (score, is_high.then(|| reasons_of(model, row, operation)))
+    })
+    .collect()
 }
 
 fn reasons_of(model: &dyn Predict, row: &Row, operation: &Operation) -> Reasons {

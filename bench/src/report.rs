@@ -174,6 +174,9 @@ pub struct Stage {
     pub queue_p99: u64,
     /// What it turned away or threw out.
     pub dropped: u64,
+    /// Its share of the processor time of node and client, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_share: Option<f64>,
 }
 
 /// What `verify` said after the run.
@@ -478,6 +481,7 @@ impl Report {
             busy,
             queue_p99,
             dropped,
+            cpu_share,
         } in &self.stages
         {
             let mark = if Some(name.as_str()) == bottleneck {
@@ -485,9 +489,13 @@ impl Report {
             } else {
                 ""
             };
+            let share = cpu_share.filter(|share| *share > 0.0);
+            let share = share.map_or_else(String::new, |share| {
+                format!("  {:.1} % of all CPU time", share * 100.0)
+            });
             writeln!(
                 out,
-                "{name:<20} {:>8.1} {queue_p99:>10} {dropped:>10}{mark}",
+                "{name:<20} {:>8.1} {queue_p99:>10} {dropped:>10}{mark}{share}",
                 busy * 100.0
             )?;
         }
@@ -554,6 +562,7 @@ mod tests {
             busy,
             queue_p99: 3,
             dropped: 1,
+            cpu_share: None,
         };
         Report {
             schema: SCHEMA,

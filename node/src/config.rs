@@ -16,6 +16,7 @@ pub use choice::{BlockOrder, LogFormat, LogLevel, Scoring};
 pub use layers::{ConfigError, ENV_PREFIX, Layers, Resolved, Source, env_name, resolve};
 pub use value::{Setting, ValueFault};
 
+use selfchain_types::Hash;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use value::check;
@@ -236,6 +237,9 @@ planes! {
         scoring: Scoring = Scoring::Auto, "auto | on | off";
         /// Longest that scoring a block may take; what is left is not scored.
         budget_ms: u64 = 200, "milliseconds", 1..=60_000;
+        /// A model that scores everything beside the one that decides, and decides nothing: how far the two are apart
+        /// is on the page of metrics.
+        shadow: Option<Hash> = None, "hash of a model's file | off";
     }
 
     /// The HTTP port: health, readiness, metrics, version.

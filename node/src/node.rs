@@ -1,5 +1,6 @@
 //! The running node: a recovered chain, its pipeline, and the QUIC server in front of it.
 
+use crate::drive::shadow::Shadow;
 use crate::drive::{Pipeline, PipelineConfig, PipelineError, Proposing, Scoring};
 use crate::ledger::LedgerError;
 use crate::recover::Progress;
@@ -49,6 +50,8 @@ pub struct ScoringConfig {
     pub budget: Duration,
     /// Models that may be in force, beside the one that comes with the program.
     pub models: Vec<Arc<Model>>,
+    /// A model that scores in the shadow of the one that decides.
+    pub shadow: Option<Hash>,
 }
 
 impl Default for ScoringConfig {
@@ -57,6 +60,7 @@ impl Default for ScoringConfig {
             when: ScoreWhen::Auto,
             budget: SCORE_BUDGET,
             models: Vec::new(),
+            shadow: None,
         }
     }
 }
@@ -95,6 +99,15 @@ pub enum NodeError {
         /// The chain's.
         validator: Hash,
     },
+    /// The model that is to score in the shadow is not here.
+    #[error("there is no model {hash} to score in the shadow: its file belongs into the folder `models`")]
+    NoShadow {
+        /// Its hash.
+        hash: Hash,
+    },
+    /// The shadow has no thread.
+    #[error("the shadow's thread cannot be started")]
+    ShadowThread(#[source] std::io::Error),
     /// The embedded ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -115,6 +128,13 @@ pub struct Node {
 /// How long a drain waits for peers to take their replies.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Starts the model that scores in the shadow.
+fn shadow(models: &[Arc<Model>], hash: Hash, metrics: &Arc<Metrics>) -> Result<Shadow, NodeError> {
+    let model = models.iter().find(|model| model.hash() == hash);
+    let model = model.ok_or(NodeError::NoShadow { hash })?;
+    Shadow::start(Arc::clone(model), Arc::clone(metrics)).map_err(NodeError::ShadowThread)
+}
+
 /// A scorer that remembers the chain, where blocks are to be scored.
 fn scoring(
     store: &Store,
@@ -122,7 +142,7 @@ fn scoring(
     config: &ScoringConfig,
     metrics: &Arc<Metrics>,
     progress: &mut (dyn FnMut(Progress) + Send),
-) -> Result<Option<Scoring>, StoreError> {
+) -> Result<Option<Scoring>, NodeError> {
     let is_on = match config.when {
         ScoreWhen::Auto => !chain.ledger().models().is_empty(),
         ScoreWhen::On => true,
@@ -133,7 +153,17 @@ fn scoring(
     }
     let mut models = vec![Arc::new(default_model())];
     models.extend(config.models.iter().cloned());
-    let fresh = || -> Box<dyn Scorer> { Box::new(Projection::new(models.clone())) };
+    let shadow = match config.shadow {
+        Some(hash) => Some(shadow(&models, hash, metrics)?),
+        None => None,
+    };
+    let fresh = || -> Box<dyn Scorer> {
+        let projection = Projection::new(models.clone());
+        match &shadow {
+            Some(shadow) => Box::new(projection.watched(Box::new(shadow.clone()))),
+            None => Box::new(projection),
+        }
+    };
     let scorer = store.remember(chain, &fresh, progress)?;
     let budget_ns = u64::try_from(config.budget.as_nanos()).unwrap_or(u64::MAX);
     Ok(Some(Scoring::new(scorer, budget_ns, Arc::clone(metrics))))

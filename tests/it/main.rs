@@ -10,6 +10,7 @@ mod demo;
 mod ed25519;
 mod light;
 mod network;
+mod opinions;
 mod parsers;
 mod past;
 mod process;

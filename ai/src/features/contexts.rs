@@ -143,7 +143,10 @@ impl Contexts {
             let Operation { debit, credit, .. } = next.operation;
             *homes = [self.home(debit.get()), self.home(credit.get())];
         }
-        let slots = homes[..group.len()].as_flattened().iter().map(|home| self.slots[*home]);
+        let slots = homes[..group.len()]
+            .as_flattened()
+            .iter()
+            .map(|home| self.slots[*home]);
         let touched = slots.filter_map(|slot| slot.checked_sub(1));
         black_box(touched.fold(0, |all, number| all ^ self.at(number).of_each_line()));
         homes

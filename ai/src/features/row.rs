@@ -88,7 +88,11 @@ fn deviation(log: i32, flow: &Flow, spread: i32) -> i32 {
 /// The root of an integer below 2^32 in floats is exact once rounded down: IEEE 754 rounds roots correctly, the same on
 /// every processor.
 #[inline]
-#[allow(clippy::as_conversions, clippy::cast_possible_truncation, reason = "a root below 2^16 is cut to an integer")]
+#[allow(
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    reason = "a root below 2^16 is cut to an integer"
+)]
 fn spread(flow: &Flow) -> i32 {
     f64::from(flow.variance).sqrt() as i32
 }

@@ -119,7 +119,10 @@ impl Bins {
     /// Where the bins of a row stand: the same few operations for every feature, so that a processor can do many of
     /// them at once.
     #[inline(always)]
-    #[allow(clippy::inline_always, reason = "it is compiled anew for every kind of processor")]
+    #[allow(
+        clippy::inline_always,
+        reason = "it is compiled anew for every kind of processor"
+    )]
     pub(super) fn places(&self, row: &Row) -> Places {
         let mut places = [0; FEATURE_COUNT];
         for (feature, place) in places.iter_mut().enumerate() {
@@ -129,7 +132,10 @@ impl Bins {
     }
 
     #[inline(always)]
-    #[allow(clippy::inline_always, reason = "it is compiled anew for every kind of processor")]
+    #[allow(
+        clippy::inline_always,
+        reason = "it is compiled anew for every kind of processor"
+    )]
     fn place(&self, feature: usize, value: i32) -> u32 {
         let least = LEAST[feature];
         let within = value.max(least).min(GREATEST[feature]);

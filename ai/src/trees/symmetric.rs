@@ -111,7 +111,8 @@ impl Symmetric {
             return Err(SymmetricError::Average);
         };
         let thresholds = |model: &Self, feature| model.bins.thresholds(feature).to_vec();
-        let is_same = |other: &Self| (0..FEATURE_COUNT).all(|at| thresholds(first, at) == thresholds(other, at));
+        let is_same =
+            |other: &Self| (0..FEATURE_COUNT).all(|at| thresholds(first, at) == thresholds(other, at));
         if !others.iter().all(is_same) {
             return Err(SymmetricError::Average);
         }
@@ -145,7 +146,9 @@ impl Predict for Symmetric {
     fn log_odds(&self, rows: &[Row], _: &[&Operation], out: &mut Vec<LogOdds>) {
         let mut sums = Vec::with_capacity(rows.len());
         lanes::sums(&self.bins, &self.trees, self.base, rows, &mut sums);
-        let clamped = sums.iter().map(|sum| LogOdds((*sum).clamp(-LOG_ODDS_MAX, LOG_ODDS_MAX)));
+        let clamped = sums
+            .iter()
+            .map(|sum| LogOdds((*sum).clamp(-LOG_ODDS_MAX, LOG_ODDS_MAX)));
         out.extend(clamped);
     }
 

@@ -9,7 +9,9 @@ use selfchain_types::account::AccountHot;
 use selfchain_types::asset::SCALE_MAX;
 use selfchain_types::genesis::AccountIds;
 use selfchain_types::key::SessionScope;
-use selfchain_types::{AccountFlags, AccountId, Amount, AssetId, Hash, KeyId, Operation, OperationFlags, Outcome, Policy, TimeNs};
+use selfchain_types::{
+    AccountFlags, AccountId, Amount, AssetId, Hash, KeyId, Operation, OperationFlags, Outcome, Policy, TimeNs,
+};
 
 /// Why an operation is refused, and what it wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -194,7 +194,9 @@ impl Models {
             return alloc::vec![deciding];
         }
         let preferred: BTreeSet<Hash> = self.preferred.values().copied().collect();
-        let asked = preferred.into_iter().filter(|model| self.has_begun(*model, height));
+        let asked = preferred
+            .into_iter()
+            .filter(|model| self.has_begun(*model, height));
         let named: BTreeSet<Hash> = asked.chain([deciding]).collect();
         named.into_iter().collect()
     }

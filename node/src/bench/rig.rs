@@ -5,7 +5,7 @@ use crate::client::{self, ClientOptions};
 use crate::drive::PipelineConfig;
 use crate::node::{Node, NodeConfig, NodeError, ScoreWhen, ScoringConfig};
 use crate::store::{Store, StoreConfig, StoreError};
-use crate::telemetry::{DistributionSnapshot, Metrics, Queue, Stage};
+use crate::telemetry::{DistributionSnapshot, Metrics, Queue, Stage, usage};
 use crate::verify::verify;
 use core::time::Duration;
 use selfchain_ai::model::default_model;
@@ -81,6 +81,8 @@ pub struct NodeRig {
 /// Where the stages stood when the measured time began.
 struct Mark {
     at: Instant,
+    cpu_ns: u64,
+    score_cpu_ns: u64,
     busy_ns: Vec<u64>,
     lens: Vec<DistributionSnapshot>,
     refused: BTreeMap<&'static str, u64>,
@@ -188,9 +190,17 @@ fn limits() -> Limits {
 }
 
 impl Mark {
+    /// Scoring's share of the processor time since a mark, of node and client together.
+    fn share_of_scoring(&self, mark: &Self) -> f64 {
+        let scoring = self.score_cpu_ns.saturating_sub(mark.score_cpu_ns);
+        seconds(scoring) / seconds(self.cpu_ns.saturating_sub(mark.cpu_ns)).max(f64::MIN_POSITIVE)
+    }
+
     fn of(metrics: &Metrics) -> Self {
         Self {
             at: Instant::now(),
+            cpu_ns: usage().cpu_ns,
+            score_cpu_ns: metrics.score_cpu_ns.get(),
             busy_ns: Stage::ALL
                 .iter()
                 .map(|stage| metrics.stage(*stage).busy_ns())
@@ -247,6 +257,7 @@ impl Rig for NodeRig {
             .enumerate()
             .map(|(at, stage)| report::Stage {
                 name: stage.name().into(),
+                cpu_share: (*stage == Stage::Score).then(|| now.share_of_scoring(&mark)),
                 busy: seconds(now.busy_ns[at] - mark.busy_ns[at]) * 1e9 / elapsed_ns,
                 queue_p99: queue_before(*stage).map_or(0, |queue| {
                     let at = Queue::ALL.iter().position(|one| *one == queue).unwrap_or(0);

@@ -36,6 +36,7 @@ impl Config {
             },
             budget: Duration::from_millis(self.ai.budget_ms),
             models: Vec::new(),
+            shadow: self.ai.shadow,
         }
     }
 

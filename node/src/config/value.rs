@@ -1,5 +1,6 @@
 //! How a value is written: one text form, the same in the file, on the command line and in the environment.
 
+use selfchain_types::Hash;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -105,6 +106,22 @@ impl Setting for SocketAddr {
 
     fn show(&self) -> String {
         self.to_string()
+    }
+}
+
+impl Setting for Option<Hash> {
+    const EXPECTS: &'static str = "64 hexadecimal characters, or `off`";
+    const IS_BARE: bool = false;
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "" | "off" => Some(None),
+            hex => Hash::from_hex(hex).map(Some),
+        }
+    }
+
+    fn show(&self) -> String {
+        self.map_or_else(|| "off".to_owned(), |hash| hash.to_hex())
     }
 }
 

@@ -11,6 +11,7 @@ pub mod tag;
 pub mod registry;
 pub mod intake;
 mod scoring;
+pub mod shadow;
 pub mod order;
 pub mod record;
 pub mod publish;

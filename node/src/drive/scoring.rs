@@ -72,6 +72,10 @@ impl Scoring {
         self.scorer.score(&operations, &terms, &mut risk);
         self.is_scored = true;
         let scored = risk.scores.iter().filter(|score| **score != NOT_SCORED).count();
+        let threshold = chain.ledger().chain_policy();
+        self.metrics
+            .scores
+            .decided(&risk.scores, threshold.hold.min(threshold.reject));
         self.is_all_scored = scored == risk.scores.len();
         self.metrics.scored.add(codec::wide(scored));
         self.metrics
@@ -108,6 +112,7 @@ impl Scoring {
         self.metrics
             .contexts_bytes
             .set(codec::wide(self.scorer.memory_bytes()));
+        self.metrics.score_cpu_ns.set(self.scorer.cpu_ns());
     }
 
     fn tell(

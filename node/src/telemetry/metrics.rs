@@ -53,8 +53,13 @@ pub struct Metrics {
     pub not_scored: Counter,
     /// Blocks for which the model in force was not here.
     pub model_missing: Counter,
+    /// Processor time that scoring has taken, in ns.
+    pub score_cpu_ns: Gauge,
     /// Bytes of the contexts that scores are made from.
     pub contexts_bytes: Gauge,
+    /// How scores are spread.
+    #[cfg(feature = "network")]
+    pub scores: super::Scores,
 }
 
 impl Default for Metrics {
@@ -85,7 +90,10 @@ impl Default for Metrics {
             scored: Counter::default(),
             not_scored: Counter::default(),
             model_missing: Counter::default(),
+            score_cpu_ns: Gauge::default(),
             contexts_bytes: Gauge::default(),
+            #[cfg(feature = "network")]
+            scores: super::Scores::default(),
         }
     }
 }

@@ -4,6 +4,8 @@ pub mod distribution;
 pub mod metrics;
 mod process;
 #[cfg(feature = "network")]
+pub mod scores;
+#[cfg(feature = "network")]
 mod text;
 #[cfg(feature = "cli")]
 mod log;
@@ -13,5 +15,7 @@ pub use distribution::{Distribution, DistributionSnapshot};
 pub use log::{LogError, start_log};
 pub use metrics::{Counter, Gauge, Metrics, Queue, QueueMetrics, Stage, StageMetrics};
 pub use process::{ProcessUsage, usage};
+#[cfg(feature = "network")]
+pub use scores::Scores;
 #[cfg(feature = "network")]
 pub use text::{encode, encode_storage, encode_transport};

@@ -2,8 +2,10 @@
 
 use super::{Distribution, Metrics, Queue, Stage, usage};
 use core::fmt::{Display, Write};
+use selfchain_ai::drift::Histogram;
 use selfchain_storage::StorageMetrics;
 use selfchain_transport::Metrics as TransportMetrics;
+use selfchain_types::receipt::NOT_SCORED;
 use selfchain_types::seam::transport::{CloseReason, Limit};
 use selfchain_types::{Outcome, Refusal};
 
@@ -19,6 +21,7 @@ pub fn encode(metrics: &Metrics) -> String {
     road(&mut text, metrics);
     results(&mut text, metrics);
     standing(&mut text, metrics);
+    scores(&mut text, metrics);
     let used = usage();
     text.family(
         "selfchain_process_cpu_seconds_total",
@@ -29,6 +32,57 @@ pub fn encode(metrics: &Metrics) -> String {
     text.family("selfchain_process_resident_bytes", "gauge", "Resident memory.");
     text.sample("selfchain_process_resident_bytes", &[], used.resident_bytes);
     text.0
+}
+
+/// How scores are spread and drift, of the model that decides and of the one in its shadow.
+fn scores(text: &mut Text, metrics: &Metrics) {
+    let (deciding, shadow) = (metrics.scores.deciding(), metrics.scores.shadow());
+    let models = [("deciding", &deciding), ("shadow", &shadow.drift)];
+    let name = "selfchain_score";
+    text.family(name, "histogram", "Scores of transfers, 0 to 254, by model.");
+    models
+        .iter()
+        .for_each(|(model, drift)| text.histogram(name, model, drift.all()));
+    let name = "selfchain_score_stability_index";
+    text.family(
+        name,
+        "gauge",
+        "Stability index of a model's newest 16,384 scores against its first; NaN before there are so many.",
+    );
+    for (model, drift) in models {
+        text.sample(name, &[("model", model)], drift.index().unwrap_or(f64::NAN));
+    }
+    let name = "selfchain_shadow_stability_index";
+    let help = "Stability index of the shadow's scores against the deciding model's; NaN without any.";
+    text.family(name, "gauge", help);
+    text.sample(name, &[], shadow.beside.index().unwrap_or(f64::NAN));
+    let name = "selfchain_shadow_verdicts_total";
+    let help = "Transfers that both models would have held or refused, and those that only one would have.";
+    text.family(name, "counter", help);
+    for (verdict, count) in [
+        ("both", shadow.beside.both),
+        ("only_deciding", shadow.beside.only_deciding),
+        ("only_shadow", shadow.beside.only_shadow),
+    ] {
+        text.sample(name, &[("verdict", verdict)], count);
+    }
+    let name = "selfchain_shadow_apart_total";
+    text.family(
+        name,
+        "counter",
+        "By how many steps the two models' scores differ, all together.",
+    );
+    text.sample(name, &[], shadow.beside.apart);
+    let name = "selfchain_shadow_skipped_total";
+    text.family(name, "counter", "Transfers that the shadow had no time for.");
+    text.sample(name, &[], metrics.scores.shadow_skipped.get());
+    let name = "selfchain_score_cpu_seconds_total";
+    text.family(
+        name,
+        "counter",
+        "Processor time that scoring has taken, of all threads.",
+    );
+    text.sample(name, &[], Seconds(metrics.score_cpu_ns.get()));
 }
 
 fn road(text: &mut Text, metrics: &Metrics) {
@@ -553,6 +607,18 @@ impl Text {
         self.sample(&format!("{name}_count"), labels, snapshot.count());
     }
 
+    /// Sixteen buckets of sixteen scores.
+    fn histogram(&mut self, name: &str, model: &str, of: &Histogram) {
+        let bucket = format!("{name}_bucket");
+        for upper in (15..NOT_SCORED).step_by(16) {
+            let labels = [("model", model), ("le", &*upper.to_string())];
+            self.sample(&bucket, &labels, of.up_to(upper));
+        }
+        self.sample(&bucket, &[("model", model), ("le", "+Inf")], of.total());
+        self.sample(&format!("{name}_sum"), &[("model", model)], of.sum());
+        self.sample(&format!("{name}_count"), &[("model", model)], of.total());
+    }
+
     fn line(&mut self, line: core::fmt::Arguments<'_>) {
         writeln!(self.0, "{line}").expect("writing to a string cannot fail");
     }
@@ -580,14 +646,20 @@ mod tests {
         for line in text.lines() {
             if let Some(rest) = line.strip_prefix("# TYPE ") {
                 let (name, kind) = rest.split_once(' ').unwrap();
-                assert!(["counter", "gauge", "summary"].contains(&kind), "{line}");
+                assert!(
+                    ["counter", "gauge", "summary", "histogram"].contains(&kind),
+                    "{line}"
+                );
                 assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
                 family = (name.to_owned(), kind.to_owned());
             } else if !line.starts_with("# HELP ") {
                 let (series, value) = line.rsplit_once(' ').unwrap();
                 let name = series.split('{').next().unwrap();
                 let base = match family.1.as_str() {
-                    "summary" => name.trim_end_matches("_sum").trim_end_matches("_count"),
+                    "summary" | "histogram" => name
+                        .trim_end_matches("_sum")
+                        .trim_end_matches("_count")
+                        .trim_end_matches("_bucket"),
                     _ => name,
                 };
                 assert_eq!(base, family.0, "{line}");

@@ -76,4 +76,7 @@ pub trait Scorer: Send {
 
     /// Bytes of memory that it takes.
     fn memory_bytes(&self) -> usize;
+
+    /// Processor time that scoring has taken so far, of all threads together.
+    fn cpu_ns(&self) -> u64;
 }
