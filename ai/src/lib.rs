@@ -14,6 +14,7 @@ pub mod network;
 pub mod rules;
 pub mod evaluate;
 pub mod explain;
+pub mod plain;
 mod projection;
 mod random;
 pub mod off;

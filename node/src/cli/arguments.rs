@@ -31,7 +31,7 @@ pub(super) struct Arguments {
 const EXIT_CODES: &str = "\
 Every key of `selfchain config show` is a flag too: --ingest.listen 127.0.0.1:7400
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 refused by the ledger,
-4 node not reached in time, 5 data does not hold.";
+4 node not reached in time, 5 data does not hold, 6 held for review: reserved, not moved.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -72,7 +72,7 @@ pub(super) enum Command {
     Snapshot(SnapshotCommand),
     /// Stream transfers through a node of its own, and check what came of them.
     Demo(DemoArguments),
-    /// Train, judge, import and compare models; score files.
+    /// Train, judge, import and compare models; score files; explain scores.
     #[command(subcommand)]
     Ai(AiCommand),
     /// Measure this machine and the node on it: `selfchain bench --help`.

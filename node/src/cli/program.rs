@@ -51,7 +51,8 @@ pub fn main(
     match dispatch(arguments.command, &settings, output) {
         Ok(()) => ExitStatus::Done,
         Err(failure) => {
-            if failure.status != ExitStatus::Done {
+            // What is done or held was said already, and only the exit code is left to say.
+            if !matches!(failure.status, ExitStatus::Done | ExitStatus::Held) {
                 output.failure(&failure);
             }
             failure.status
@@ -75,7 +76,7 @@ fn dispatch(command: Command, settings: &Settings, output: Output) -> Result<(),
         Command::Events(arguments) => events::events(&arguments, settings, output),
         Command::Verify => verify::verify(settings, output),
         Command::Snapshot(command) => snapshot::snapshot(&command, settings, output),
-        Command::Ai(command) => ai::ai(command, output),
+        Command::Ai(command) => ai::ai(command, settings, output),
         Command::Bench { words } => bench::bench(&words, output),
         Command::Demo(arguments) => demo::demo(arguments, settings, output),
         Command::Config(command) => config::config(&command, settings, output),
