@@ -15,6 +15,7 @@ pub mod rules;
 pub mod evaluate;
 pub mod explain;
 pub mod drift;
+pub mod plain;
 mod projection;
 mod random;
 pub mod off;

@@ -16,6 +16,7 @@ use selfchain_storage::{Disk, StorageMetrics};
 use selfchain_transport::{Limits, Server, ServerConfig, StartError};
 use selfchain_types::crypto::SigningKey;
 use selfchain_types::seam::consensus::Plane;
+use selfchain_types::seam::log::LogReader;
 use selfchain_types::seam::scorer::Scorer;
 use selfchain_types::{Genesis, Hash};
 use std::ffi::OsString;
@@ -120,6 +121,7 @@ pub enum NodeError {
 pub struct Node {
     pipeline: Pipeline,
     server: Server,
+    log: Arc<dyn LogReader>,
     metrics: Arc<Metrics>,
     storage: Arc<StorageMetrics>,
     genesis: Genesis,
@@ -221,7 +223,7 @@ impl Node {
             state_queries: Arc::clone(&pipeline.state_queries),
             wake_order: Arc::clone(&pipeline.wake_order),
             past_queries: Arc::clone(&pipeline.past_queries),
-            log,
+            log: Arc::clone(&log),
             metrics: Arc::clone(&metrics),
         };
         let server = ServerConfig {
@@ -236,6 +238,7 @@ impl Node {
                 Ok(Self {
                     pipeline,
                     server,
+                    log,
                     metrics,
                     storage,
                     genesis,
@@ -266,6 +269,11 @@ impl Node {
     /// The newest durable block.
     pub fn tip(&self) -> Tip {
         self.pipeline.tip.get()
+    }
+
+    /// A reading end of its log.
+    pub fn log(&self) -> Arc<dyn LogReader> {
+        Arc::clone(&self.log)
     }
 
     /// What it counts.

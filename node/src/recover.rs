@@ -10,7 +10,7 @@ use selfchain_storage::index::{HistoryEntry, TxEntry};
 use selfchain_storage::{Index, IndexError, NodeFile, Snapshots};
 use selfchain_types::message::OPERATION_PLACES_FROM;
 use selfchain_types::roots::Table;
-use selfchain_types::seam::log::{LogError, LogReader};
+use selfchain_types::seam::log::LogReader;
 use selfchain_types::seam::scorer::Scorer;
 use selfchain_types::seam::snapshot::SnapshotStore;
 use selfchain_types::{Genesis, Hash, Height, codec};
@@ -264,13 +264,24 @@ fn history_entry(change: &HistoryChange, transactions: &[Transaction]) -> Histor
     }
 }
 
-/// Splits, decodes and hashes the rows `from ..= to` in parallel batches, one batch ahead of `each`.
+/// As [`try_each_prepared`], for what fails only as a store does.
 pub(crate) fn for_each_prepared(
     reader: &dyn LogReader,
     from: Height,
     to: Height,
     each: &mut (dyn FnMut(Prepared<'_>, Height) -> Result<(), StoreError> + Send),
 ) -> Result<(), StoreError> {
+    try_each_prepared(reader, from, to, each)
+}
+
+/// Splits, decodes and hashes the rows `from ..= to` in parallel batches, one batch ahead of `each`, until that
+/// fails.
+pub(crate) fn try_each_prepared<E: From<StoreError> + Send>(
+    reader: &dyn LogReader,
+    from: Height,
+    to: Height,
+    each: &mut (dyn FnMut(Prepared<'_>, Height) -> Result<(), E> + Send),
+) -> Result<(), E> {
     let mut next = from;
     let mut rows = read_batch(reader, &mut next, to)?;
     while !rows.is_empty() {
@@ -283,7 +294,7 @@ pub(crate) fn for_each_prepared(
             || {
                 rows.iter()
                     .zip(prepared)
-                    .try_for_each(|((height, _), block)| each(block?, *height))
+                    .try_for_each(|((height, _), block)| each(block.map_err(StoreError::from)?, *height))
             },
         );
         done?;
@@ -300,7 +311,7 @@ const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// Rows read ahead, in rows.
 const BATCH_ROWS: usize = 4_096;
 
-fn read_batch(reader: &dyn LogReader, next: &mut Height, to: Height) -> Result<Vec<HeldRow>, LogError> {
+fn read_batch(reader: &dyn LogReader, next: &mut Height, to: Height) -> Result<Vec<HeldRow>, StoreError> {
     let mut rows = Vec::new();
     let mut bytes = 0;
     while *next <= to && bytes < BATCH_BYTES && rows.len() < BATCH_ROWS {

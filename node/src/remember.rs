@@ -3,10 +3,13 @@
 use crate::recover::{Progress, for_each_prepared};
 use crate::store::{Store, StoreError};
 use selfchain_engine::commit::Chain;
+use selfchain_engine::ledger::Ledger;
+use selfchain_types::envelope::EnvelopeView;
 use selfchain_types::roots::Table;
 use selfchain_types::seam::scorer::{Scorer, Timed};
 use selfchain_types::seam::snapshot::SnapshotStore;
-use selfchain_types::{Height, Kind, Operation, Outcome};
+use selfchain_types::{Height, Kind, Operation, Outcome, TimeNs};
+use std::error::Error;
 
 /// Whether what a scorer makes of it depends on what the ledger said: reports and new assets.
 pub(crate) fn is_learnt(operation: &Operation) -> bool {
@@ -37,6 +40,44 @@ pub(crate) fn without_refused<'a>(operations: &[Timed<'a>], outcomes: &[u16]) ->
     all
 }
 
+/// Operations of a block with their times.
+pub(crate) fn timed<'a>(views: &[EnvelopeView<'a>], times: &[TimeNs]) -> Vec<Timed<'a>> {
+    let operations = views.iter().flat_map(|view| view.operations());
+    let timed = operations.zip(times);
+    timed
+        .map(|(operation, time)| Timed {
+            operation,
+            time: *time,
+        })
+        .collect()
+}
+
+/// What can be told the past: a scorer, or the contexts alone that rows of features are made from.
+pub(crate) trait Memory: Send {
+    /// Takes a part of what a snapshot holds of it.
+    fn restore(&mut self, chunk: &[u8]) -> Result<(), Box<dyn Error + Send + Sync>>;
+
+    /// Is told a block, as [`without_refused`] has it.
+    fn observe(&mut self, operations: &[Timed<'_>]);
+}
+
+impl Memory for Box<dyn Scorer> {
+    fn restore(&mut self, chunk: &[u8]) -> Result<(), Box<dyn Error + Send + Sync>> {
+        (**self).restore(chunk)
+    }
+
+    fn observe(&mut self, operations: &[Timed<'_>]) {
+        (**self).observe(operations);
+    }
+}
+
+/// A memory that was told the past.
+pub(crate) struct Recalled<M> {
+    pub(crate) memory: M,
+    /// The first block that it was told of, where those before are in neither the log nor a snapshot.
+    pub(crate) begins: Option<Height>,
+}
+
 impl Store {
     /// Tells a scorer everything up to the chain's tip. Where the log no longer begins at the first block and no
     /// snapshot has a scorer's memory, it begins at the log's first block, and a warning says so.
@@ -49,44 +90,55 @@ impl Store {
         fresh: &dyn Fn() -> Box<dyn Scorer>,
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Box<dyn Scorer>, StoreError> {
-        let tip = chain.tip().height;
+        let recalled = self.recall(chain.ledger(), chain.tip().height, fresh, progress)?;
+        if let Some(first) = recalled.begins {
+            tracing::warn!(
+                first = first.0,
+                "the scorer does not remember what was before the log's first block"
+            );
+        }
+        Ok(recalled.memory)
+    }
+
+    /// Tells a memory everything up to a height. Of the ledger only its clock is asked, which any state of the
+    /// chain has.
+    ///
+    /// # Errors
+    /// [`StoreError`]; a damaged row is named by its height.
+    pub(crate) fn recall<M: Memory>(
+        &self,
+        ledger: &Ledger,
+        through: Height,
+        fresh: &dyn Fn() -> M,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Recalled<M>, StoreError> {
         let reader = self.log_reader();
-        let (mut scorer, height) = match self.newest_memory(tip, fresh) {
+        let (mut memory, height) = match self.newest_memory(through, fresh) {
             Some(found) => found,
             None => (fresh(), Height::GENESIS),
         };
         let mut next = height.next();
-        if let Some(first) = reader.first().filter(|first| *first > next.0) {
-            tracing::warn!(
-                first,
-                "the scorer does not remember what was before the log's first block"
-            );
-            next = Height(first);
-        }
-        for_each_prepared(&*reader, next, tip, &mut |block, height| {
-            let times = chain.ledger().times_of(block.header().time_ns, block.views());
-            let operations = block.views().iter().flat_map(|view| view.operations());
-            let timed: Vec<Timed<'_>> = operations
-                .zip(times)
-                .map(|(operation, time)| Timed { operation, time })
-                .collect();
-            scorer.observe(&without_refused(&timed, &block.result().outcomes));
+        let begins = reader.first().filter(|first| *first > next.0).map(Height);
+        next = begins.unwrap_or(next);
+        for_each_prepared(&*reader, next, through, &mut |block, height| {
+            let times = ledger.times_of(block.header().time_ns, block.views());
+            memory.observe(&without_refused(
+                &timed(block.views(), &times),
+                &block.result().outcomes,
+            ));
+            let tip = through;
             progress(Progress { height, tip });
             Ok(())
         })?;
-        Ok(scorer)
+        Ok(Recalled { memory, begins })
     }
 
-    fn newest_memory(
-        &self,
-        tip: Height,
-        fresh: &dyn Fn() -> Box<dyn Scorer>,
-    ) -> Option<(Box<dyn Scorer>, Height)> {
+    fn newest_memory<M: Memory>(&self, through: Height, fresh: &dyn Fn() -> M) -> Option<(M, Height)> {
         let mut heights = self.snapshots.list().ok()?;
-        heights.retain(|height| *height <= tip.0);
+        heights.retain(|height| *height <= through.0);
         while let Some(height) = heights.pop() {
             match self.memory_at(height, fresh) {
-                Ok(Some(scorer)) => return Some((scorer, Height(height))),
+                Ok(Some(memory)) => return Some((memory, Height(height))),
                 Ok(None) => {}
                 Err(error) => tracing::warn!(height, error = %error, "a scorer's memory is passed over"),
             }
@@ -94,16 +146,16 @@ impl Store {
         None
     }
 
-    fn memory_at(
+    fn memory_at<M: Memory>(
         &self,
         height: u64,
-        fresh: &dyn Fn() -> Box<dyn Scorer>,
-    ) -> Result<Option<Box<dyn Scorer>>, Box<dyn std::error::Error + Send + Sync>> {
-        let mut scorer = None;
+        fresh: &dyn Fn() -> M,
+    ) -> Result<Option<M>, Box<dyn Error + Send + Sync>> {
+        let mut memory = None;
         for chunk in self.snapshots.read(height, Table::Contexts.code())? {
-            scorer.get_or_insert_with(fresh).restore(&chunk?)?;
+            memory.get_or_insert_with(fresh).restore(&chunk?)?;
         }
-        Ok(scorer)
+        Ok(memory)
     }
 }
 

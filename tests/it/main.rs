@@ -8,6 +8,7 @@
 mod crash;
 mod demo;
 mod ed25519;
+mod explain;
 mod light;
 mod network;
 mod opinions;

@@ -41,7 +41,7 @@ fn openings() -> String {
 }
 
 /// A demo of these rows whose chain is kept in `chain`.
-fn demo(folder: &TempDir, hold: u8) -> Summary {
+pub fn demo(folder: &TempDir, hold: u8) -> Summary {
     let write = |name: &str, text: String| {
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
@@ -66,7 +66,7 @@ fn demo(folder: &TempDir, hold: u8) -> Summary {
     summary
 }
 
-fn disk(folder: &TempDir) -> Arc<dyn Disk> {
+pub fn disk(folder: &TempDir) -> Arc<dyn Disk> {
     Arc::new(FileDisk::open(&folder.path().join("chain")).unwrap())
 }
 
@@ -119,7 +119,7 @@ fn a_replay_needs_no_model_and_a_snapshot_remembers_as_the_whole_log_does() {
     assert_eq!(remembered(&folder), from_snapshot, "folded from the first block");
 }
 
-fn remove_snapshots(chain: &Path) {
+pub fn remove_snapshots(chain: &Path) {
     let folder = chain.join("snapshots");
     let files: Vec<_> = std::fs::read_dir(&folder).unwrap().flatten().collect();
     assert!(!files.is_empty());

@@ -264,11 +264,14 @@ impl Context {
         self.out.has(bit) || self.into.has(bit)
     }
 
-    /// Folds a report on this account.
+    /// Folds a report on this account: of fraud, no more of them than it has had transfers, so that whoever met it once
+    /// cannot bury it.
     pub(super) fn learn_of(&mut self, report: &Report) {
         self.decay(report.tick);
+        let transfers = self.out.count.saturating_add(self.into.count);
+        let most = transfers.saturating_mul(ONE_REPORT).max(self.reports);
         self.reports = if report.is_fraud {
-            self.reports.saturating_add(ONE_REPORT)
+            self.reports.saturating_add(ONE_REPORT).min(most)
         } else {
             self.reports.saturating_sub(ONE_REPORT)
         };

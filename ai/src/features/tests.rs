@@ -261,6 +261,24 @@ fn only_accounts_that_have_dealt_with_one_another_are_believed() {
 }
 
 #[test]
+fn an_account_has_no_more_reports_than_transfers() {
+    let mut attempts = vec![(transfer(1, 2, 5), TimeNs(1)), (transfer(3, 2, 5), TimeNs(1))];
+    let reports_of = |attempts: &[(Operation, TimeNs)]| {
+        let row = folded(attempts).row(&transfer(1, 2, 5), TimeNs(2));
+        let at = FEATURES.iter().position(|feature| feature.name == "to_reports");
+        row.expect("a transfer has a row").0[at.expect("it is a feature")]
+    };
+    let reported: Vec<i32> = (0..4)
+        .map(|_| {
+            attempts.push((report(1, 2, 1), TimeNs(1)));
+            reports_of(&attempts)
+        })
+        .collect();
+    assert!(0 < reported[0] && reported[0] < reported[1]);
+    assert_eq!(reported[1..], [reported[1]; 3]);
+}
+
+#[test]
 fn what_an_issuance_account_pays_is_no_payment_between_parties() {
     let created = Operation::create_asset(AssetId(1), AccountId(9), KeyId::NONE, 2, Amount(1));
     let mut contexts = folded(&[

@@ -503,6 +503,22 @@ fn no_model_begins_where_the_record_of_a_preference_would() {
     world.check(&[AUTHORITY], &[far], "model_invalid");
 }
 
+#[test]
+fn an_account_is_spoken_for_by_its_owner_and_its_reviewers() {
+    let mut world = world();
+    let report = Operation::report(1, Hash([1; 32]), 0, A, 1).accusing(B);
+    world.must(&[ALICE], &[report]);
+    world.must(&[CAROL], &[report]);
+    world.check(&[BOB], &[report], "not_authorized");
+    let own = Policy {
+        reviewer: id(BOB),
+        ..Policy::default()
+    };
+    world.must(&[ALICE], &[set(A, own)]);
+    world.must(&[BOB], &[report]);
+    world.check(&[AUTHORITY], &[report], "not_authorized");
+}
+
 /// Every outcome that scores and policies have.
 pub(super) fn risks() -> alloc::collections::BTreeSet<u16> {
     let mut world = world();

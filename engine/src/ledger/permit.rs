@@ -104,9 +104,8 @@ impl Ledger {
             Action::SetLimit(index, _) => Ok(self.permit_limit(*index, signed)?),
             Action::RevokeKey(key) => Ok(check(signed.has(*key), Outcome::NotAuthorized)?),
             Action::SetSession(grant) => Ok(self.permit_session(grant, signed, now)?),
-            Action::EndSession(_, account) | Action::Report(account) => {
-                Ok(self.permit_owner(*account, signed)?)
-            }
+            Action::EndSession(_, account) => Ok(self.permit_owner(*account, signed)?),
+            Action::Report(account) => Ok(self.permit_report(*account, signed)?),
             Action::Upgrade(version, height) => {
                 check(signed.has_id(&self.rules.authority), Outcome::NotAuthorized)?;
                 let is_newer = *version > self.chain.protocol_version;
@@ -243,6 +242,16 @@ impl Ledger {
         let policies = &self.policies.accounts;
         let is_known = policies.contains_key(&account) || *policy == Policy::default();
         check(is_known || policies.len() < POLICIES_MAX, Outcome::PoliciesFull)
+    }
+
+    /// Who says something about an account's past: its owner, or a reviewer of what it pays.
+    fn permit_report(&self, account: u32, signed: &Signed<'_>) -> Result<(), Outcome> {
+        let reviewers = [self.policies.chain.reviewer, self.policies.of(account).reviewer];
+        let reviews = |key: &KeyId| *key != KeyId::NONE && signed.has_id(key);
+        check(
+            reviewers.iter().any(reviews) || self.permit_owner(account, signed).is_ok(),
+            Outcome::NotAuthorized,
+        )
     }
 
     fn permit_preference(

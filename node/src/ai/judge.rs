@@ -2,6 +2,7 @@
 
 use super::rows::Reader;
 use super::train::{TrainError, labelled};
+use core::ops::Range;
 use selfchain_ai::dataset::Dataset;
 use selfchain_ai::evaluate::{Evaluation, Ranking};
 use selfchain_ai::model::{Model, Predict};
@@ -15,6 +16,8 @@ pub struct JudgeOptions {
     pub history: Vec<PathBuf>,
     /// The transfers, with labels.
     pub input: PathBuf,
+    /// Rows of other seconds than these are remembered and not judged.
+    pub within_s: Range<u64>,
     /// Reports arrive so many seconds after a bad account's first bad transfer.
     pub reports_after_s: Option<u64>,
 }
@@ -51,7 +54,7 @@ pub fn rows(options: &JudgeOptions) -> Result<Dataset, TrainError> {
     for path in &options.history {
         reader.read(path, &mut |_| ())?;
     }
-    labelled(&mut reader, &options.input, 0)
+    labelled(&mut reader, &options.input, &options.within_s)
 }
 
 /// Judges a model by rows with labels.

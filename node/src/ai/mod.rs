@@ -2,14 +2,20 @@
 
 mod decide;
 mod rows;
+mod reports;
+mod ledger;
 mod export;
 mod train;
 mod judge;
 mod score;
+mod explain;
 
 pub use decide::{DecideError, let_model_decide};
-pub use export::export;
+pub use explain::{Anew, ExplainError, Explained, Explanation, explain, hold_of, kept};
+pub use export::{ExportError, Exported, export, export_ledger};
 pub use judge::{Compared, JudgeOptions, Judged, compare, judge, rows};
+pub use ledger::{LedgerRows, LedgerSample};
+pub use reports::{REPORTS_MAX, ReportsError, Verdicts};
 pub use rows::{Labelled, Reader, Sample};
 pub use score::{ScoreError, ScoreOptions, Scored, score};
-pub use train::{Learner, Step, TrainError, TrainOptions, train};
+pub use train::{ALWAYS, Inputs, Learner, Step, TrainError, TrainOptions, ledger_set, train};

@@ -1,6 +1,7 @@
 //! Rows: files of transfers as rows of features with their labels, as the node would have seen them.
 
 use crate::input::{InputError, Label, Row as Line, Rows, account_id};
+use core::ops::Range;
 use selfchain_ai::dataset::Dataset;
 use selfchain_ai::features::{self, Contexts, Row};
 use selfchain_types::seam::scorer::Timed;
@@ -93,14 +94,14 @@ impl Reader {
         Ok(rows.has_labels())
     }
 
-    /// The rows of a file that are not before `since_s`.
+    /// The rows of a file within these unix seconds.
     ///
     /// # Errors
     /// [`InputError`].
-    pub fn labelled(&mut self, path: &Path, since_s: u64) -> Result<Labelled, InputError> {
+    pub fn labelled(&mut self, path: &Path, within_s: &Range<u64>) -> Result<Labelled, InputError> {
         let mut set = Dataset::default();
         let has_labels = self.read(path, &mut |sample| {
-            if sample.line.time_s >= since_s {
+            if within_s.contains(&sample.line.time_s) {
                 let label = sample.line.label.is_bad();
                 set.push(*sample.row, label, sample.line.time_s, sample.culprit());
             }
@@ -173,7 +174,7 @@ mod tests {
     fn read(mut reader: Reader, text: &str) -> Labelled {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
-        reader.labelled(file.path(), 0).unwrap()
+        reader.labelled(file.path(), &(0..u64::MAX)).unwrap()
     }
 
     fn feature(set: &Dataset, row: usize, name: &str) -> i32 {

@@ -1,7 +1,12 @@
 //! Training: from files with labels to a model file with its card.
 
+use super::ledger::LedgerRows;
+use super::reports::ReportsError;
 use super::rows::Reader;
 use crate::input::InputError;
+use crate::recover;
+use crate::store::StoreError;
+use core::ops::Range;
 use selfchain_ai::dataset::Dataset;
 use selfchain_ai::evaluate::{EvaluateError, Evaluation};
 use selfchain_ai::model::{Card, Model, Predict, Scoring};
@@ -10,16 +15,18 @@ use selfchain_ai::network;
 use selfchain_ai::network::{Network, NetworkOptions};
 use selfchain_ai::score::SCORE_EVEN;
 use selfchain_ai::trees::{self, Progress, Symmetric, SymmetricError, TreeOptions};
+use selfchain_storage::Disk;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use thiserror::Error;
 
 /// What to learn from, and how.
 #[derive(Clone, Debug)]
 pub struct TrainOptions {
-    /// Files with labels, in the order of time; they are one log.
-    pub inputs: Vec<PathBuf>,
-    /// Rows before this second are remembered and not learnt from.
-    pub since_s: u64,
+    /// Where the rows are from.
+    pub inputs: Inputs,
+    /// Rows of other seconds than these are remembered and not learnt from.
+    pub within_s: Range<u64>,
     /// Learn also from the same rows as they are when reports arrive so many seconds late.
     pub reports_after_s: Option<u64>,
     /// Learn from those alone: for chains where reports always come.
@@ -32,6 +39,15 @@ pub struct TrainOptions {
     pub card: Card,
     /// A later file with labels, to judge the model by.
     pub valid: Option<PathBuf>,
+}
+
+/// Where rows with labels are from.
+#[derive(Clone, Debug)]
+pub enum Inputs {
+    /// Files, in the order of time; they are one log.
+    Files(Vec<PathBuf>),
+    /// The log of a stopped node, with the reports that it has.
+    Ledger(Arc<dyn Disk>),
 }
 
 /// What is trained, and how.
@@ -69,6 +85,18 @@ pub enum TrainError {
         /// The file.
         path: PathBuf,
     },
+    /// Nothing says which transfers of a ledger are bad.
+    #[error("the ledger has {reports} reports, and none of them makes a transfer of these rows fraud")]
+    NoReports {
+        /// Reports that took effect.
+        reports: u64,
+    },
+    /// A log's reports are not known.
+    #[error(transparent)]
+    Reports(#[from] ReportsError),
+    /// A log failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The rows teach nothing.
     #[error(transparent)]
     Trees(#[from] trees::TrainError),
@@ -216,15 +244,24 @@ fn learn(
 
 /// The rows of a later file, after the past that it has.
 fn read_valid(options: &TrainOptions, valid: &Path, mut reader: Reader) -> Result<Dataset, TrainError> {
-    for path in &options.inputs {
-        reader.read(path, &mut |_| ())?;
+    if let Inputs::Files(paths) = &options.inputs {
+        for path in paths {
+            reader.read(path, &mut |_| ())?;
+        }
     }
-    labelled(&mut reader, valid, 0)
+    labelled(&mut reader, valid, &ALWAYS)
 }
 
+/// All seconds.
+pub const ALWAYS: Range<u64> = 0..u64::MAX;
+
 /// The rows of a file that must have labels.
-pub(super) fn labelled(reader: &mut Reader, path: &Path, since_s: u64) -> Result<Dataset, TrainError> {
-    let labelled = reader.labelled(path, since_s)?;
+pub(super) fn labelled(
+    reader: &mut Reader,
+    path: &Path,
+    within_s: &Range<u64>,
+) -> Result<Dataset, TrainError> {
+    let labelled = reader.labelled(path, within_s)?;
     if labelled.has_labels {
         Ok(labelled.set)
     } else {
@@ -246,11 +283,34 @@ fn note(card: &mut Card, set: &str, evaluation: &Evaluation) {
 }
 
 fn read(options: &TrainOptions, mut reader: Reader) -> Result<Dataset, TrainError> {
+    let paths = match &options.inputs {
+        Inputs::Files(paths) => paths,
+        Inputs::Ledger(disk) => return ledger_set(disk, &options.within_s, &mut |_| ()),
+    };
     let mut all = Dataset::default();
-    for path in &options.inputs {
-        all.append(&labelled(&mut reader, path, options.since_s)?);
+    for path in paths {
+        all.append(&labelled(&mut reader, path, &options.within_s)?);
     }
     Ok(all)
+}
+
+/// The rows of a ledger within these unix seconds, labelled by its reports.
+///
+/// # Errors
+/// [`TrainError`]; there must be fraud among them.
+pub fn ledger_set(
+    disk: &Arc<dyn Disk>,
+    within_s: &Range<u64>,
+    progress: &mut (dyn FnMut(recover::Progress) + Send),
+) -> Result<Dataset, TrainError> {
+    let ledger = LedgerRows::open(Arc::clone(disk), progress)?;
+    let set = ledger.labelled(within_s, progress)?;
+    match set.positives() {
+        0 => Err(TrainError::NoReports {
+            reports: ledger.verdicts().reports,
+        }),
+        _ => Ok(set),
+    }
 }
 
 fn evaluate(model: &dyn Predict, set: &Dataset) -> Result<Evaluation, EvaluateError> {

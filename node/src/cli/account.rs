@@ -2,14 +2,15 @@
 
 use super::access::{self, asked};
 use super::arguments::{AccountCommand, AccountOpenArguments, SignArguments};
+use super::held::{held, score_of};
 use super::output::Output;
 use super::settings::Settings;
 use super::{ExitStatus, Failure, describe};
 use crate::client::Client;
 use selfchain_types::account::Balances;
 use selfchain_types::genesis::AccountIds;
-use selfchain_types::message::{AccountState, ChangePosition};
-use selfchain_types::{AccountFlags, AccountId, AssetId, Height, KeyId, Kind, Operation};
+use selfchain_types::message::{AccountState, ChangePosition, Committed, Detail};
+use selfchain_types::{AccountFlags, AccountId, AssetId, Hash, Height, KeyId, Kind, Operation, Outcome};
 use serde_json::{Value, json};
 use zerocopy::FromZeros;
 
@@ -165,7 +166,7 @@ fn limit_account(
 }
 
 /// Commits one operation and says where it is, with the fields of `also`; of a transfer whose scale is known also the
-/// resulting balances.
+/// resulting balances. A held one is said so, and ends with an exit code of its own.
 pub(super) fn commit(
     what: &str,
     signer: &crate::client::Signer,
@@ -176,11 +177,12 @@ pub(super) fn commit(
 ) -> Result<(), Failure> {
     let is_transfer = operation.kind() == Some(Kind::Transfer);
     let ticket = signer
-        .submit(vec![operation], selfchain_types::message::Detail::Balances)
+        .submit(vec![operation], Detail::Balances)
         .map_err(asked(what))?;
     let tx_id = ticket.tx_id();
     let committed = ticket.wait().map_err(asked(what))?;
-    describe::all_applied(what, &committed, scale.unwrap_or(0))?;
+    describe::all_applied(what, &committed, scale.unwrap_or(0))
+        .map_err(|failure| refused(failure, signer.client(), tx_id, &committed))?;
     let mut value = describe::committed(tx_id, &committed);
     if let (Value::Object(fields), Value::Object(also)) = (&mut value, also) {
         fields.extend(also);
@@ -191,5 +193,34 @@ pub(super) fn commit(
         value["debit_balances"] = describe::balances(debit, scale);
         value["credit_balances"] = describe::balances(credit, scale);
     }
-    output.result(&describe::lines(&value), &value)
+    let Some(held) = held(signer.client(), &tx_id, &operation, &committed) else {
+        return output.result(&describe::lines(&value), &value);
+    };
+    let text = format!("{}\n\n{}", held.text(), describe::lines(&value));
+    value["held"] = held.value();
+    output.result(&text, &value)?;
+    Err(Failure::new(ExitStatus::Held, what, ""))
+}
+
+/// What to do about a refusal that has to do with scores.
+fn refused(mut failure: Failure, client: &Client, tx_id: Hash, committed: &Committed) -> Failure {
+    let refusal = committed
+        .refused
+        .iter()
+        .find(|(_, outcome, _)| !outcome.took_effect());
+    match refusal {
+        Some((number, Outcome::RiskRejected, _)) => {
+            failure.causes.extend(score_of(client, committed, *number));
+            failure.next = format!(
+                "the policy refuses such scores (`selfchain policy show`); `selfchain ai explain {tx_id}` on the data \
+                 directory of a stopped node says all of why"
+            );
+        }
+        Some((_, Outcome::HeldForReview, _)) => {
+            failure.next =
+                "`selfchain hold list` says who its reviewer is: that key settles it, and only whole".into();
+        }
+        _ => {}
+    }
+    failure
 }

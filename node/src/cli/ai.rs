@@ -1,13 +1,20 @@
-//! `ai`: trains, judges, imports and compares models, and scores files.
+//! `ai`: trains, judges, imports and compares models, scores files, and explains scores.
 
+mod explain;
+mod ledger;
+
+use super::init::of_store;
 use super::output::Output;
 use super::progress::bar;
+use super::settings::Settings;
 use super::{ExitStatus, Failure};
 use crate::ai::{
-    JudgeOptions, Learner, Reader, ScoreError, ScoreOptions, Step, TrainError, TrainOptions, compare, export,
-    judge, rows, score, train,
+    Inputs, JudgeOptions, Learner, Reader, ReportsError, ScoreError, ScoreOptions, Step, TrainError,
+    TrainOptions, compare, export, judge, rows, score, train,
 };
 use clap::{Args, Subcommand, value_parser};
+use explain::ExplainArguments;
+use selfchain_ai::dataset::Dataset;
 use selfchain_ai::evaluate::plots;
 use selfchain_ai::model::{Card, Model, Predict, Scoring, default_model};
 use selfchain_ai::trees::{TreeOptions, import};
@@ -22,9 +29,9 @@ const MODEL_NEXT: &str = "see what a file is with `selfchain ai show FILE`";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AiCommand {
-    /// Train a model on files of transfers with labels.
+    /// Train a model on files of transfers with labels, or on a ledger with reports.
     Train(TrainArguments),
-    /// Judge a model by a file with labels.
+    /// Judge a model by a file with labels, or by a ledger with reports.
     Eval(EvalArguments),
     /// Score every transfer of a file.
     Score(ScoreArguments),
@@ -32,8 +39,10 @@ pub(super) enum AiCommand {
     Export(ExportArguments),
     /// Turn a LightGBM text model, trained on exported rows, into a model file.
     Import(ImportArguments),
-    /// Compare two models on a file with labels.
+    /// Compare two models on a file with labels, or on a ledger with reports.
     Compare(CompareArguments),
+    /// Say why a transaction of a ledger got its scores.
+    Explain(ExplainArguments),
     /// Show a model's card and hash.
     Show {
         /// The model file [default: the model that comes with the program].
@@ -45,22 +54,27 @@ pub(super) enum AiCommand {
 #[derive(Debug, Args)]
 pub(super) struct FileArguments {
     /// Transfers: CSV, plain or gzip, with columns time (unix seconds), from, to, amount or amount_<unit>, and
-    /// labels to_bad, from_bad or fraud (0 or 1).
+    /// labels to_bad, from_bad or fraud (0 or 1) [default: the log in the data directory of a stopped node, with its
+    /// reports; not for `score`].
     #[arg(long, value_name = "FILE")]
-    input: PathBuf,
+    input: Option<PathBuf>,
     /// Files that come before it in time, oldest first: remembered, not judged.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "input")]
     history: Vec<PathBuf>,
     /// Let a bad account be reported so many days after its first bad transfer.
-    #[arg(long, value_name = "DAYS", value_parser = value_parser!(u64).range(0..=3_650))]
+    #[arg(long, value_name = "DAYS", requires = "input", value_parser = value_parser!(u64).range(0..=3_650))]
     reports_after: Option<u64>,
+    /// Judge rows of this unix second on; those before are remembered. `score` writes all the same.
+    #[arg(long, value_name = "SECOND", default_value_t = 0)]
+    since: u64,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct TrainArguments {
     /// Transfers with labels, oldest first: CSV, plain or gzip, with columns time (unix seconds), from, to, amount
-    /// or amount_<unit>, and to_bad, from_bad or fraud (0 or 1).
-    #[arg(long, value_name = "FILE", required = true)]
+    /// or amount_<unit>, and to_bad, from_bad or fraud (0 or 1) [default: the log in the data directory of a stopped
+    /// node, with its reports].
+    #[arg(long, value_name = "FILE")]
     input: Vec<PathBuf>,
     /// Where the model goes.
     #[arg(long, value_name = "FILE")]
@@ -68,9 +82,12 @@ pub(super) struct TrainArguments {
     /// Learn from rows of this unix second on; those before are remembered.
     #[arg(long, value_name = "SECOND", default_value_t = 0)]
     since: u64,
+    /// Learn from rows before this unix second; those from then on are for `ai eval --since`.
+    #[arg(long, value_name = "SECOND", default_value_t = u64::MAX, hide_default_value = true)]
+    until: u64,
     /// Learn also from the rows as they are when a bad account is reported so many days after its first bad
     /// transfer.
-    #[arg(long, value_name = "DAYS", value_parser = value_parser!(u64).range(0..=3_650))]
+    #[arg(long, value_name = "DAYS", requires = "input", value_parser = value_parser!(u64).range(0..=3_650))]
     reports_after: Option<u64>,
     /// Learn from those rows alone: for chains where reports always come.
     #[arg(long, requires = "reports_after")]
@@ -124,7 +141,7 @@ pub(super) struct TrainArguments {
     #[arg(long, default_value = "")]
     notes: String,
     /// Judge the model by this file too, and put the figures into the card.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "input")]
     valid: Option<PathBuf>,
 }
 
@@ -173,14 +190,15 @@ pub(super) struct ScoreArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct ExportArguments {
-    /// Transfers, oldest first: CSV, plain or gzip.
-    #[arg(long, value_name = "FILE", required = true)]
+    /// Transfers, oldest first: CSV, plain or gzip [default: the log in the data directory of a stopped node, with
+    /// its scores and with labels by its reports].
+    #[arg(long, value_name = "FILE")]
     input: Vec<PathBuf>,
     /// Where the rows go.
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
     /// Let a bad account be reported so many days after its first bad transfer.
-    #[arg(long, value_name = "DAYS", value_parser = value_parser!(u64).range(0..=3_650))]
+    #[arg(long, value_name = "DAYS", requires = "input", value_parser = value_parser!(u64).range(0..=3_650))]
     reports_after: Option<u64>,
 }
 
@@ -215,14 +233,18 @@ pub(super) struct CompareArguments {
     flag: u8,
 }
 
-pub(super) fn ai(command: AiCommand, output: Output) -> Result<(), Failure> {
+pub(super) fn ai(command: AiCommand, settings: &Settings, output: Output) -> Result<(), Failure> {
     match command {
-        AiCommand::Train(arguments) => train_model(arguments, output),
-        AiCommand::Eval(arguments) => evaluate(&arguments, output),
+        AiCommand::Train(arguments) => train_model(arguments, settings, output),
+        AiCommand::Eval(arguments) => evaluate(&arguments, settings, output),
         AiCommand::Score(arguments) => score_file(arguments, output),
+        AiCommand::Export(arguments) if arguments.input.is_empty() => {
+            ledger::export_rows(&arguments.output, settings, output)
+        }
         AiCommand::Export(arguments) => export_rows(&arguments, output),
         AiCommand::Import(arguments) => import_model(arguments, output),
-        AiCommand::Compare(arguments) => compare_models(&arguments, output),
+        AiCommand::Compare(arguments) => compare_models(&arguments, settings, output),
+        AiCommand::Explain(arguments) => explain::explain(&arguments, settings, output),
         AiCommand::Show { file } => {
             let model = read_model(file.as_deref())?;
             output.result(&describe(&model), &value_of(&model))
@@ -245,6 +267,8 @@ fn command_of(arguments: &TrainArguments) -> String {
             .iter()
             .map(|path| format!("--input {}", name(path))),
     );
+    words.extend(arguments.input.is_empty().then(|| "--data DIRECTORY".to_owned()));
+    words.extend((arguments.until < u64::MAX).then(|| format!("--until {}", arguments.until)));
     words.extend(
         arguments
             .reports_after
@@ -285,10 +309,15 @@ fn command_of(arguments: &TrainArguments) -> String {
     words.join(" ")
 }
 
-fn train_model(arguments: TrainArguments, output: Output) -> Result<(), Failure> {
+fn train_model(arguments: TrainArguments, settings: &Settings, output: Output) -> Result<(), Failure> {
     let command = command_of(&arguments);
+    let inputs = if arguments.input.is_empty() {
+        Inputs::Ledger(ledger::disk("no model was trained", settings)?)
+    } else {
+        Inputs::Files(arguments.input.clone())
+    };
     let options = TrainOptions {
-        since_s: arguments.since,
+        within_s: arguments.since..arguments.until,
         reports_after_s: arguments.reports_after.map(|days| days * S_PER_DAY),
         only_reported: arguments.only_reported,
         stop_share: arguments.stop_share,
@@ -301,7 +330,7 @@ fn train_model(arguments: TrainArguments, output: Output) -> Result<(), Failure>
             command,
             ..Card::default()
         },
-        inputs: arguments.input,
+        inputs,
         valid: arguments.valid,
     };
     let bar = bar("training", output.is_json);
@@ -353,10 +382,10 @@ fn learner(arguments: &TrainArguments) -> Result<Learner, Failure> {
     }
 }
 
-fn evaluate(arguments: &EvalArguments, output: Output) -> Result<(), Failure> {
+fn evaluate(arguments: &EvalArguments, settings: &Settings, output: Output) -> Result<(), Failure> {
     let what = "the model was not judged";
     let model = read_model(arguments.model.as_deref())?;
-    let set = rows(&arguments.file.options()).map_err(|error| of_training(what, &error))?;
+    let set = arguments.file.rows(what, settings, output)?;
     let judged = judge(&model, &set, arguments.flag).map_err(|error| of_training(what, &error))?;
     if let Some(path) = &arguments.plots {
         write(path, plots(&model.card().name, &judged.ranking).as_bytes())?;
@@ -368,9 +397,13 @@ fn evaluate(arguments: &EvalArguments, output: Output) -> Result<(), Failure> {
 
 fn score_file(arguments: ScoreArguments, output: Output) -> Result<(), Failure> {
     let model = read_model(arguments.model.as_deref())?;
+    let Some(input) = arguments.file.input else {
+        let next = "--input FILE; what a ledger's blocks scored is in `selfchain ai export --data DIR`";
+        return Err(Failure::usage("there is no file to score", next));
+    };
     let options = ScoreOptions {
         history: arguments.file.history,
-        input: arguments.file.input,
+        input,
         reports_after_s: arguments.file.reports_after.map(|days| days * S_PER_DAY),
         output: arguments.output,
         reasons_from: arguments.reasons_from,
@@ -420,13 +453,13 @@ fn import_model(arguments: ImportArguments, output: Output) -> Result<(), Failur
     output.result(&describe(&model), &value_of(&model))
 }
 
-fn compare_models(arguments: &CompareArguments, output: Output) -> Result<(), Failure> {
+fn compare_models(arguments: &CompareArguments, settings: &Settings, output: Output) -> Result<(), Failure> {
     let what = "the models were not compared";
     let (first, second) = (
         read_model(Some(&arguments.first))?,
         read_model(Some(&arguments.second))?,
     );
-    let set = rows(&arguments.file.options()).map_err(|error| of_training(what, &error))?;
+    let set = arguments.file.rows(what, settings, output)?;
     let compared =
         compare(&first, &second, &set, arguments.flag).map_err(|error| of_training(what, &error))?;
     let text = format!("{first}\n{}\n{second}\n{}", compared.first, compared.second);
@@ -435,12 +468,19 @@ fn compare_models(arguments: &CompareArguments, output: Output) -> Result<(), Fa
 }
 
 impl FileArguments {
-    fn options(&self) -> JudgeOptions {
-        JudgeOptions {
+    /// The rows of the file, or of the ledger where none is named.
+    fn rows(&self, what: &str, settings: &Settings, output: Output) -> Result<Dataset, Failure> {
+        let within_s = self.since..u64::MAX;
+        let Some(input) = &self.input else {
+            return ledger::rows(what, &within_s, settings, output);
+        };
+        let options = JudgeOptions {
             history: self.history.clone(),
-            input: self.input.clone(),
+            input: input.clone(),
+            within_s,
             reports_after_s: self.reports_after.map(|days| days * S_PER_DAY),
-        }
+        };
+        rows(&options).map_err(|error| of_training(what, &error))
     }
 }
 
@@ -531,7 +571,16 @@ fn to_value(value: &impl serde::Serialize) -> Result<Value, Failure> {
 }
 
 fn of_training(what: &str, error: &TrainError) -> Failure {
-    Failure::usage(what, "").because(error)
+    match error {
+        TrainError::Store(error) | TrainError::Reports(ReportsError::Store(error)) => {
+            of_store(what.into(), error)
+        }
+        TrainError::NoReports { .. } => {
+            let next = "accounts' owners report fraud with operations of the kind \"report\" (docs/ai.md)";
+            Failure::usage(what, next).because(error)
+        }
+        _ => Failure::usage(what, "").because(error),
+    }
 }
 
 fn of_scoring(what: &str, error: &ScoreError) -> Failure {

@@ -31,7 +31,7 @@ pub(super) struct Arguments {
 const EXIT_CODES: &str = "\
 Every key of `selfchain config show` is a flag too: --ingest.listen 127.0.0.1:7400
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 refused by the ledger,
-4 node not reached in time, 5 data does not hold.";
+4 node not reached in time, 5 data does not hold, 6 held for review: reserved, not moved.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -59,6 +59,8 @@ pub(super) enum Command {
     /// Show which model decides, and let one decide from a height on.
     #[command(subcommand)]
     Model(ModelCommand),
+    /// Say that a transfer was fraud, or that it was not: scores of later transfers and training learn from it.
+    Report(ReportArguments),
     /// Show where a transaction is and what became of it.
     Tx(TxArguments),
     /// Show a block.
@@ -72,7 +74,7 @@ pub(super) enum Command {
     Snapshot(SnapshotCommand),
     /// Stream transfers through a node of its own, and check what came of them.
     Demo(DemoArguments),
-    /// Train, judge, import and compare models; score files.
+    /// Train, judge, import and compare models; score files; explain scores.
     #[command(subcommand)]
     Ai(AiCommand),
     /// Measure this machine and the node on it: `selfchain bench --help`.
@@ -288,6 +290,26 @@ pub(super) struct TransferArguments {
     pub(super) id: Option<u128>,
     #[command(flatten)]
     pub(super) sign: SignArguments,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReportArguments {
+    /// The transaction's id, 64 hexadecimal characters.
+    pub tx_id: String,
+    /// Which of its operations.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub operation: u32,
+    /// It was fraud.
+    #[arg(long, conflicts_with = "cleared", required_unless_present = "cleared")]
+    pub fraud: bool,
+    /// It was none.
+    #[arg(long)]
+    pub cleared: bool,
+    /// The party that speaks; signed by its owner, or by a reviewer of what it pays [default: the one that paid].
+    #[arg(long = "for", value_name = "ID")]
+    pub party: Option<u128>,
+    #[command(flatten)]
+    pub sign: SignArguments,
 }
 
 #[derive(Debug, Subcommand)]

@@ -21,6 +21,8 @@ pub enum ExitStatus {
     Unreachable = 4,
     /// The data on the disk does not hold.
     Corrupt = 5,
+    /// The ledger holds the transfer for its reviewer: it is committed, and nothing has moved yet.
+    Held = 6,
 }
 
 impl ExitStatus {

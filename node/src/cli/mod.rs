@@ -1,7 +1,7 @@
 //! The command line: arguments in, calls of the library, text or JSON out. Thin: no rule lives here.
 //!
 //! Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 refused by the ledger; 4 the node cannot be
-//! reached in time; 5 the data does not hold.
+//! reached in time; 5 the data does not hold; 6 held for review: committed, and nothing has moved yet.
 
 mod arguments;
 mod settings;
@@ -15,9 +15,11 @@ mod init;
 mod run;
 mod keys;
 mod account;
+mod held;
 mod asset;
 mod bench;
 mod transfer;
+mod report;
 mod review;
 mod transaction;
 mod events;

@@ -4,8 +4,8 @@ use super::arguments::{Arguments, Command};
 use super::output::Output;
 use super::settings::Settings;
 use super::{
-    ExitStatus, Failure, account, ai, asset, bench, config, demo, events, init, keys, review, run, snapshot,
-    transaction, transfer, verify,
+    ExitStatus, Failure, account, ai, asset, bench, config, demo, events, init, keys, report, review, run,
+    snapshot, transaction, transfer, verify,
 };
 use clap::{CommandFactory, Parser};
 use std::ffi::OsString;
@@ -51,7 +51,8 @@ pub fn main(
     match dispatch(arguments.command, &settings, output) {
         Ok(()) => ExitStatus::Done,
         Err(failure) => {
-            if failure.status != ExitStatus::Done {
+            // What is done or held was said already, and only the exit code is left to say.
+            if !matches!(failure.status, ExitStatus::Done | ExitStatus::Held) {
                 output.failure(&failure);
             }
             failure.status
@@ -70,12 +71,13 @@ fn dispatch(command: Command, settings: &Settings, output: Output) -> Result<(),
         Command::Hold(command) => review::hold(&command, settings, output),
         Command::Policy(command) => review::policy(&command, settings, output),
         Command::Model(command) => review::model(&command, settings, output),
+        Command::Report(arguments) => report::report(&arguments, settings, output),
         Command::Tx(arguments) => transaction::tx(&arguments, settings, output),
         Command::Block(arguments) => transaction::block(&arguments, settings, output),
         Command::Events(arguments) => events::events(&arguments, settings, output),
         Command::Verify => verify::verify(settings, output),
         Command::Snapshot(command) => snapshot::snapshot(&command, settings, output),
-        Command::Ai(command) => ai::ai(command, output),
+        Command::Ai(command) => ai::ai(command, settings, output),
         Command::Bench { words } => bench::bench(&words, output),
         Command::Demo(arguments) => demo::demo(arguments, settings, output),
         Command::Config(command) => config::config(&command, settings, output),

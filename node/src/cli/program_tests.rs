@@ -4,10 +4,10 @@ use super::*;
 use crate::client::{Client, ClientOptions};
 use crate::config::Config;
 use crate::keys::{self, NODE_KEY_FILE};
-use crate::node::Node;
+use crate::node::{Node, ScoreWhen};
 use crate::telemetry::Metrics;
 use selfchain_storage::FileDisk;
-use selfchain_types::{AccountId, Height};
+use selfchain_types::{AccountId, Hash, Height};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
@@ -114,12 +114,17 @@ struct Running {
 }
 
 fn start(data: &Path) -> Running {
+    start_scoring(data, ScoreWhen::Auto)
+}
+
+fn start_scoring(data: &Path, when: ScoreWhen) -> Running {
     let config = Config {
         data_dir: data.into(),
         ..Config::default()
     };
     let mut node_config = config.node_config(None);
     node_config.listen.set_port(0);
+    node_config.scoring.when = when;
     let runtime = Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -216,4 +221,73 @@ fn balances_of_the_past_are_those_of_the_history(client: &Client, account: Accou
     }
     let now = client.account(account).unwrap().unwrap().hot.balances();
     assert_eq!(history.last().unwrap().balances, now);
+}
+
+#[test]
+fn a_held_transfer_has_its_own_exit_code_and_one_that_is_rejected_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("node");
+    check(&format!("init --data {}", data.display()), ExitStatus::Done);
+    let Running { runtime, node, reach } = start_scoring(&data, ScoreWhen::On);
+    let done = |line: &str| check(&format!("{line} {reach}"), ExitStatus::Done);
+    let held = |line: &str| check(&format!("{line} {reach}"), ExitStatus::Held);
+    let refused = |line: &str| check(&format!("{line} {reach}"), ExitStatus::Refused);
+    done("asset create 978 --scale 2");
+    done("account open 1 --asset 978");
+    done("account open 2 --asset 978");
+    done("transfer --from 18446744073709552594 --to 1 --amount 100.00");
+    let client = Client::connect(&ClientOptions::new(node.address(), node.public_key())).unwrap();
+    let next = client.status().unwrap().tip.0 + 2;
+    // A model that is nowhere scores nothing.
+    done(&format!("model activate {} --at {next}", "ab".repeat(32)));
+    done("policy set --hold-unscored --hold-timeout-s 3600");
+    held("transfer --from 1 --to 2 --amount 1");
+    held("transfer --from 1 --to 2 --amount 1 --json");
+    held("transfer --from 1 --to 2 --amount 1 --pending --id 77");
+
+    let (holds, _) = client.holds(0).unwrap();
+    assert_eq!(holds.len(), 3);
+    assert!(
+        holds.iter().any(|hold| hold.id.get() == 77),
+        "it keeps its own id"
+    );
+    for hold in holds {
+        done(&format!("hold release {}", hold.id.get()));
+    }
+    let own = client.account(AccountId(2)).unwrap().unwrap();
+    assert_eq!(
+        own.hot.balances().credits_posted.get(),
+        2_00,
+        "the third is pending again"
+    );
+
+    let next = client.status().unwrap().tip.0 + 2;
+    done(&format!("model activate default --at {next}"));
+    done("policy set --annotate 0 --hold 0");
+    held("transfer --from 1 --to 2 --amount 2");
+    done("policy set --reject 0");
+    refused("transfer --from 1 --to 2 --amount 3");
+    refused("transfer --from 1 --to 2 --amount 3 --json");
+    let tip = client.status().unwrap().tip;
+    let last = |height: &u64| -> Option<Hash> {
+        let row = client.block(Height(*height)).unwrap().unwrap();
+        let block = selfchain_engine::commit::Prepared::new(Height(*height), &row).unwrap();
+        Some(block.transactions().first()?.tx_id)
+    };
+    let tx_id = (1..=tip.0).rev().find_map(|height| last(&height)).unwrap();
+    done(&format!("ai explain {tx_id}"));
+    refused(&format!("ai explain {}", "00".repeat(32)));
+    done(&format!("report {tx_id} --fraud"));
+    done(&format!("report {tx_id} --cleared --for 2 --json"));
+    refused(&format!("report {} --fraud", "00".repeat(32)));
+    refused(&format!("report {tx_id} --fraud --operation 9"));
+    for wrong in ["--fraud --for 3", "--fraud --cleared", ""] {
+        check(&format!("report {tx_id} {wrong} {reach}"), ExitStatus::Usage);
+    }
+    drop(client);
+    runtime.block_on(node.stop()).unwrap();
+    check(
+        &format!("ai explain {tx_id} --json --data {}", data.display()),
+        ExitStatus::Done,
+    );
 }

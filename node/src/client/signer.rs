@@ -53,6 +53,11 @@ impl Signer {
         Ok(signer)
     }
 
+    /// The client that it submits by.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// The key's id.
     pub fn id(&self) -> KeyId {
         self.key.id()

@@ -10,7 +10,16 @@ fn file(text: &str) -> Option<(PathBuf, String)> {
 fn other_value(key: &Key) -> String {
     let default = (key.show)(&Config::default());
     let hash = "ab".repeat(32);
-    let candidates = ["false", "off", "fair", "debug", "json", "10.0.0.1:9", "elsewhere", &hash];
+    let candidates = [
+        "false",
+        "off",
+        "fair",
+        "debug",
+        "json",
+        "10.0.0.1:9",
+        "elsewhere",
+        &hash,
+    ];
     let mut numbers = default
         .parse::<u64>()
         .map_or(vec![], |number| vec![number + 1, number.saturating_sub(1)]);

@@ -73,4 +73,30 @@ pub struct Live {
     pub commit_ms_p99: f64,
     /// Transactions that wait for a block.
     pub pool_len: u64,
+    /// What models say of the transfers; `None` where nothing is scored.
+    pub scores: Option<LiveScores>,
 }
+
+/// Scores as of now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LiveScores {
+    /// Transfers that could be scored so far.
+    pub transfers: u64,
+    /// Those that were.
+    pub scored: u64,
+    /// Sum of their scores.
+    pub sum: u64,
+    /// How many of them have scores of 0 to 15, 16 to 31, and so on.
+    pub spread: [u64; SPREAD],
+    /// Holds that wait for their reviewer.
+    pub open: u64,
+    /// Holds that were released.
+    pub released: u64,
+    /// Holds that were voided.
+    pub voided: u64,
+    /// The most frequent reasons of holds so far, with how often each was among the first three.
+    pub reasons: Vec<(&'static str, u64)>,
+}
+
+/// Bars of a spread of scores: one for every log-odds of one.
+pub const SPREAD: usize = 16;

@@ -91,6 +91,7 @@ fn follow(
         stream
             .tally
             .committed(&committed, batch.reviews, at, at.saturating_sub(latency_from));
+        stream.tally.settled(&batch, &committed);
         if answers.send((batch, committed)).is_err() {
             break;
         }

@@ -21,6 +21,7 @@ mod fold;
 mod lane;
 mod tally;
 mod watch;
+mod glance;
 mod balances;
 mod summary;
 mod events;
@@ -29,7 +30,7 @@ mod error;
 
 pub use balances::BalanceReport;
 pub use error::DemoError;
-pub use events::{Event, Events, Live};
+pub use events::{Event, Events, Live, LiveScores, SPREAD};
 pub use options::{
     HOLD_DEFAULT, Options, REVIEW_AFTER_S, ReplayOptions, ScoreOptions, SourceOptions, TrafficOptions,
 };

@@ -120,6 +120,11 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// Whether transfers are scored.
+    pub(super) fn is_scored(&self) -> bool {
+        matches!(self, Self::Replay(options, _) if options.scoring.is_some())
+    }
+
     /// What the signers stream, in their order.
     pub(super) fn sources(&self) -> Result<Sources, DemoError> {
         match self {

@@ -3,6 +3,7 @@
 use super::balances::{self, BalanceReport};
 use super::error::DemoError;
 use super::events::{Event, Events};
+use super::glance::Glance;
 use super::lane::{self, Stream};
 use super::opening;
 use super::options::{Options, ReplayOptions};
@@ -206,6 +207,7 @@ fn play_sources(
         Sources::Replay(replay) => vec![&mut **replay],
     };
     let mut meter = Meter::default();
+    let mut glance = plan.is_scored().then(|| Glance::new(stage.node().log()));
     let play = || {
         thread::scope(|scope| {
             let lanes: Vec<_> = sources
@@ -222,7 +224,13 @@ fn play_sources(
     };
     watch(play, &mut || {
         let pool_len = stage.node().metrics().pool_transactions.get();
-        let live = meter.look(stream.began.elapsed(), stream.tally, pool_len, plan.rows());
+        let live = meter.look(
+            stream.began.elapsed(),
+            stream.tally,
+            pool_len,
+            plan.rows(),
+            glance.as_mut(),
+        );
         events.event(&Event::Streaming(&live));
     })
 }

@@ -1,16 +1,17 @@
-//! The screen: how far a demo is, in one line that changes, or in a line a second where nobody can watch one.
+//! The screen: how far a demo is, in a few lines that change, or in lines that stay, once a second, where nobody can
+//! watch them change.
 
-use super::events::{Event, Events, Live};
-use super::summary::{grouped, whole};
+use super::events::{Event, Events, Live, LiveScores};
+use super::summary::{grouped, share, whole};
 use core::time::Duration;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::io::{self, IsTerminal, Write};
 use std::time::Instant;
 
 /// Shows events on standard error.
 pub struct Screen {
-    /// One line that changes; without a terminal, lines that stay.
-    bar: Option<ProgressBar>,
+    /// Lines that change; without a terminal, lines that stay.
+    lines: Option<Lines>,
     last: Option<Instant>,
     /// What the last line was about.
     about: &'static str,
@@ -24,16 +25,8 @@ const REASONS_MAX: usize = 3;
 impl Screen {
     /// A screen for standard error as it is.
     pub fn new() -> Self {
-        let bar = io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{wide_msg}");
-            let bar = ProgressBar::new_spinner();
-            match style {
-                Ok(style) => bar.with_style(style),
-                Err(_) => bar,
-            }
-        });
         Self {
-            bar,
+            lines: io::stderr().is_terminal().then(Lines::default),
             last: None,
             about: "",
         }
@@ -41,8 +34,8 @@ impl Screen {
 
     /// Leaves no line behind that changes.
     pub fn clear(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+        if let Some(lines) = &self.lines {
+            lines.clear();
         }
     }
 
@@ -57,6 +50,37 @@ impl Screen {
     }
 }
 
+/// Lines of a terminal that change in place.
+#[derive(Default)]
+struct Lines {
+    all: MultiProgress,
+    bars: Vec<ProgressBar>,
+}
+
+impl Lines {
+    /// Shows these lines instead of those before.
+    fn show(&mut self, lines: Vec<String>) {
+        while self.bars.len() < lines.len() {
+            let bar = self.all.add(ProgressBar::new_spinner());
+            self.bars.push(match ProgressStyle::with_template("{wide_msg}") {
+                Ok(style) => bar.with_style(style),
+                Err(_) => bar,
+            });
+        }
+        for gone in self.bars.drain(lines.len()..) {
+            gone.finish_and_clear();
+            self.all.remove(&gone);
+        }
+        for (bar, line) in self.bars.iter().zip(lines) {
+            bar.set_message(line);
+        }
+    }
+
+    fn clear(&self) {
+        self.bars.iter().for_each(ProgressBar::finish_and_clear);
+    }
+}
+
 impl Default for Screen {
     fn default() -> Self {
         Self::new()
@@ -65,10 +89,10 @@ impl Default for Screen {
 
 impl Events for Screen {
     fn event(&mut self, event: &Event<'_>) {
-        if let Some(bar) = &self.bar {
-            bar.set_message(line(event));
+        if let Some(lines) = &mut self.lines {
+            lines.show(lines_of(event));
         } else if self.is_due(event)
-            && let Err(error) = writeln!(io::stderr(), "{}", line(event))
+            && let Err(error) = writeln!(io::stderr(), "{}", lines_of(event).join("\n"))
         {
             // Nobody reads it any more: the summary still goes to standard output.
             tracing::debug!(error = %error, "progress not shown");
@@ -86,6 +110,18 @@ fn about(event: &Event<'_>) -> &'static str {
         Event::Stopping => "stopping the node",
         Event::Verifying { .. } => "verifying: block",
     }
+}
+
+/// What is shown of an event: one line, and two more where transfers are scored.
+fn lines_of(event: &Event<'_>) -> Vec<String> {
+    let mut lines = vec![line(event)];
+    if let Event::Streaming(Live {
+        scores: Some(scores), ..
+    }) = event
+    {
+        lines.extend([scores_line(scores), reasons_line(scores)]);
+    }
+    lines
 }
 
 fn line(event: &Event<'_>) -> String {
@@ -134,6 +170,49 @@ fn live_line(live: &Live) -> String {
     }
 }
 
+fn scores_line(scores: &LiveScores) -> String {
+    let mean = match scores.sum.checked_div(scores.scored) {
+        Some(mean) => format!("mean {mean}"),
+        None => "no scores yet".to_owned(),
+    };
+    format!(
+        "scores   {:.1} % scored, {mean}  0 {} 254  holds {} open, {} released, {} voided",
+        100.0 * share(scores.scored, scores.transfers),
+        bars(&scores.spread),
+        grouped(scores.open),
+        grouped(scores.released),
+        grouped(scores.voided),
+    )
+}
+
+fn reasons_line(scores: &LiveScores) -> String {
+    if scores.reasons.is_empty() {
+        return "reasons  nothing was held so far".to_owned();
+    }
+    let reasons: Vec<String> = scores
+        .reasons
+        .iter()
+        .map(|(reason, count)| format!("{} × {reason}", grouped(*count)))
+        .collect();
+    format!("reasons  {}", reasons.join(" | "))
+}
+
+/// One character a count, as high as its logarithm: what is rare is seen beside what is not.
+fn bars(counts: &[u64]) -> String {
+    const HEIGHTS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let height = |count: u64| count.checked_ilog2().map_or(0, |log| u64::from(log) + 1);
+    let most = counts.iter().copied().map(height).max().unwrap_or(0).max(1);
+    let bar = |count: &u64| match height(*count) {
+        0 => ' ',
+        height => {
+            let at = (height * 8).div_ceil(most) - 1;
+            let at = usize::try_from(at).unwrap_or(HEIGHTS.len());
+            HEIGHTS.get(at).copied().unwrap_or('█')
+        }
+    };
+    counts.iter().map(bar).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,11 +231,50 @@ mod tests {
             commit_ms_p50: 6.25,
             commit_ms_p99: 12.0,
             pool_len: 3,
+            scores: None,
         };
         assert_eq!(
             line(&Event::Streaming(&live)),
             "  4.2 s  81,234 committed, 19,876/s  commit p50 6.2 ms p99 12.0 ms  pool 3  refused 17 \
              (insufficient_funds 15, accounts_same 2)"
         );
+    }
+
+    #[test]
+    fn the_lines_on_scores_say_share_spread_holds_and_reasons() {
+        let mut scores = LiveScores {
+            transfers: 2_000,
+            scored: 1_990,
+            sum: 1_990 * 41,
+            open: 12,
+            released: 3,
+            voided: 1_300,
+            ..LiveScores::default()
+        };
+        (scores.spread[0], scores.spread[1], scores.spread[15]) = (1, 1_024, 65_536);
+        let of = |scores: &LiveScores| {
+            let live = Live {
+                scores: Some(scores.clone()),
+                ..Live::default()
+            };
+            lines_of(&Event::Streaming(&live))[1..].to_vec()
+        };
+        assert_eq!(
+            of(&scores),
+            [
+                "scores   99.5 % scored, mean 41  0 ▁▆             █ 254  holds 12 open, 3 released, 1,300 voided",
+                "reasons  nothing was held so far",
+            ]
+        );
+        scores.reasons = vec![
+            ("the receiver was reported for fraud", 1_200),
+            ("the amount is unusual", 7),
+        ];
+        assert_eq!(
+            of(&scores)[1],
+            "reasons  1,200 × the receiver was reported for fraud | 7 × the amount is unusual"
+        );
+        assert!(of(&LiveScores::default())[0].contains("0.0 % scored, no scores yet"));
+        assert_eq!(lines_of(&Event::Stopping).len(), 1);
     }
 }

@@ -1,11 +1,12 @@
 //! The tally: what came of the transfers, counted by every client thread and read by whoever shows it.
 
+use super::source::Batch;
 use crate::telemetry::{Distribution, DistributionSnapshot};
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use selfchain_types::message::Committed;
-use selfchain_types::{Outcome, codec};
-use std::collections::BTreeMap;
+use selfchain_types::{OperationFlags, Outcome, codec};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 /// What came of the transfers so far. Locked once a transaction, never once a transfer.
@@ -14,6 +15,8 @@ pub(super) struct Tally {
     committed: AtomicU64,
     refused: AtomicU64,
     held: AtomicU64,
+    released: AtomicU64,
+    voided: AtomicU64,
     /// From the moment a transaction was due, or sent where nothing is timed, to its answer, in ns; each counts
     /// once for every operation.
     latency: Distribution,
@@ -56,6 +59,28 @@ impl Tally {
         }
     }
 
+    /// A transaction that settles what is held was committed.
+    pub(super) fn settled(&self, batch: &Batch, answer: &Committed) {
+        if batch.reviews == 0 {
+            return;
+        }
+        let refused = answer.refused.iter();
+        let refused: BTreeSet<u32> = refused
+            .filter(|(_, outcome, _)| !outcome.took_effect())
+            .map(|(at, ..)| *at)
+            .collect();
+        let done = (0..)
+            .zip(&batch.operations)
+            .filter(|(at, _)| !refused.contains(at));
+        for (_, operation) in done {
+            let settles = |flag| u64::from(operation.flags().has(flag));
+            self.released
+                .fetch_add(settles(OperationFlags::POST), Ordering::Relaxed);
+            self.voided
+                .fetch_add(settles(OperationFlags::VOID), Ordering::Relaxed);
+        }
+    }
+
     /// The counts as of now.
     pub(super) fn counts(&self) -> Counts {
         let when = |ns: &AtomicU64| match ns.load(Ordering::Relaxed) {
@@ -66,6 +91,8 @@ impl Tally {
             committed: self.committed.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
             held: self.held.load(Ordering::Relaxed),
+            released: self.released.load(Ordering::Relaxed),
+            voided: self.voided.load(Ordering::Relaxed),
             refusals: self
                 .refusals
                 .lock()
@@ -89,6 +116,10 @@ pub(super) struct Counts {
     pub(super) refused: u64,
     /// Those of the committed that were held.
     pub(super) held: u64,
+    /// Those of the held that were released.
+    pub(super) released: u64,
+    /// Those of the held that were voided.
+    pub(super) voided: u64,
     /// Refused ones by reason.
     pub(super) refusals: BTreeMap<&'static str, u64>,
     /// When the first answer came, from the beginning of the stream.
@@ -104,7 +135,7 @@ fn nanoseconds(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use selfchain_types::{Height, TimeNs};
+    use selfchain_types::{Amount, Height, Operation, TimeNs};
 
     #[test]
     fn every_operation_is_counted_once_and_refusals_by_reason() {
@@ -140,5 +171,33 @@ mod tests {
             (Some(ms(10)), Some(ms(20)))
         );
         assert_eq!(tally.latency().count(), 8);
+    }
+
+    #[test]
+    fn what_settles_holds_is_counted_once_it_took_effect() {
+        let tally = Tally::default();
+        let batch = Batch {
+            operations: vec![
+                Operation::post(1, 7, Amount::MAX),
+                Operation::void(2, 8),
+                Operation::void(3, 9),
+                Operation::default(),
+            ],
+            reviews: 3,
+            ..Batch::default()
+        };
+        let answer = Committed {
+            duplicate: false,
+            height: Height(1),
+            index: 0,
+            time_ns: TimeNs(1),
+            operations: 4,
+            refused: vec![(1, Outcome::PendingUnknown, None)],
+            balances: Vec::new(),
+        };
+        tally.settled(&batch, &answer);
+        tally.settled(&Batch { reviews: 0, ..batch }, &answer);
+        let counts = tally.counts();
+        assert_eq!((counts.released, counts.voided), (1, 1));
     }
 }

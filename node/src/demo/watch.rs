@@ -1,6 +1,7 @@
 //! Watch: work on another thread, a look at it a few times a second, and the rates between two looks.
 
 use super::events::Live;
+use super::glance::Glance;
 use super::summary::{milliseconds, per_second};
 use super::tally::{Counts, Tally};
 use crate::telemetry::DistributionSnapshot;
@@ -47,14 +48,21 @@ impl Meter {
         tally: &Tally,
         pool_len: u64,
         rows: Option<u64>,
+        glance: Option<&mut Glance>,
     ) -> Live {
         let Counts {
             committed,
             refused,
             held,
+            released,
+            voided,
             refusals,
             ..
         } = tally.counts();
+        let scores = glance.map(|glance| {
+            glance.look();
+            glance.scores(held, released, voided)
+        });
         let latency = tally.latency();
         let (since, before, recent) = match self.looks.front() {
             Some((at, committed, earlier)) => (*at, *committed, latency.since(earlier)),
@@ -75,6 +83,7 @@ impl Meter {
             commit_ms_p50: milliseconds(recent.quantile(0.5)),
             commit_ms_p99: milliseconds(recent.quantile(0.99)),
             pool_len,
+            scores,
         }
     }
 }
@@ -100,7 +109,7 @@ mod tests {
             };
             let at = Duration::from_secs(second);
             tally.committed(&answer, 0, at, Duration::from_millis(latency_ms));
-            meter.look(at, &tally, 7, None)
+            meter.look(at, &tally, 7, None, None)
         };
         let first = look_after(1, 100, 1);
         assert!((first.committed_per_s - 100.0).abs() < 1e-9 && first.pool_len == 7);
