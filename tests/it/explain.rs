@@ -197,8 +197,11 @@ fn every_row_has_its_recorded_score(folder: &TempDir) {
     let mut each = |sample: LedgerSample<'_>| -> Result<(), StoreError> {
         let mut anew = Vec::new();
         model.log_odds(&[*sample.row], &[sample.operation], &mut anew);
-        assert_eq!(Some(anew[0].score()), sample.score, "height {}", sample.height);
-        scored += 1;
+        // The first block was made before any model was in force.
+        if let Some(score) = sample.score {
+            assert_eq!(anew[0].score(), score, "height {}", sample.height);
+            scored += 1;
+        }
         Ok(())
     };
     let ledger = LedgerRows::open(disk(folder), &mut |_| {}).unwrap();
