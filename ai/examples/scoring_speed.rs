@@ -35,7 +35,8 @@ fn main() {
             let timed: Vec<_> = block.iter().map(|operation| Timed { operation, time }).collect();
             rows.clear();
             let begun = Instant::now();
-            contexts.begin();
+            // As where one validator orders.
+            contexts.begin_decided();
             contexts.rows(&timed, &mut rows);
             contexts.keep();
             row_ns += begun.elapsed().as_nanos();

@@ -113,15 +113,18 @@ fn flow(context: &Context) -> i32 {
 }
 
 /// Linear counting: −256 ln(z / 256) distinct accounts where z of 256 bits are zero, in 1/4.
+#[inline]
 fn fan(flow: &Flow) -> i32 {
-    match 256_u32.saturating_sub(flow.marked) {
-        0 => FAN_MAX,
-        zeros => (8 * 256 - fixed::log2_u64(zeros.into())) * 2839 / 1024,
+    let zeros = 256_u32.saturating_sub(flow.marked);
+    if zeros == 0 {
+        return FAN_MAX;
     }
+    (8 * 256 - fixed::log2_u64(zeros.into())) * 2839 / 1024
 }
 
 fn share(part: u64, whole: u64) -> i32 {
-    if whole == 0 {
+    // Of nothing reported, as nearly always, no division.
+    if whole == 0 || part == 0 {
         return 0;
     }
     let share = part.saturating_mul(SHARE_ONE.unsigned_abs().into()) / whole;
