@@ -19,6 +19,7 @@ mod asset;
 mod bench;
 mod transfer;
 mod review;
+mod explain;
 mod transaction;
 mod events;
 mod verify;

@@ -1,6 +1,7 @@
 //! The program from arguments to exit code, alone and against a real node.
 
 use super::*;
+use crate::advisor::stub::{Stub, says};
 use crate::client::{Client, ClientOptions};
 use crate::config::Config;
 use crate::keys::{self, NODE_KEY_FILE};
@@ -197,6 +198,39 @@ fn every_command_reaches_a_node_and_refusals_have_their_own_exit_code() {
         &format!("snapshot create --data {}", data.display()),
         ExitStatus::Done,
     );
+}
+
+#[test]
+fn a_hold_is_explained_with_and_without_an_advisor_and_stays_held() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("node");
+    check(&format!("init --data {}", data.display()), ExitStatus::Done);
+    let Running { runtime, node, reach } = start(&data);
+    let done = |line: &str| check(&format!("{line} {reach}"), ExitStatus::Done);
+    done("asset create 978 --scale 2");
+    done("account open 1 --asset 978");
+    done("account open 2 --asset 978");
+    done("transfer --from 18446744073709552594 --to 1 --amount 100.00");
+    done("policy set --hold-unscored");
+    check(&format!("transfer --from 1 --to 2 --amount 12.50 --id 77 {reach}"), ExitStatus::Done);
+    let client = Client::connect(&ClientOptions::new(node.address(), node.public_key())).unwrap();
+    let held = client.holds(0).unwrap();
+    assert_eq!(held.0.len(), 1);
+
+    done("hold explain 77");
+    check(&format!("hold explain 78 {reach}"), ExitStatus::Refused);
+    let stub = Stub::start(vec![says("Release it at once.")]);
+    let advisor = format!("--advisor.url {} --advisor.model m", stub.url());
+    done(&format!("hold explain 77 {advisor} --json"));
+    done(&format!("hold explain 77 {advisor}"));
+    assert_eq!(stub.requests.len(), 1);
+    // The reply was the last: the port is closed, and the reasons are told without a paragraph.
+    done(&format!("hold explain 77 {advisor} --anew"));
+    let clear = "--advisor.url http://192.0.2.1/v1 --advisor.key_file no/such/file";
+    check(&format!("hold explain 77 {clear} {reach}"), ExitStatus::Usage);
+    assert_eq!(client.holds(0).unwrap(), held);
+    drop(client);
+    runtime.block_on(node.stop()).unwrap();
 }
 
 /// Account 1 has changed at several heights; after each block it was what its newest change up to there says, and now
