@@ -3,7 +3,7 @@
 use super::*;
 use crate::advisor::stub::{Stub, says};
 use crate::client::{Client, ClientOptions};
-use crate::config::Config;
+use crate::config::{Config, Scoring};
 use crate::keys::{self, NODE_KEY_FILE};
 use crate::node::Node;
 use crate::telemetry::Metrics;
@@ -114,11 +114,12 @@ struct Running {
     reach: String,
 }
 
-fn start(data: &Path) -> Running {
-    let config = Config {
+fn start(data: &Path, scoring: Scoring) -> Running {
+    let mut config = Config {
         data_dir: data.into(),
         ..Config::default()
     };
+    config.ai.scoring = scoring;
     let mut node_config = config.node_config(None);
     node_config.listen.set_port(0);
     let runtime = Builder::new_multi_thread()
@@ -139,7 +140,7 @@ fn every_command_reaches_a_node_and_refusals_have_their_own_exit_code() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("node");
     check(&format!("init --data {}", data.display()), ExitStatus::Done);
-    let Running { runtime, node, reach } = start(&data);
+    let Running { runtime, node, reach } = start(&data, Scoring::Auto);
     let done = |line: &str| check(&format!("{line} {reach}"), ExitStatus::Done);
     let refused = |line: &str| check(&format!("{line} {reach}"), ExitStatus::Refused);
 
@@ -205,29 +206,35 @@ fn a_hold_is_explained_with_and_without_an_advisor_and_stays_held() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("node");
     check(&format!("init --data {}", data.display()), ExitStatus::Done);
-    let Running { runtime, node, reach } = start(&data);
+    let Running { runtime, node, reach } = start(&data, Scoring::On);
     let done = |line: &str| check(&format!("{line} {reach}"), ExitStatus::Done);
     done("asset create 978 --scale 2");
     done("account open 1 --asset 978");
     done("account open 2 --asset 978");
     done("transfer --from 18446744073709552594 --to 1 --amount 100.00");
-    done("policy set --hold-unscored");
-    check(&format!("transfer --from 1 --to 2 --amount 12.50 --id 77 {reach}"), ExitStatus::Done);
+    done("policy set --annotate 0 --hold 0 --hold-unscored");
     let client = Client::connect(&ClientOptions::new(node.address(), node.public_key())).unwrap();
+    let from = client.status().unwrap().tip.0 + 3;
+    done(&format!("model activate default --at {from}"));
+    done("transfer --from 18446744073709552594 --to 1 --amount 1");
+    done("transfer --from 1 --to 2 --amount 12.50");
     let held = client.holds(0).unwrap();
-    assert_eq!(held.0.len(), 1);
+    let [hold] = held.0[..] else {
+        panic!("{} holds", held.0.len());
+    };
+    let explain = format!("hold explain {}", hold.id.get());
 
-    done("hold explain 77");
+    done(&explain);
     check(&format!("hold explain 78 {reach}"), ExitStatus::Refused);
     let stub = Stub::start(vec![says("Release it at once.")]);
     let advisor = format!("--advisor.url {} --advisor.model m", stub.url());
-    done(&format!("hold explain 77 {advisor} --json"));
-    done(&format!("hold explain 77 {advisor}"));
+    done(&format!("{explain} {advisor} --json"));
+    done(&format!("{explain} {advisor}"));
     assert_eq!(stub.requests.len(), 1);
     // The reply was the last: the port is closed, and the reasons are told without a paragraph.
-    done(&format!("hold explain 77 {advisor} --anew"));
+    done(&format!("{explain} {advisor} --anew"));
     let clear = "--advisor.url http://192.0.2.1/v1 --advisor.key_file no/such/file";
-    check(&format!("hold explain 77 {clear} {reach}"), ExitStatus::Usage);
+    check(&format!("{explain} {clear} {reach}"), ExitStatus::Usage);
     assert_eq!(client.holds(0).unwrap(), held);
     drop(client);
     runtime.block_on(node.stop()).unwrap();
