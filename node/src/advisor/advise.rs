@@ -208,7 +208,10 @@ mod tests {
         let stub = Stub::start(vec![says("First.\u{1b}[31m"), says("Second."), says("Third.")]);
         let advisor = advisor(stub.url(), 60, &folder.path().join("new/folder"));
         let first = advisor.advise(&facts(1)).unwrap();
-        assert_eq!((first.kept.paragraph.as_str(), first.is_from_cache), ("First.", false));
+        assert_eq!(
+            (first.kept.paragraph.as_str(), first.is_from_cache),
+            ("First.", false)
+        );
         let cached = advisor.advise(&facts(1)).unwrap();
         assert_eq!((&cached.kept, cached.is_from_cache), (&first.kept, true));
         assert_eq!(stub.requests.len(), 1);
@@ -237,7 +240,10 @@ mod tests {
         advisor.advise(&facts(1)).unwrap();
         let refused = advisor.advise(&facts(2)).unwrap_err();
         assert!(
-            matches!(refused, AdvisorError::Limit(LimitError::Reached { per_minute: 1, .. })),
+            matches!(
+                refused,
+                AdvisorError::Limit(LimitError::Reached { per_minute: 1, .. })
+            ),
             "{refused}"
         );
         assert!(advisor.advise(&facts(1)).unwrap().is_from_cache);
@@ -249,9 +255,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let fails = || Reply::Text("503 Loading", "", String::new());
         let stub = Stub::start(vec![fails(), says("Never.")]);
-        let refused = advisor(stub.url(), 1, folder.path()).advise(&facts(1)).unwrap_err();
+        let refused = advisor(stub.url(), 1, folder.path())
+            .advise(&facts(1))
+            .unwrap_err();
         assert!(
-            matches!(refused, AdvisorError::Endpoint(EndpointError::Status { status: 503, .. })),
+            matches!(
+                refused,
+                AdvisorError::Endpoint(EndpointError::Status { status: 503, .. })
+            ),
             "{refused}"
         );
         assert_eq!(stub.requests.len(), 1);
@@ -264,7 +275,10 @@ mod tests {
         let stub = Stub::start(vec![garbage(), says("It.")]);
         let advisor = advisor(stub.url(), 60, folder.path());
         let refused = advisor.advise(&facts(1)).unwrap_err();
-        assert!(matches!(refused, AdvisorError::Answer(AnswerError::Shape(_))), "{refused}");
+        assert!(
+            matches!(refused, AdvisorError::Answer(AnswerError::Shape(_))),
+            "{refused}"
+        );
         assert_eq!(advisor.advise(&facts(1)).unwrap().kept.paragraph, "It.");
     }
 

@@ -142,7 +142,10 @@ mod tests {
         check("\u{1b}]never ends", "");
         check("a\rb\u{8}c\0d\u{7f}", "a bcd");
         check("\u{202e}esrever\u{2066}x\u{200b}y\u{feff}", "esreverxy");
-        check("paid — “déjà vu”, 12,50 €… 支払い", "paid — “déjà vu”, 12,50 €… 支払い");
+        check(
+            "paid — “déjà vu”, 12,50 €… 支払い",
+            "paid — “déjà vu”, 12,50 €… 支払い",
+        );
         check(&"x".repeat(PARAGRAPH_CHARS_MAX), &"x".repeat(PARAGRAPH_CHARS_MAX));
     }
 

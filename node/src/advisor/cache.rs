@@ -206,10 +206,20 @@ mod tests {
         let whole = serde_json::to_string(&kept(1, "It.")).unwrap();
         let other_hold = serde_json::to_string(&kept(2, "It.")).unwrap();
         let only_escapes = serde_json::to_string(&kept(1, "\u{1b}[2J")).unwrap();
-        for damage in ["", &whole[..20], "null", &other_hold, &only_escapes, &" ".repeat(1 << 20)] {
+        for damage in [
+            "",
+            &whole[..20],
+            "null",
+            &other_hold,
+            &only_escapes,
+            &" ".repeat(1 << 20),
+        ] {
             fs::write(&path, damage).unwrap();
             let got = cache.get(&facts(1), "m");
-            assert!(matches!(got, Err(CacheError::Damaged { .. })), "{damage:.30}: {got:?}");
+            assert!(
+                matches!(got, Err(CacheError::Damaged { .. })),
+                "{damage:.30}: {got:?}"
+            );
         }
         cache.put(&facts(1), &kept(1, "It.")).unwrap();
         assert!(cache.get(&facts(1), "m").unwrap().is_some());
@@ -249,6 +259,9 @@ mod tests {
     fn a_folder_that_cannot_be_written_says_so() {
         let cache = Cache::new(Path::new("no/such/folder"));
         assert!(cache.get(&facts(1), "m").unwrap().is_none());
-        assert!(matches!(cache.put(&facts(1), &kept(1, "It.")), Err(CacheError::Io { .. })));
+        assert!(matches!(
+            cache.put(&facts(1), &kept(1, "It.")),
+            Err(CacheError::Io { .. })
+        ));
     }
 }

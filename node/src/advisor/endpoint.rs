@@ -73,7 +73,9 @@ pub enum EndpointError {
         url: String,
     },
     /// It took too long.
-    #[error("{url} did not answer within {after_ms} ms: allow more with advisor.timeout_ms, or name a smaller model")]
+    #[error(
+        "{url} did not answer within {after_ms} ms: allow more with advisor.timeout_ms, or name a smaller model"
+    )]
     Timeout {
         /// The address.
         url: String,
@@ -312,7 +314,10 @@ impl Place {
     /// Whether nobody on a network can read what is sent there. Of names only `localhost` is: the resolver must keep
     /// it on the machine (RFC 6761).
     fn is_private(&self) -> bool {
-        let is_loopback = self.host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+        let is_loopback = self
+            .host
+            .parse()
+            .is_ok_and(|address: IpAddr| address.is_loopback());
         self.is_encrypted || is_loopback || self.host.eq_ignore_ascii_case("localhost")
     }
 }
@@ -334,7 +339,10 @@ fn read_key(path: &Path) -> Result<HeaderValue, EndpointError> {
         });
     }
     let mut bytes = Zeroizing::new(Vec::new());
-    let read = file.take(KEY_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
+    let read = file
+        .take(KEY_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
     let text = std::str::from_utf8(&bytes).map_err(|_| format())?.trim();
     let is_long = u64::try_from(read).is_ok_and(|len| len > KEY_BYTES_MAX);
     if is_long || text.is_empty() || !text.chars().all(|char| char.is_ascii_graphic()) {

@@ -31,17 +31,28 @@ fn text(status: &'static str, head: &'static str) -> Reply {
 #[test]
 fn the_request_is_a_chat_completion_and_the_answer_comes_as_it_is() {
     let (answer, requests) = check(vec![says("It is a payment.")]);
-    assert!(String::from_utf8(answer.unwrap()).unwrap().contains("It is a payment."));
+    assert!(
+        String::from_utf8(answer.unwrap())
+            .unwrap()
+            .contains("It is a payment.")
+    );
     let [request] = &requests[..] else {
         panic!("{} requests", requests.len());
     };
-    assert!(request.head.starts_with("post /v1/chat/completions http/1.1"), "{}", request.head);
+    assert!(
+        request.head.starts_with("post /v1/chat/completions http/1.1"),
+        "{}",
+        request.head
+    );
     assert!(request.head.contains("content-type: application/json"));
     assert!(!request.head.contains("authorization"));
     let body: Value = serde_json::from_str(&request.body).unwrap();
     assert_eq!(body["model"], "a model");
     assert_eq!(body["stream"], false);
-    assert_eq!(body["messages"][0], json!({ "role": "system", "content": "the system" }));
+    assert_eq!(
+        body["messages"][0],
+        json!({ "role": "system", "content": "the system" })
+    );
     assert_eq!(
         body["messages"][1],
         json!({ "role": "user", "content": "{\"the\":\"facts\"}" })
@@ -54,7 +65,10 @@ fn an_endpoint_that_is_silent_or_drips_is_left_at_the_timeout() {
         let stub = Stub::start(vec![reply]);
         let began = Instant::now();
         let error = ask(&endpoint(&stub, SHORT)).unwrap_err();
-        assert!(matches!(error, EndpointError::Timeout { after_ms: 300, .. }), "{error}");
+        assert!(
+            matches!(error, EndpointError::Timeout { after_ms: 300, .. }),
+            "{error}"
+        );
         assert!(began.elapsed() < PATIENCE);
         stub.taken.recv_timeout(PATIENCE).unwrap();
     }
@@ -66,7 +80,13 @@ fn of_a_gibibyte_only_what_an_answer_may_have_is_read() {
         let stub = Stub::start(vec![Reply::Gibibyte { is_chunked }]);
         let error = ask(&endpoint(&stub, PATIENCE)).unwrap_err();
         assert!(
-            matches!(error, EndpointError::Large { bytes_max: ANSWER_BYTES_MAX, .. }),
+            matches!(
+                error,
+                EndpointError::Large {
+                    bytes_max: ANSWER_BYTES_MAX,
+                    ..
+                }
+            ),
             "{error}"
         );
         // What the sockets' buffers hold was taken too, but nobody read it.
@@ -81,10 +101,20 @@ fn a_busy_endpoint_is_not_asked_again_and_its_time_is_told() {
     let message = ended.unwrap_err().to_string();
     assert!(message.contains("try again in 17 s"), "{message}");
     assert_eq!(requests.len(), 1);
-    for head in ["", "retry-after: Fri, 27 Nov 2026 16:00:00 GMT\r\n", "retry-after: -1\r\n"] {
+    for head in [
+        "",
+        "retry-after: Fri, 27 Nov 2026 16:00:00 GMT\r\n",
+        "retry-after: -1\r\n",
+    ] {
         let (ended, _) = check(vec![text("429 Too Many Requests", head)]);
         assert!(
-            matches!(ended, Err(EndpointError::Busy { retry_after_s: None, .. })),
+            matches!(
+                ended,
+                Err(EndpointError::Busy {
+                    retry_after_s: None,
+                    ..
+                })
+            ),
             "{head}"
         );
     }
@@ -100,7 +130,10 @@ fn a_failing_server_is_asked_once_more_and_no_other() {
     for status in ["400 No", "401 No", "404 No", "302 Elsewhere", "307 Elsewhere"] {
         let reply = text(status, "location: http://127.0.0.1:9/v1/chat/completions\r\n");
         let (ended, requests) = check(vec![reply, says("It.")]);
-        assert!(matches!(ended, Err(EndpointError::Status { .. })), "{status}: {ended:?}");
+        assert!(
+            matches!(ended, Err(EndpointError::Status { .. })),
+            "{status}: {ended:?}"
+        );
         assert_eq!(requests.len(), 1, "{status}");
     }
 }
@@ -160,7 +193,10 @@ fn a_key_is_not_sent_in_the_clear_over_a_network() {
         "http://[2001:db8::1]:80/v1",
         "http://0.0.0.0/v1",
     ] {
-        assert!(matches!(with_key(url), Err(EndpointError::ClearKey { .. })), "{url}");
+        assert!(
+            matches!(with_key(url), Err(EndpointError::ClearKey { .. })),
+            "{url}"
+        );
         assert!(Endpoint::new(url, None, PATIENCE).is_ok(), "{url}");
     }
     for url in [
@@ -187,16 +223,32 @@ fn addresses_and_keys_that_are_none_are_refused_before_anything_is_sent() {
         "http://127.0.0.1/v1?key=1",
     ] {
         let refused = Endpoint::new(url, None, PATIENCE);
-        assert!(matches!(refused, Err(EndpointError::Url { .. })), "{url}: {refused:?}");
+        assert!(
+            matches!(refused, Err(EndpointError::Url { .. })),
+            "{url}: {refused:?}"
+        );
     }
     let check = |text: &str| Endpoint::new("http://127.0.0.1/v1", Some(key_file(text).path()), PATIENCE);
-    for text in ["", "\n", "two words", "line\nline", "umlaut-ü", &"x".repeat(4_097)] {
-        assert!(matches!(check(text), Err(EndpointError::KeyFormat { .. })), "{text:.20}");
+    for text in [
+        "",
+        "\n",
+        "two words",
+        "line\nline",
+        "umlaut-ü",
+        &"x".repeat(4_097),
+    ] {
+        assert!(
+            matches!(check(text), Err(EndpointError::KeyFormat { .. })),
+            "{text:.20}"
+        );
     }
     let open = key_file("sk");
     std::fs::set_permissions(open.path(), std::fs::Permissions::from_mode(0o644)).unwrap();
     let refused = Endpoint::new("http://127.0.0.1/v1", Some(open.path()), PATIENCE);
-    assert!(matches!(refused, Err(EndpointError::KeyPermissions { mode: 0o644, .. })));
+    assert!(matches!(
+        refused,
+        Err(EndpointError::KeyPermissions { mode: 0o644, .. })
+    ));
     let missing = Endpoint::new("http://127.0.0.1/v1", Some(Path::new("no/such/key")), PATIENCE);
     assert!(matches!(missing, Err(EndpointError::KeyIo { .. })));
 }

@@ -11,7 +11,9 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum LimitError {
     /// As many as are allowed were sent.
-    #[error("{per_minute} requests a minute are allowed, and the next may go in {wait_s} s: raise advisor.per_minute, or wait")]
+    #[error(
+        "{per_minute} requests a minute are allowed, and the next may go in {wait_s} s: raise advisor.per_minute, or wait"
+    )]
     Reached {
         /// How many are allowed.
         per_minute: u64,
@@ -71,7 +73,11 @@ impl Limit {
             let Some(left) = patience.checked_sub(wait) else {
                 return Err(LimitError::Reached {
                     per_minute: self.per_minute,
-                    wait_s: wait.as_micros().div_ceil(1_000_000).try_into().unwrap_or(u64::MAX),
+                    wait_s: wait
+                        .as_micros()
+                        .div_ceil(1_000_000)
+                        .try_into()
+                        .unwrap_or(u64::MAX),
                 });
             };
             patience = left;
@@ -93,7 +99,8 @@ impl Limit {
             Ok(full_us) => {
                 file.set_len(0).map_err(failed)?;
                 file.rewind().map_err(failed)?;
-                file.write_all(format!("{full_us}\n").as_bytes()).map_err(failed)?;
+                file.write_all(format!("{full_us}\n").as_bytes())
+                    .map_err(failed)?;
                 Ok(None)
             }
         }
@@ -183,7 +190,13 @@ mod tests {
         limit(2).take(Duration::ZERO).unwrap();
         let error = limit(2).take(Duration::from_secs(10)).unwrap_err();
         assert!(
-            matches!(error, LimitError::Reached { per_minute: 2, wait_s: 29..=30 }),
+            matches!(
+                error,
+                LimitError::Reached {
+                    per_minute: 2,
+                    wait_s: 29..=30
+                }
+            ),
             "{error}"
         );
         for damage in [&b"\xff\xfe"[..], b"", b"99999999999999999999999999"] {
@@ -204,7 +217,9 @@ mod tests {
 
     #[test]
     fn a_folder_that_cannot_be_written_says_so() {
-        let error = Limit::new(Path::new("no/such/folder"), 1).take(Duration::ZERO).unwrap_err();
+        let error = Limit::new(Path::new("no/such/folder"), 1)
+            .take(Duration::ZERO)
+            .unwrap_err();
         assert!(error.to_string().contains("--data"), "{error}");
     }
 }

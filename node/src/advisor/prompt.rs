@@ -43,11 +43,7 @@ pub struct Facts {
 impl Facts {
     /// The phrases of the hold's reasons, the strongest first.
     pub fn reasons(&self) -> Vec<&'static str> {
-        self.hold
-            .reasons
-            .iter()
-            .filter_map(|code| words(*code))
-            .collect()
+        self.hold.reasons.iter().filter_map(|code| words(*code)).collect()
     }
 
     /// The score; `None` when there is none.
@@ -164,7 +160,10 @@ mod tests {
             "was_reserved_already",
         ];
         assert_eq!(fields(&value), want);
-        assert!(is_decimal(&value["hold"]) && is_decimal(&value["amount"]), "{text}");
+        assert!(
+            is_decimal(&value["hold"]) && is_decimal(&value["amount"]),
+            "{text}"
+        );
         assert!(value["asset"].is_u64() && value["was_reserved_already"].is_boolean());
         assert!(value["score"].is_u64() || value["score"].is_null());
         for party in [&value["sender"], &value["receiver"]] {

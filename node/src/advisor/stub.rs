@@ -70,7 +70,8 @@ impl Stub {
 /// A chat completion with this text.
 pub(crate) fn says(text: &str) -> Reply {
     let message = serde_json::json!({ "role": "assistant", "content": text });
-    let body = serde_json::json!({ "choices": [{ "index": 0, "message": message, "finish_reason": "stop" }] });
+    let body =
+        serde_json::json!({ "choices": [{ "index": 0, "message": message, "finish_reason": "stop" }] });
     Reply::Text("200 OK", "", body.to_string())
 }
 
@@ -89,7 +90,9 @@ fn read(stream: &mut TcpStream) -> Request {
         let text = String::from_utf8_lossy(&bytes);
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
             let head = head.to_ascii_lowercase();
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "));
             if length.is_some_and(|length| length.parse() == Ok(body.len())) {
                 let body = body.to_owned();
                 return Request { head, body };
@@ -117,7 +120,9 @@ fn answer(stream: &mut TcpStream, reply: &Reply) -> u64 {
         }
         Reply::Drip => {
             let mut taken = 0;
-            let start = b"HTTP/1.1 200 OK\r\nx-slow: ".iter().chain(std::iter::repeat(&b'x'));
+            let start = b"HTTP/1.1 200 OK\r\nx-slow: "
+                .iter()
+                .chain(std::iter::repeat(&b'x'));
             for byte in start {
                 let timer = crossbeam::channel::after(DRIP_PAUSE);
                 if stream.write_all(&[*byte]).is_err() || timer.recv().is_err() {

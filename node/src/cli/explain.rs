@@ -23,7 +23,8 @@ pub(super) fn explain(
     let config = settings.resolve()?.config;
     let advisor = Advisor::new(&config.advisor, &config.advisor_folder());
     // A configuration that does not work, or gives a key away, is told before anything is asked.
-    let advisor = advisor.map_err(|error| Failure::usage("the advisor cannot be used", "").because(&error))?;
+    let advisor =
+        advisor.map_err(|error| Failure::usage("the advisor cannot be used", "").because(&error))?;
     let facts = ask_node(&access::connect(node, settings)?, hold)?;
     let advised = advisor.as_ref().map(|advisor| {
         let advice = if anew {
@@ -120,12 +121,19 @@ fn text(facts: &Facts, advised: &Advised<'_>) -> String {
     add(&format!("\n{}", reasons(facts)));
     match advised {
         None => add(&format!("\n{NOT_CONFIGURED}")),
-        Some((model, Err(error))) => add(&format!("\nno paragraph by {model}: {error}")),
+        Some((model, Err(error))) => add(&format!("\nNo paragraph by {model}: {error}")),
         Some((_, Ok(advice))) => {
             let kept = &advice.kept;
-            let when = if advice.is_from_cache { ", written earlier" } else { "" };
+            let when = if advice.is_from_cache {
+                ", written earlier"
+            } else {
+                ""
+            };
             add(&format!("\n{NOTE} ({}{when}):\n{}", kept.model, kept.paragraph));
-            advice.warnings.iter().for_each(|warning| add(&format!("\nwarning: {warning}")));
+            advice
+                .warnings
+                .iter()
+                .for_each(|warning| add(&format!("\nWarning: {warning}")));
         }
     }
     text
@@ -140,11 +148,14 @@ fn reasons(facts: &Facts) -> String {
     if reasons.is_empty() {
         return format!("It is held for its score of {score} of 254.");
     }
-    format!("It is held for its score of {score} of 254: {}.", reasons.join("; "))
+    format!(
+        "It is held for its score of {score} of 254: {}.",
+        reasons.join("; ")
+    )
 }
 
 /// What stands before a paragraph.
-const NOTE: &str = "written by a language model, may be wrong, decides nothing";
+const NOTE: &str = "Written by a language model, may be wrong, decides nothing";
 
 const NOT_CONFIGURED: &str = "\
 No advisor is configured. For a paragraph by a language model, name an endpoint that speaks OpenAI's chat
@@ -189,7 +200,8 @@ mod tests {
     fn without_an_advisor_the_reasons_stand_in_words_with_what_to_configure() {
         let facts = facts(171, [13, 4, 255]);
         let text = text(&facts, &None);
-        let want = "171 of 254: the receiver's account is young; the payment drains what the sender has received.";
+        let want =
+            "171 of 254: the receiver's account is young; the payment drains what the sender has received.";
         assert!(text.contains(want) && text.contains("--advisor.url"), "{text}");
         assert!(text.contains("950.00"), "{text}");
         assert_eq!(value(&facts, &None)["advisor"], Value::Null);
@@ -197,8 +209,14 @@ mod tests {
 
     #[test]
     fn what_was_not_scored_says_so() {
-        assert_eq!(reasons(&facts(255, [255; 3])), "It is held because it could not be scored.");
-        assert_eq!(reasons(&facts(9, [255; 3])), "It is held for its score of 9 of 254.");
+        assert_eq!(
+            reasons(&facts(255, [255; 3])),
+            "It is held because it could not be scored."
+        );
+        assert_eq!(
+            reasons(&facts(9, [255; 3])),
+            "It is held for its score of 9 of 254."
+        );
     }
 
     #[test]
@@ -206,7 +224,7 @@ mod tests {
         let facts = facts(171, [13, 255, 255]);
         let advised = Some(("m", Ok(advice())));
         let text_of = text(&facts, &advised);
-        let label = "written by a language model, may be wrong, decides nothing (m, written earlier):\nIt.";
+        let label = "Written by a language model, may be wrong, decides nothing (m, written earlier):\nIt.";
         assert!(text_of.contains(label), "{text_of}");
         assert_eq!(value(&facts, &advised)["advisor"]["note"], NOTE);
         assert_eq!(value(&facts, &advised)["advisor"]["paragraph"], "It.");
@@ -214,7 +232,10 @@ mod tests {
         let url = "http://127.0.0.1:9/v1".into();
         let failed = Some(("m", Err(AdvisorError::Endpoint(EndpointError::Closed { url }))));
         let text_of = text(&facts, &failed);
-        assert!(text_of.contains("account is young") && text_of.contains("no paragraph by m: nobody listens"), "{text_of}");
+        assert!(
+            text_of.contains("account is young") && text_of.contains("No paragraph by m: nobody listens"),
+            "{text_of}"
+        );
         assert!(value(&facts, &failed)["advisor"]["error"].is_string());
     }
 }

@@ -55,7 +55,10 @@ fn list(rows: usize, node: &NodeArguments, settings: &Settings, output: Output) 
         let scale = access::scale(&client, AssetId(hold.asset.get()))?;
         Ok(describe_hold(hold, scale))
     };
-    let holds = holds.iter().map(described).collect::<Result<Vec<Value>, Failure>>()?;
+    let holds = holds
+        .iter()
+        .map(described)
+        .collect::<Result<Vec<Value>, Failure>>()?;
     let text = if holds.is_empty() {
         "nothing is held".to_owned()
     } else {

@@ -9,7 +9,16 @@ fn file(text: &str) -> Option<(PathBuf, String)> {
 /// A value of the key's type that is not its default.
 fn other_value(key: &Key) -> String {
     let default = (key.show)(&Config::default());
-    let candidates = ["false", "off", "fair", "debug", "json", "10.0.0.1:9", "http://10.0.0.1:9/v1", "elsewhere"];
+    let candidates = [
+        "false",
+        "off",
+        "fair",
+        "debug",
+        "json",
+        "10.0.0.1:9",
+        "http://10.0.0.1:9/v1",
+        "elsewhere",
+    ];
     let mut numbers = default
         .parse::<u64>()
         .map_or(vec![], |number| vec![number + 1, number.saturating_sub(1)]);

@@ -17,7 +17,8 @@ impl EndpointUrl {
 }
 
 impl Setting for Option<EndpointUrl> {
-    const EXPECTS: &'static str = "an address such as http://127.0.0.1:11434/v1, without a password in it, or `off`";
+    const EXPECTS: &'static str =
+        "an address such as http://127.0.0.1:11434/v1, without a password in it, or `off`";
     const IS_BARE: bool = false;
 
     fn parse(text: &str) -> Option<Self> {
@@ -43,7 +44,11 @@ mod tests {
     #[test]
     fn addresses_are_of_http_and_hold_no_secret() {
         let parse = <Option<EndpointUrl>>::parse;
-        for text in ["http://127.0.0.1:11434/v1", "https://models.example/v1/", "http://[::1]:80/v1"] {
+        for text in [
+            "http://127.0.0.1:11434/v1",
+            "https://models.example/v1/",
+            "http://[::1]:80/v1",
+        ] {
             assert_eq!(parse(text).map(|url| url.show()), Some(text.into()));
         }
         assert_eq!(parse("off"), Some(None));
