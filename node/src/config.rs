@@ -6,6 +6,7 @@
 
 mod value;
 mod choice;
+mod endpoint;
 mod annotated;
 mod planes;
 mod nearest;
@@ -13,6 +14,7 @@ mod layers;
 
 pub use annotated::annotated;
 pub use choice::{BlockOrder, LogFormat, LogLevel, Scoring};
+pub use endpoint::EndpointUrl;
 pub use layers::{ConfigError, ENV_PREFIX, Layers, Resolved, Source, env_name, resolve};
 pub use value::{Setting, ValueFault};
 
@@ -242,6 +244,20 @@ planes! {
         shadow: Option<Hash> = None, "hash of a model's file | off";
     }
 
+    /// The advisor of `hold explain`: a language model that words a hold for its reviewer. No node asks it.
+    advisor: AdvisorConfig {
+        /// Where it listens, up to `/chat/completions`, or `off`: llama.cpp, Ollama, OpenLLM or what speaks as they do.
+        url: Option<EndpointUrl> = None, "address | off";
+        /// Which of its models writes.
+        model: String = "default".into(), "name";
+        /// Longest that an answer may take, and before that, that a request waits for its turn.
+        timeout_ms: u64 = 30_000, "milliseconds", 100..=600_000;
+        /// Requests sent to it, by all commands that use the data directory; after silence a minute's worth at once.
+        per_minute: u64 = 20, "requests per minute", 1..=1_000;
+        /// File with the key that it wants, or `off`. Sent with TLS or to this machine alone, and never shown.
+        key_file: Option<PathBuf> = None, "path | off";
+    }
+
     /// The HTTP port: health, readiness, metrics, version.
     http: HttpConfig {
         /// Address of the HTTP port, or `off`. It is not encrypted: keep it on loopback.
@@ -269,6 +285,11 @@ impl Config {
     /// Where the node's key is.
     pub fn node_key_path(&self) -> PathBuf {
         self.data_dir.join(crate::keys::NODE_KEY_FILE)
+    }
+
+    /// Where the advisor keeps its paragraphs and counts its requests.
+    pub fn advisor_folder(&self) -> PathBuf {
+        self.data_dir.join("advisor")
     }
 
     /// Where the configuration file is, unless another is named.

@@ -34,6 +34,8 @@ pub mod input;
 #[cfg(feature = "cli")]
 pub mod ai;
 #[cfg(feature = "cli")]
+pub mod advisor;
+#[cfg(feature = "cli")]
 pub mod demo;
 #[cfg(feature = "cli")]
 pub mod bench;

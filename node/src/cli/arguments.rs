@@ -50,7 +50,7 @@ pub(super) enum Command {
     Asset(AssetCommand),
     /// Move an amount; or reserve, post or void one.
     Transfer(TransferArguments),
-    /// List, release and void transfers that wait for a reviewer.
+    /// List, explain, release and void transfers that wait for a reviewer.
     #[command(subcommand)]
     Hold(HoldCommand),
     /// Show and set what is done about scores.
@@ -319,6 +319,16 @@ pub(super) enum HoldCommand {
         /// Most of them.
         #[arg(long, default_value_t = 100)]
         rows: usize,
+        #[command(flatten)]
+        node: NodeArguments,
+    },
+    /// Say in words why a transfer is held; with an advisor (advisor.url) also in a paragraph, which decides nothing.
+    Explain {
+        /// The hold's id.
+        hold: u128,
+        /// Ask the advisor again, even if it has written about this hold.
+        #[arg(long)]
+        anew: bool,
         #[command(flatten)]
         node: NodeArguments,
     },

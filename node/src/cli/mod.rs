@@ -21,6 +21,7 @@ mod bench;
 mod transfer;
 mod report;
 mod review;
+mod explain;
 mod transaction;
 mod events;
 mod verify;

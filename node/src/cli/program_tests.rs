@@ -1,10 +1,11 @@
 //! The program from arguments to exit code, alone and against a real node.
 
 use super::*;
+use crate::advisor::stub::{Stub, says};
 use crate::client::{Client, ClientOptions};
-use crate::config::Config;
+use crate::config::{Config, Scoring};
 use crate::keys::{self, NODE_KEY_FILE};
-use crate::node::{Node, ScoreWhen};
+use crate::node::Node;
 use crate::telemetry::Metrics;
 use selfchain_storage::FileDisk;
 use selfchain_types::{AccountId, Hash, Height};
@@ -113,18 +114,14 @@ struct Running {
     reach: String,
 }
 
-fn start(data: &Path) -> Running {
-    start_scoring(data, ScoreWhen::Auto)
-}
-
-fn start_scoring(data: &Path, when: ScoreWhen) -> Running {
-    let config = Config {
+fn start(data: &Path, scoring: Scoring) -> Running {
+    let mut config = Config {
         data_dir: data.into(),
         ..Config::default()
     };
+    config.ai.scoring = scoring;
     let mut node_config = config.node_config(None);
     node_config.listen.set_port(0);
-    node_config.scoring.when = when;
     let runtime = Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -143,7 +140,7 @@ fn every_command_reaches_a_node_and_refusals_have_their_own_exit_code() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("node");
     check(&format!("init --data {}", data.display()), ExitStatus::Done);
-    let Running { runtime, node, reach } = start(&data);
+    let Running { runtime, node, reach } = start(&data, Scoring::Auto);
     let done = |line: &str| check(&format!("{line} {reach}"), ExitStatus::Done);
     let refused = |line: &str| check(&format!("{line} {reach}"), ExitStatus::Refused);
 
@@ -204,6 +201,45 @@ fn every_command_reaches_a_node_and_refusals_have_their_own_exit_code() {
     );
 }
 
+#[test]
+fn a_hold_is_explained_with_and_without_an_advisor_and_stays_held() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("node");
+    check(&format!("init --data {}", data.display()), ExitStatus::Done);
+    let Running { runtime, node, reach } = start(&data, Scoring::On);
+    let done = |line: &str| check(&format!("{line} {reach}"), ExitStatus::Done);
+    done("asset create 978 --scale 2");
+    done("account open 1 --asset 978");
+    done("account open 2 --asset 978");
+    done("transfer --from 18446744073709552594 --to 1 --amount 100.00");
+    done("policy set --annotate 0 --hold 0 --hold-unscored");
+    let client = Client::connect(&ClientOptions::new(node.address(), node.public_key())).unwrap();
+    let from = client.status().unwrap().tip.0 + 3;
+    done(&format!("model activate default --at {from}"));
+    done("transfer --from 18446744073709552594 --to 1 --amount 1");
+    done("transfer --from 1 --to 2 --amount 12.50");
+    let held = client.holds(0).unwrap();
+    let [hold] = held.0[..] else {
+        panic!("{} holds", held.0.len());
+    };
+    let explain = format!("hold explain {}", hold.id.get());
+
+    done(&explain);
+    check(&format!("hold explain 78 {reach}"), ExitStatus::Refused);
+    let stub = Stub::start(vec![says("Release it at once.")]);
+    let advisor = format!("--advisor.url {} --advisor.model m", stub.url());
+    done(&format!("{explain} {advisor} --json"));
+    done(&format!("{explain} {advisor}"));
+    assert_eq!(stub.requests.len(), 1);
+    // The reply was the last: the port is closed, and the reasons are told without a paragraph.
+    done(&format!("{explain} {advisor} --anew"));
+    let clear = "--advisor.url http://192.0.2.1/v1 --advisor.key_file no/such/file";
+    check(&format!("{explain} {clear} {reach}"), ExitStatus::Usage);
+    assert_eq!(client.holds(0).unwrap(), held);
+    drop(client);
+    runtime.block_on(node.stop()).unwrap();
+}
+
 /// Account 1 has changed at several heights; after each block it was what its newest change up to there says, and now
 /// is what it was after the last.
 fn balances_of_the_past_are_those_of_the_history(client: &Client, account: AccountId) {
@@ -228,7 +264,7 @@ fn a_held_transfer_has_its_own_exit_code_and_one_that_is_rejected_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("node");
     check(&format!("init --data {}", data.display()), ExitStatus::Done);
-    let Running { runtime, node, reach } = start_scoring(&data, ScoreWhen::On);
+    let Running { runtime, node, reach } = start(&data, Scoring::On);
     let done = |line: &str| check(&format!("{line} {reach}"), ExitStatus::Done);
     let held = |line: &str| check(&format!("{line} {reach}"), ExitStatus::Held);
     let refused = |line: &str| check(&format!("{line} {reach}"), ExitStatus::Refused);

@@ -5,7 +5,7 @@ use super::account::commit;
 use super::arguments::{HoldCommand, ModelCommand, NodeArguments, PolicyCommand, SignArguments};
 use super::output::Output;
 use super::settings::Settings;
-use super::{Failure, describe};
+use super::{Failure, describe, explain};
 use crate::client::Client;
 use selfchain_ai::explain::words;
 use selfchain_ai::model::default_model;
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 pub(super) fn hold(command: &HoldCommand, settings: &Settings, output: Output) -> Result<(), Failure> {
     match command {
         HoldCommand::List { rows, node } => list(*rows, node, settings, output),
+        HoldCommand::Explain { hold, anew, node } => explain::explain(*hold, *anew, node, settings, output),
         HoldCommand::Release { hold, sign } => {
             let operation = Operation::post(1, *hold, Amount::MAX);
             act("cannot release the hold", operation, sign, settings, output)
@@ -50,8 +51,14 @@ fn list(rows: usize, node: &NodeArguments, settings: &Settings, output: Output) 
         next = more;
     }
     holds.truncate(rows);
-    let scaled = holds.iter().map(|hold| describe_hold(&client, hold));
-    let holds = scaled.collect::<Result<Vec<Value>, Failure>>()?;
+    let described = |hold: &HoldRecord| {
+        let scale = access::scale(&client, AssetId(hold.asset.get()))?;
+        Ok(describe_hold(hold, scale))
+    };
+    let holds = holds
+        .iter()
+        .map(described)
+        .collect::<Result<Vec<Value>, Failure>>()?;
     let text = if holds.is_empty() {
         "nothing is held".to_owned()
     } else {
@@ -60,10 +67,9 @@ fn list(rows: usize, node: &NodeArguments, settings: &Settings, output: Output) 
     output.result(&text, &json!({ "holds": holds }))
 }
 
-fn describe_hold(client: &Client, hold: &HoldRecord) -> Result<Value, Failure> {
-    let scale = access::scale(client, AssetId(hold.asset.get()))?;
+pub(super) fn describe_hold(hold: &HoldRecord, scale: u8) -> Value {
     let reasons: Vec<&str> = hold.reasons.iter().filter_map(|code| words(*code)).collect();
-    Ok(json!({
+    json!({
         "id": hold.id.get().to_string(),
         "debit": hold.debit.get().to_string(),
         "credit": hold.credit.get().to_string(),
@@ -75,7 +81,7 @@ fn describe_hold(client: &Client, hold: &HoldRecord) -> Result<Value, Failure> {
         "opened": hold.opened.get(),
         "deadline_ns": (hold.deadline_ns.get() != 0).then(|| hold.deadline_ns.get().to_string()),
         "was_pending": hold.was_pending == 1,
-    }))
+    })
 }
 
 pub(super) fn policy(command: &PolicyCommand, settings: &Settings, output: Output) -> Result<(), Failure> {

@@ -17,6 +17,7 @@ fn other_value(key: &Key) -> String {
         "debug",
         "json",
         "10.0.0.1:9",
+        "http://10.0.0.1:9/v1",
         "elsewhere",
         &hash,
     ];

@@ -154,6 +154,39 @@ impl Setting for PathBuf {
     }
 }
 
+impl Setting for Option<PathBuf> {
+    const EXPECTS: &'static str = "a path, or `off`";
+    const IS_BARE: bool = false;
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "" | "off" => Some(None),
+            path => PathBuf::parse(path).map(Some),
+        }
+    }
+
+    fn show(&self) -> String {
+        self.as_ref().map_or_else(|| "off".into(), Setting::show)
+    }
+}
+
+impl Setting for String {
+    const EXPECTS: &'static str = "a name of 1 to 200 visible ASCII characters";
+    const IS_BARE: bool = false;
+
+    fn parse(text: &str) -> Option<Self> {
+        let is_name = (1..=NAME_LEN_MAX).contains(&text.len()) && text.chars().all(|c| c.is_ascii_graphic());
+        is_name.then(|| text.into())
+    }
+
+    fn show(&self) -> String {
+        self.clone()
+    }
+}
+
+/// Most characters of a name.
+const NAME_LEN_MAX: usize = 200;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,5 +215,17 @@ mod tests {
             check(text, None);
         }
         assert_eq!(u16::parse("65536"), None);
+    }
+
+    #[test]
+    fn names_are_visible_and_paths_may_be_off() {
+        let name = |text: &str| String::parse(text);
+        assert_eq!(name("smollm2:135m"), Some("smollm2:135m".into()));
+        for text in ["", "two words", "\u{1b}[2J", "ü", &"x".repeat(201)] {
+            assert_eq!(name(text), None, "{text}");
+        }
+        let path = <Option<PathBuf>>::parse;
+        assert_eq!(path("off"), Some(None));
+        assert_eq!(path("a/key").map(|path| path.show()), Some("a/key".into()));
     }
 }
