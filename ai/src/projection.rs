@@ -37,6 +37,8 @@ pub struct Projection {
 const ROUND: usize = 2_048;
 /// Rows that one thread scores at a time.
 const BATCH: usize = 512;
+/// So many rows are scored before another thread is awake.
+const ALONE_MAX: usize = 1_024;
 
 impl Projection {
     /// Knows these models, and nothing of the past.
@@ -95,14 +97,14 @@ impl Scorer for Projection {
         for round in rounds(operations, &mut risk.scores) {
             let reasons = &mut risk.reasons;
             folded.clear();
-            rayon::join(
-                || spend(&self.cpu_ns, || contexts.rows(round.operations, folded)),
-                || {
-                    before
-                        .take()
-                        .map(|mut round| judge.score(&mut round, scored, reasons))
-                },
-            );
+            let mut fold = || spend(&self.cpu_ns, || contexts.rows(round.operations, folded));
+            match before.take() {
+                Some(mut before) => {
+                    rayon::join(&mut fold, || judge.score(&mut before, scored, reasons));
+                }
+                // Nothing to do meanwhile: nobody is woken up.
+                None => fold(),
+            }
             core::mem::swap(folded, scored);
             before = Some(round);
         }
@@ -199,14 +201,18 @@ impl Judge<'_> {
             return;
         };
         let (terms, cpu_ns) = (self.terms, self.cpu_ns);
-        let batches = rows.rows().par_chunks(BATCH).zip(rows.of().par_chunks(BATCH));
-        let scored = batches.map(|(rows, of)| {
-            let operations = of.iter().map(|at| round.operations[index(*at)].operation);
-            let operations: Vec<&Operation> = operations.collect();
+        let operations = round.operations;
+        let score = |rows: &[Row], of: &[u32]| {
+            let operations: Vec<&Operation> = of.iter().map(|at| operations[index(*at)].operation).collect();
             spend(cpu_ns, || batch(&**model, rows, &operations, terms.reasons_from))
-        });
-        let scored: Vec<Vec<Scored>> = scored.collect();
-        let mut scored: Vec<Scored> = scored.into_iter().flatten().collect();
+        };
+        let mut scored: Vec<Scored> = if rows.rows().len() <= ALONE_MAX {
+            score(rows.rows(), rows.of())
+        } else {
+            let batches = rows.rows().par_chunks(BATCH).zip(rows.of().par_chunks(BATCH));
+            let scored: Vec<Vec<Scored>> = batches.map(|(rows, of)| score(rows, of)).collect();
+            scored.into_iter().flatten().collect()
+        };
         self.ask_others(round, rows, &mut scored);
         for (at, (score, why)) in rows.of().iter().zip(scored) {
             round.scores[index(*at)] = score;

@@ -185,9 +185,9 @@ mod tests {
         }
     }
 
-    fn advisor(url: String, per_minute: u64, folder: &Path) -> Advisor {
+    fn advisor(url: &str, per_minute: u64, folder: &Path) -> Advisor {
         let config = AdvisorConfig {
-            url: Setting::parse(&url).unwrap(),
+            url: Setting::parse(url).unwrap(),
             model: "m".into(),
             per_minute,
             timeout_ms: 20_000,
@@ -206,7 +206,7 @@ mod tests {
     fn a_hold_is_asked_about_once_and_again_only_when_told() {
         let folder = tempfile::tempdir().unwrap();
         let stub = Stub::start(vec![says("First.\u{1b}[31m"), says("Second."), says("Third.")]);
-        let advisor = advisor(stub.url(), 60, &folder.path().join("new/folder"));
+        let advisor = advisor(&stub.url(), 60, &folder.path().join("new/folder"));
         let first = advisor.advise(&facts(1)).unwrap();
         assert_eq!(
             (first.kept.paragraph.as_str(), first.is_from_cache),
@@ -225,7 +225,7 @@ mod tests {
     fn the_model_is_told_the_systems_words_and_the_facts() {
         let folder = tempfile::tempdir().unwrap();
         let stub = Stub::start(vec![says("It.")]);
-        advisor(stub.url(), 60, folder.path()).advise(&facts(1)).unwrap();
+        advisor(&stub.url(), 60, folder.path()).advise(&facts(1)).unwrap();
         let body: serde_json::Value = serde_json::from_str(&stub.requests.recv().unwrap().body).unwrap();
         assert_eq!(body["messages"].as_array().unwrap().len(), 2);
         assert_eq!(body["messages"][0]["content"], SYSTEM);
@@ -236,7 +236,7 @@ mod tests {
     fn above_the_limit_nothing_is_sent() {
         let folder = tempfile::tempdir().unwrap();
         let stub = Stub::start(vec![says("It."), says("Never.")]);
-        let advisor = advisor(stub.url(), 1, folder.path());
+        let advisor = advisor(&stub.url(), 1, folder.path());
         advisor.advise(&facts(1)).unwrap();
         let refused = advisor.advise(&facts(2)).unwrap_err();
         assert!(
@@ -255,7 +255,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let fails = || Reply::Text("503 Loading", "", String::new());
         let stub = Stub::start(vec![fails(), says("Never.")]);
-        let refused = advisor(stub.url(), 1, folder.path())
+        let refused = advisor(&stub.url(), 1, folder.path())
             .advise(&facts(1))
             .unwrap_err();
         assert!(
@@ -273,7 +273,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let garbage = || Reply::Text("200 OK", "", "<html>not JSON".into());
         let stub = Stub::start(vec![garbage(), says("It.")]);
-        let advisor = advisor(stub.url(), 60, folder.path());
+        let advisor = advisor(&stub.url(), 60, folder.path());
         let refused = advisor.advise(&facts(1)).unwrap_err();
         assert!(
             matches!(refused, AdvisorError::Answer(AnswerError::Shape(_))),
@@ -286,7 +286,7 @@ mod tests {
     fn a_damaged_cache_costs_a_request_and_a_warning() {
         let folder = tempfile::tempdir().unwrap();
         let stub = Stub::start(vec![says("It."), says("It again.")]);
-        let advisor = advisor(stub.url(), 60, folder.path());
+        let advisor = advisor(&stub.url(), 60, folder.path());
         advisor.advise(&facts(1)).unwrap();
         for entry in std::fs::read_dir(folder.path()).unwrap() {
             std::fs::write(entry.unwrap().path(), "damaged").unwrap();

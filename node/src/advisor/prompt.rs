@@ -205,14 +205,14 @@ mod tests {
     fn the_facts_read_as_a_person_would_write_them() {
         let mut facts = facts(&[0; 512], 2);
         facts.hold.id = 77.into();
-        facts.hold.amount = 950_00.into();
+        facts.hold.amount = 95_000.into();
         facts.hold.asset = 978.into();
         facts.hold.score = 171;
         facts.hold.reasons = [13, 200, 255];
         facts.hold.opened = 30.into();
         facts.hold.debit = 1.into();
         facts.sender.as_mut().unwrap().cold.opened = 10.into();
-        facts.sender.as_mut().unwrap().hot.credits_posted = 1_000_00.into();
+        facts.sender.as_mut().unwrap().hot.credits_posted = 100_000.into();
         facts.receiver = None;
         assert_eq!(
             facts.user_message().unwrap(),

@@ -172,7 +172,7 @@ mod tests {
     fn facts(score: u8, reasons: [u8; 3]) -> Facts {
         let mut hold = HoldRecord::new_zeroed();
         hold.id = 77.into();
-        hold.amount = 950_00.into();
+        hold.amount = 95_000.into();
         (hold.score, hold.reasons) = (score, reasons);
         Facts {
             hold,
