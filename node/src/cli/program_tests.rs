@@ -217,7 +217,10 @@ fn a_hold_is_explained_with_and_without_an_advisor_and_stays_held() {
     let from = client.status().unwrap().tip.0 + 3;
     done(&format!("model activate default --at {from}"));
     done("transfer --from 18446744073709552594 --to 1 --amount 1");
-    done("transfer --from 1 --to 2 --amount 12.50");
+    check(
+        &format!("transfer --from 1 --to 2 --amount 12.50 {reach}"),
+        ExitStatus::Held,
+    );
     let held = client.holds(0).unwrap();
     let [hold] = held.0[..] else {
         panic!("{} holds", held.0.len());
