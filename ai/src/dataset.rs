@@ -1,12 +1,17 @@
 //! Rows with their labels: what models are trained on and judged by.
 
 use crate::features::{FEATURE_COUNT, Row};
+use crate::model::Predict;
+use crate::score::LogOdds;
+use selfchain_types::Operation;
 
 /// Rows of transfers in the order of the log, with what is known of each.
 #[derive(Clone, Debug, Default)]
 pub struct Dataset {
     /// What models see.
     pub rows: Vec<Row>,
+    /// The transfers that they describe: rules look at them too.
+    pub operations: Vec<Operation>,
     /// Whether the transfer is fraud.
     pub labels: Vec<bool>,
     /// Ledger time in seconds.
@@ -28,8 +33,9 @@ impl Dataset {
     }
 
     /// Adds one.
-    pub fn push(&mut self, row: Row, label: bool, time: u64, culprit: u128) {
+    pub fn push(&mut self, row: Row, operation: Operation, label: bool, time: u64, culprit: u128) {
         self.rows.push(row);
+        self.operations.push(operation);
         self.labels.push(label);
         self.times.push(time);
         self.culprits.push(culprit);
@@ -38,9 +44,18 @@ impl Dataset {
     /// Adds all of another's.
     pub fn append(&mut self, other: &Self) {
         self.rows.extend_from_slice(&other.rows);
+        self.operations.extend_from_slice(&other.operations);
         self.labels.extend_from_slice(&other.labels);
         self.times.extend_from_slice(&other.times);
         self.culprits.extend_from_slice(&other.culprits);
+    }
+
+    /// What a model says of every row.
+    pub fn scored_by(&self, model: &dyn Predict) -> Vec<LogOdds> {
+        let operations: Vec<&Operation> = self.operations.iter().collect();
+        let mut scores = Vec::with_capacity(self.len());
+        model.log_odds(&self.rows, &operations, &mut scores);
+        scores
     }
 
     /// Fraudulent rows.
@@ -52,7 +67,8 @@ impl Dataset {
     pub fn select(&self, keep: impl Fn(usize) -> bool) -> Self {
         let mut some = Self::default();
         for at in (0..self.len()).filter(|at| keep(*at)) {
-            some.push(self.rows[at], self.labels[at], self.times[at], self.culprits[at]);
+            let (label, time, culprit) = (self.labels[at], self.times[at], self.culprits[at]);
+            some.push(self.rows[at], self.operations[at], label, time, culprit);
         }
         some
     }

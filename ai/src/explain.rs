@@ -1,7 +1,7 @@
 //! Why a score is what it is: the features without which it would be lower.
 //!
 //! Each feature in turn is set to what is typical, and the score computed anew ("occlusion"): it works the same
-//! for every kind of model, in integers where the model is exact.
+//! for every kind of model that learns, in integers where the model is exact. Rules say themselves why they fired.
 
 use crate::features::{FEATURE_COUNT, FEATURES, Row};
 use crate::model::Predict;
@@ -11,9 +11,10 @@ use selfchain_types::Operation;
 /// A feature that raises a score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reason {
-    /// The feature's number in a row.
+    /// The feature's number in a row, or [`SENDER_LISTED`] or [`RECEIVER_LISTED`].
     pub feature: u8,
-    /// By how much the score is higher than with a typical value.
+    /// By how much the score is higher than with a typical value; of rules, by how much the strongest that asks for
+    /// the feature raises it.
     pub raises: LogOdds,
 }
 
@@ -24,13 +25,22 @@ impl Reason {
     }
 }
 
-/// What a reason's code says; `None` for one that is no feature's.
+/// The reason's code where a rule asks for the sender in a list.
+pub const SENDER_LISTED: u8 = 254;
+/// The same of the receiver.
+pub const RECEIVER_LISTED: u8 = 253;
+
+/// What a reason's code says; `None` for one that is no reason's.
 pub fn words(code: u8) -> Option<&'static str> {
-    FEATURES.get(usize::from(code)).map(|feature| feature.reason)
+    match code {
+        SENDER_LISTED => Some("a rule has a list for the sender"),
+        RECEIVER_LISTED => Some("a rule has a list for the receiver"),
+        feature => FEATURES.get(usize::from(feature)).map(|feature| feature.reason),
+    }
 }
 
 /// Every feature that raises the score, the strongest first; of equals, the first of the row.
-pub fn explain(model: &dyn Predict, row: &Row, operation: &Operation) -> Vec<Reason> {
+pub fn occlude<M: Predict + ?Sized>(model: &M, row: &Row, operation: &Operation) -> Vec<Reason> {
     let typical = model.typical();
     let mut rows = vec![*row; FEATURE_COUNT + 1];
     for (feature, other) in rows[1..].iter_mut().enumerate() {
@@ -76,7 +86,7 @@ mod tests {
     fn the_strongest_reason_comes_first_and_what_lowers_the_score_is_none() {
         let mut row = Row([5; FEATURE_COUNT]);
         row.0[1] = 4;
-        let reasons = explain(&Adds(Row([1; FEATURE_COUNT])), &row, &Operation::default());
+        let reasons = Adds(Row([1; FEATURE_COUNT])).explain(&row, &Operation::default());
         let codes: Vec<(u8, i32)> = reasons
             .iter()
             .map(|reason| (reason.feature, reason.raises.0))

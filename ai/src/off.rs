@@ -47,6 +47,10 @@ impl Scorer for Off {
         0
     }
 
+    fn failed(&self) -> u64 {
+        0
+    }
+
     fn cpu_ns(&self) -> u64 {
         0
     }

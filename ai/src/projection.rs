@@ -1,6 +1,5 @@
 //! The projection: contexts folded from the log, and the models that look at them, behind the scorer seam.
 
-use crate::explain::explain;
 use crate::features::{Contexts, Row, Rows};
 use crate::model::{Model, Predict};
 use rayon::prelude::*;
@@ -140,6 +139,10 @@ impl Scorer for Projection {
         self.contexts.memory_bytes()
     }
 
+    fn failed(&self) -> u64 {
+        self.models.iter().map(|model| model.failed()).sum()
+    }
+
     fn cpu_ns(&self) -> u64 {
         self.cpu_ns.load(Ordering::Relaxed)
     }
@@ -194,10 +197,15 @@ fn find<'a>(models: &'a [Arc<Model>], hash: &Hash) -> Option<&'a Arc<Model>> {
 }
 
 impl Judge<'_> {
+    /// A model that may score this candidate.
+    fn model(&self, hash: &Hash) -> Option<&Arc<Model>> {
+        find(self.models, hash).filter(|model| self.terms.is_decided || model.is_exact())
+    }
+
     /// Sets the scores of a round, and adds the reasons of the high ones. Without a model or time, none.
     fn score(&mut self, round: &mut Round<'_>, rows: &Rows, reasons: &mut Vec<(u32, Reasons)>) {
         let is_late = self.began.elapsed().as_nanos() > u128::from(self.terms.budget_ns);
-        let Some(model) = find(self.models, &self.terms.model).filter(|_| !is_late) else {
+        let Some(model) = self.model(&self.terms.model).filter(|_| !is_late) else {
             return;
         };
         let (terms, cpu_ns) = (self.terms, self.cpu_ns);
@@ -234,7 +242,7 @@ impl Judge<'_> {
             }
         }
         for (model, asked) in by_model {
-            let Some(model) = find(self.models, &model) else {
+            let Some(model) = self.model(&model) else {
                 continue;
             };
             let some: Vec<Row> = asked.iter().map(|at| rows.rows()[*at]).collect();
@@ -267,8 +275,7 @@ fn batch(model: &dyn Predict, rows: &[Row], operations: &[&Operation], reasons_f
 
 fn reasons_of(model: &dyn Predict, row: &Row, operation: &Operation) -> Reasons {
     let mut codes = [NO_REASON; REASONS];
-    let reasons = explain(model, row, operation);
-    for (code, reason) in codes.iter_mut().zip(reasons) {
+    for (code, reason) in codes.iter_mut().zip(model.explain(row, operation)) {
         *code = reason.feature;
     }
     codes

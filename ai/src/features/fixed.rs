@@ -2,7 +2,7 @@
 
 /// Log2 of `value` in 1/256 steps, rounded down; of 0 it is 0.
 #[inline]
-pub(super) fn log2(value: u128) -> i32 {
+pub(crate) fn log2(value: u128) -> i32 {
     // Where the upper half is empty, as nearly always, half the work does.
     if let Ok(value) = u64::try_from(value) {
         return log2_u64(value);
@@ -32,7 +32,7 @@ fn fraction(mantissa: u64) -> i32 {
 
 /// Log2 of 1 + `value`, in 1/256 steps.
 #[inline]
-pub(super) fn log2_of_more(value: u128) -> i32 {
+pub(crate) fn log2_of_more(value: u128) -> i32 {
     log2(value.saturating_add(1))
 }
 

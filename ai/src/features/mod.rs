@@ -19,5 +19,6 @@ pub use catalogue::{FEATURE_COUNT, FEATURE_VERSION, FEATURES, Feature, Row};
 pub(crate) use catalogue::{GREATEST, LEAST};
 pub use context::{CONTEXT_BYTES, Context};
 pub use contexts::Contexts;
+pub(crate) use fixed::{log2, log2_of_more};
 pub use rows::Rows;
 pub use snapshot::{CHUNK_CONTEXTS_MAX, RestoreError};

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 pub struct Card {
     /// Version of the card: 1.
     pub format: u16,
-    /// `symmetric`, `asymmetric` or `network`.
+    /// `symmetric`, `asymmetric`, `network`, `network-float` or `rules`.
     pub kind: String,
     /// A name for people.
     pub name: String,

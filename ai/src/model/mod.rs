@@ -5,6 +5,9 @@ mod tensors;
 mod card;
 mod file;
 
+#[cfg(test)]
+mod conform_tests;
+
 pub use card::{CARD_FORMAT, Card};
 pub use file::{Model, ModelError, Scoring, default_model};
 pub use predict::Predict;

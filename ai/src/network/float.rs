@@ -7,18 +7,23 @@ use crate::model::Predict;
 use crate::score::LogOdds;
 use candle_core::{Device, Result, Tensor};
 use selfchain_types::Operation;
+use selfchain_types::codec::{narrow, wide};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A network in floats. It sums in the order that suits the processor, so it is not exact; but it always computes
 /// 64 rows at once, filled up with empty ones, so that a row scores the same in every batch.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct FloatNetwork {
+    /// Rows of which it could say nothing.
+    failed: Arc<AtomicU64>,
     encoding: Encoding,
     typical: Row,
     members: Vec<[Dense; 3]>,
 }
 
 /// A layer's weights and biases.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Dense(Tensor, Tensor);
 
 /// Rows that are computed at once.
@@ -29,6 +34,7 @@ impl FloatNetwork {
     pub fn new(network: &Network) -> Result<Self> {
         let members: Result<Vec<[Dense; 3]>> = network.members().iter().map(stack).collect();
         let float = Self {
+            failed: Arc::default(),
             encoding: network.encoding().clone(),
             typical: *network.typical(),
             members: members?,
@@ -59,11 +65,14 @@ impl FloatNetwork {
 }
 
 impl Predict for FloatNetwork {
-    /// Should candle fail, which it does for want of memory alone, it says nothing of those rows: even odds.
+    /// Should candle fail, it says nothing of those rows: even odds.
     fn log_odds(&self, rows: &[Row], _: &[&Operation], out: &mut Vec<LogOdds>) {
-        let members = f64::from(selfchain_types::codec::narrow(self.members.len()));
+        let members = f64::from(narrow(self.members.len()));
         for batch in rows.chunks(MICRO_BATCH) {
-            let totals = self.scores(batch).unwrap_or_else(|_| vec![0.0; batch.len()]);
+            let totals = self.scores(batch).unwrap_or_else(|_| {
+                self.failed.fetch_add(wide(batch.len()), Ordering::Relaxed);
+                vec![0.0; batch.len()]
+            });
             let scores = totals.into_iter().map(|total| f64::from(total) / members);
             out.extend(scores.map(LogOdds::from_real));
         }
@@ -75,6 +84,10 @@ impl Predict for FloatNetwork {
 
     fn typical(&self) -> &Row {
         &self.typical
+    }
+
+    fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
     }
 }
 
@@ -105,8 +118,11 @@ fn stack(member: &Member) -> Result<[Dense; 3]> {
 mod tests {
     use super::*;
     use crate::features::FEATURE_COUNT;
+    use crate::model::{Card, Model, Scoring};
     use crate::network::{FixedNetwork, samples};
+    use crate::projection::Projection;
     use crate::score::LOG_ODDS_MAX;
+    use selfchain_types::seam::scorer::Scorer;
 
     fn scores(network: &dyn Predict, rows: &[Row]) -> Vec<LogOdds> {
         let mut out = Vec::new();
@@ -138,6 +154,19 @@ mod tests {
         for (float, fixed) in float.iter().zip(fixed) {
             assert!((float.real() - fixed.real()).abs() < 0.1, "{float:?} {fixed:?}");
         }
+    }
+
+    #[test]
+    fn what_fails_inside_is_neutral_and_counted() {
+        let network = samples::random(1, 64, 32);
+        let mut broken = FloatNetwork::new(&network).unwrap();
+        let [first, second, _] = broken.members[0].clone();
+        broken.members[0] = [second, first.clone(), first];
+        let rows = samples::rows(2, 70);
+        assert_eq!(scores(&broken, &rows), [LogOdds::default(); 70]);
+        assert_eq!(broken.failed(), 70);
+        let model = Model::new(Scoring::Float(Box::new((network, broken))), Card::default());
+        assert_eq!(Projection::new(vec![Arc::new(model)]).failed(), 70);
     }
 
     #[test]

@@ -16,7 +16,7 @@ mod random;
 mod train;
 
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 
 pub use encode::{EDGES_MAX, Encoding, EncodingError, QUANTILES_MAX};
 pub use file::{FileError, StoredTensor};

@@ -9,7 +9,7 @@ use crate::features::{FEATURE_COUNT, FEATURES, Row};
 /// First layer: `left` = relu(2·a − 1), `right` = relu(b₁ + ½·b₂), where a is feature 0 over 0…1024, b₁ feature
 /// 33 over 0…1 and b₂ over 1…3. Second: relu(left + right), relu(left − right). Log-odds: first − 2·second − ½.
 #[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
-pub(super) fn tiny() -> Network {
+pub(crate) fn tiny() -> Network {
     let mut edges = vec![Vec::new(); FEATURE_COUNT];
     edges[0] = vec![0, 1024];
     edges[33] = vec![0, 1, 3];
@@ -32,7 +32,7 @@ fn layer(outputs: usize, weights: &[f32], biases: &[f32]) -> Layer {
 
 /// A network over sixteen bins a feature with random weights of about the size that training gives.
 #[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
-pub(super) fn random(seed: u64, first: usize, second: usize) -> Network {
+pub(crate) fn random(seed: u64, first: usize, second: usize) -> Network {
     let mut state = seed;
     let encoding = Encoding::learn(&rows(1, 500), 16).unwrap();
     let member = Member {
@@ -46,7 +46,7 @@ pub(super) fn random(seed: u64, first: usize, second: usize) -> Network {
 
 /// A random network whose log-odds pass what is allowed.
 #[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
-pub(super) fn loud() -> Network {
+pub(crate) fn loud() -> Network {
     let network = random(1, 64, 32);
     let mut members = network.members().to_vec();
     for weight in &mut members[0].last.weights {
@@ -66,7 +66,7 @@ fn random_layer(state: &mut u64, inputs: usize, outputs: usize, size: f32) -> La
 }
 
 /// Rows within the bounds of every feature.
-pub(super) fn rows(seed: u64, count: usize) -> Vec<Row> {
+pub(crate) fn rows(seed: u64, count: usize) -> Vec<Row> {
     let mut state = seed;
     let mut draw = |feature: usize| {
         let (min, max) = (i64::from(FEATURES[feature].min), i64::from(FEATURES[feature].max));

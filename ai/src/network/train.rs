@@ -429,6 +429,7 @@ mod tests {
     use crate::features::{FEATURE_COUNT, Row};
     use crate::model::Predict;
     use crate::network::{FixedNetwork, FloatNetwork};
+    use selfchain_types::Operation;
 
     const OPTIONS: NetworkOptions = NetworkOptions {
         quantiles: 8,
@@ -454,6 +455,7 @@ mod tests {
             row.0[1] = i32::try_from(right).unwrap();
             set.push(
                 row,
+                Operation::default(),
                 (left >= 500) != (right >= 15),
                 selfchain_types::codec::wide(at),
                 0,
@@ -467,8 +469,7 @@ mod tests {
     }
 
     fn precision(model: &dyn Predict, set: &Dataset) -> f64 {
-        let mut scores = Vec::new();
-        model.log_odds(&set.rows, &[], &mut scores);
+        let scores = set.scored_by(model);
         let scores: Vec<f32> = scores.iter().map(|score| narrowed(score.real())).collect();
         average_precision(&scores, &set.labels)
     }

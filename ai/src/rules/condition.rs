@@ -2,8 +2,10 @@
 
 use super::number::Decimal;
 use super::scale::{self, Scale, Unit};
+use crate::explain::{RECEIVER_LISTED, SENDER_LISTED};
 use crate::features::{FEATURES, Row};
 use selfchain_types::Operation;
+use selfchain_types::risk::NO_REASON;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use thiserror::Error;
@@ -115,10 +117,25 @@ enum Test {
     },
 }
 
+/// The amount's number in a row.
+const AMOUNT: u8 = 0;
+
 impl Condition {
     /// As it was written.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The code of the reason that it gives: its feature's, or that of a list.
+    pub(super) fn reason(&self) -> u8 {
+        match &self.test {
+            Test::Feature { at, .. } => u8::try_from(*at).unwrap_or(NO_REASON),
+            Test::Amount(_) => AMOUNT,
+            Test::Party {
+                party: Party::From, ..
+            } => SENDER_LISTED,
+            Test::Party { party: Party::To, .. } => RECEIVER_LISTED,
+        }
     }
 
     /// Whether it holds for a transfer and its row.

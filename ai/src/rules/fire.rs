@@ -1,10 +1,13 @@
 //! The model: rules that fire raise the score, and give the reasons.
 
 use super::condition::Condition;
+use crate::explain::Reason;
 use crate::features::{FEATURE_COUNT, Row};
 use crate::model::Predict;
-use crate::score::{LogOdds, SCORE_MAX};
+use crate::score::{LOG_ODDS_ONE, LogOdds, SCORE_MAX, SCORE_STEPS};
 use selfchain_types::Operation;
+use std::cmp::Reverse;
+use std::sync::Arc;
 
 /// A pack of rules, ready to score: only integers from here on.
 ///
@@ -17,6 +20,7 @@ use selfchain_types::Operation;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Rules {
+    pub(super) text: Arc<str>,
     pub(super) name: String,
     pub(super) version: u32,
     pub(super) base: u8,
@@ -46,6 +50,11 @@ pub enum Effect {
 }
 
 impl Rules {
+    /// The pack's file, byte for byte.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The pack's name.
     pub fn name(&self) -> &str {
         &self.name
@@ -69,6 +78,14 @@ impl Rules {
     /// The rules that fire, in the order of the pack.
     pub fn fired(&self, row: &Row, operation: &Operation) -> impl Iterator<Item = &Rule> {
         self.rules.iter().filter(|rule| rule.fires(row, operation))
+    }
+
+    /// By how much a rule that fires raises the score, were it alone.
+    fn points(&self, rule: &Rule) -> u8 {
+        match rule.effect {
+            Effect::AtLeast(score) => score.saturating_sub(self.base),
+            Effect::Add(more) => more,
+        }
     }
 
     /// The score: the greatest that a rule demands, and what others add.
@@ -106,6 +123,23 @@ impl Predict for Rules {
 
     fn typical(&self) -> &Row {
         &TYPICAL
+    }
+
+    /// What the rules that fired ask for: those of the strongest rule first, in the order in which it asks.
+    fn explain(&self, row: &Row, operation: &Operation) -> Vec<Reason> {
+        let mut fired: Vec<&Rule> = self.fired(row, operation).collect();
+        fired.retain(|rule| self.points(rule) > 0);
+        fired.sort_by_key(|rule| Reverse(self.points(rule)));
+        let mut reasons: Vec<Reason> = Vec::new();
+        for rule in fired {
+            let raises = LogOdds(i32::from(self.points(rule)) * (LOG_ODDS_ONE / SCORE_STEPS));
+            for feature in rule.when.iter().map(Condition::reason) {
+                if reasons.iter().all(|reason| reason.feature != feature) {
+                    reasons.push(Reason { feature, raises });
+                }
+            }
+        }
+        reasons
     }
 }
 

@@ -213,10 +213,10 @@ impl Rules {
             at: error.valid_up_to(),
         })?;
         let pack: Pack = toml::from_str(text).map_err(|why| RulesError::Toml { why: Box::new(why) })?;
-        Self::compile(pack)
+        Self::compile(text, pack)
     }
 
-    fn compile(pack: Pack) -> Result<Self, RulesError> {
+    fn compile(text: &str, pack: Pack) -> Result<Self, RulesError> {
         if !prints(&pack.name, CODE_BYTES_MAX) {
             return Err(RulesError::Name {
                 name: beginning(&pack.name),
@@ -225,6 +225,7 @@ impl Rules {
         let base = score(pack.base).ok_or(RulesError::Base { base: pack.base })?;
         let lists = lists(pack.list)?;
         Ok(Self {
+            text: text.into(),
             name: pack.name,
             version: pack.version,
             base,

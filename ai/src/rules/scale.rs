@@ -2,6 +2,7 @@
 
 use super::number::Decimal;
 use crate::features::catalogue::{FAN_MAX, FEATURES, GAP_MAX, RATIO_MAX, SHARE_ONE};
+use crate::features::{log2, log2_of_more};
 
 /// How people write the values of a feature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,56 +149,9 @@ fn ratio(number: Decimal) -> Option<i32> {
 /// Steps of a doubling.
 const STEPS: i32 = 256;
 
-/// As the features have it: log2 of 1 + `value` in 1/256 steps.
-fn log2_of_more(value: u128) -> i32 {
-    log2(value.saturating_add(1))
-}
-
-/// Log2 in 1/256 steps of the first nine bits, rounded down, as the features have it; of 0 it is 0.
-fn log2(value: u128) -> i32 {
-    let Some(exponent) = value.checked_ilog2() else {
-        return 0;
-    };
-    // One digit before the point, and 62 bits after it.
-    let first = (value << (127 - exponent)) >> 119;
-    let mut mantissa = first << 54;
-    let mut fraction = 0;
-    for _ in 0..8 {
-        // Squaring doubles the logarithm: each overflow over two is its next bit.
-        mantissa = (mantissa * mantissa) >> 62;
-        let is_over = mantissa >> 63 == 1;
-        fraction = fraction * 2 + i32::from(is_over);
-        mantissa >>= u32::from(is_over);
-    }
-    i32::try_from(exponent).unwrap_or(127) * STEPS + fraction
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features::Contexts;
-    use proptest::prelude::*;
-    use selfchain_types::{AccountId, Amount, AssetId, Operation, TimeNs};
-
-    /// The first feature of a row is log2 of 1 + the amount.
-    fn of_a_row(amount: u128) -> i32 {
-        let transfer = Operation::transfer(1, AccountId(1), AccountId(2), Amount(amount), AssetId(1));
-        let row = Contexts::default().row(&transfer, TimeNs(1));
-        row.expect("a transfer has a row").0[0]
-    }
-
-    proptest! {
-        #[test]
-        fn logarithms_are_those_of_the_features(amount: u128, shift in 0_u32..128) {
-            prop_assert_eq!(log2_of_more(amount >> shift), of_a_row(amount >> shift));
-        }
-    }
-
-    #[test]
-    fn logarithms_of_powers_are_whole() {
-        assert_eq!([0, 1, 2, 3, 4].map(log2), [0, 0, 256, 405, 512]);
-        assert_eq!([u128::MAX, 0].map(log2_of_more), [of_a_row(u128::MAX), 0]);
-    }
 
     #[test]
     fn every_feature_but_the_amount_has_a_scale_within_its_bounds() {

@@ -1,10 +1,11 @@
 //! What a pack says is what fires; everything wrong is refused by name; no bytes panic.
 
 use super::*;
+use crate::explain::{RECEIVER_LISTED, SENDER_LISTED};
 use crate::features::catalogue::{GAP_NONE, RATIO_NONE};
 use crate::features::{Contexts, FEATURES, Row};
 use crate::model::Predict;
-use crate::score::LogOdds;
+use crate::score::{LOG_ODDS_ONE, LogOdds, SCORE_STEPS};
 use proptest::prelude::*;
 use selfchain_types::time::NS_PER_S;
 use selfchain_types::{AccountId, Amount, AssetId, Operation, TimeNs};
@@ -448,6 +449,42 @@ fn every_rule_of_the_starter_fires_on_a_row_made_for_it() {
             assert!(fired(&row(&others)).is_empty(), "{code} without {name} {value}");
         }
     }
+}
+
+#[test]
+fn the_strongest_rule_gives_the_first_reasons_and_nothing_is_said_twice() {
+    let rules = [
+        rule("weak", "add = 5", &["pair is 0", "amount >= 10"]),
+        rule(
+            "strong",
+            "score = 200",
+            &["to in known", "amount >= 10", "from not in known"],
+        ),
+        rule("idle", "score = 9", &["digits < 3"]),
+        rule("silent", "score = 254", &["to_count_in is 1"]),
+    ];
+    let rules = parse(&pack(&rules.concat()));
+    let reasons = rules.explain(&row(&[("pair", 0)]), &transfer(1, 7, 10));
+    let got: Vec<(u8, u8)> = reasons
+        .iter()
+        .map(|reason| (reason.feature, reason.raises.score() - 127))
+        .collect();
+    let (amount, pair) = (code("amount"), code("pair"));
+    // More than 127 steps are past the end of a byte.
+    let strong = 127;
+    let want = [
+        (RECEIVER_LISTED, strong),
+        (amount, strong),
+        (SENDER_LISTED, strong),
+        (pair, 5),
+    ];
+    assert_eq!(got, want);
+    assert_eq!(reasons[0].raises.0, (200 - 20) * LOG_ODDS_ONE / SCORE_STEPS);
+    assert!(reasons.iter().all(|reason| !reason.words().is_empty()));
+}
+
+fn code(name: &str) -> u8 {
+    u8::try_from(feature(name)).expect("few features")
 }
 
 #[test]

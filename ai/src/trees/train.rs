@@ -280,7 +280,7 @@ impl<'a> Boosted<'a> {
 mod tests {
     use super::*;
     use crate::features::Row;
-    use crate::model::Predict;
+    use selfchain_types::Operation;
 
     /// Fraud where exactly one of two features is high, which no single question tells.
     fn either_or(rows: usize, seed: u64) -> Dataset {
@@ -292,7 +292,7 @@ mod tests {
                 *value = i32::try_from(random.next() % 1000).unwrap();
             }
             let label = (row.0[0] > 500) != (row.0[2] > 300);
-            set.push(row, label, codec::wide(at), 0);
+            set.push(row, Operation::default(), label, codec::wide(at), 0);
         }
         set
     }
@@ -309,8 +309,7 @@ mod tests {
     fn learns_what_takes_two_questions() {
         let model = train(&either_or(4000, 1), None, &options(), &mut |_| ()).unwrap();
         let other = either_or(1000, 2);
-        let mut scores = Vec::new();
-        model.log_odds(&other.rows, &[], &mut scores);
+        let scores = other.scored_by(&model);
         let right = scores
             .iter()
             .zip(&other.labels)

@@ -8,7 +8,8 @@
 //!   up. Scoring another candidate takes the one before it back.
 //! - It never fails and never blocks past its budget. What fails inside is a neutral score and is counted.
 //! - With the same blocks told and the same candidate, a model that [is exact](Scorer::is_exact) gives the same
-//!   bytes on every machine, whatever the batches and threads.
+//!   bytes on every machine, whatever the batches and threads. Any other scores only candidates that are [decided for
+//!   certain](Terms::is_decided): validators cannot hold one another to it.
 //! - [`freeze`](Scorer::freeze) and [`sweep`](Scorer::sweep) write its memory down between blocks;
 //!   [`restore`](Scorer::restore) reads it, and then it goes on as if it had been told everything.
 
@@ -76,6 +77,9 @@ pub trait Scorer: Send {
 
     /// Bytes of memory that it takes.
     fn memory_bytes(&self) -> usize;
+
+    /// Scores so far that are neutral because something inside failed.
+    fn failed(&self) -> u64;
 
     /// Processor time that scoring has taken so far, of all threads together.
     fn cpu_ns(&self) -> u64;
