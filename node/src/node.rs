@@ -9,7 +9,7 @@ use crate::store::{Store, StoreConfig, StoreError};
 use crate::telemetry::Metrics;
 use core::time::Duration;
 use selfchain_ai::Projection;
-use selfchain_ai::model::{Model, default_model};
+use selfchain_ai::model::{Model, Predict, default_model};
 use selfchain_consensus::Solo;
 use selfchain_engine::commit::{Chain, Tip};
 use selfchain_storage::{Disk, StorageMetrics};
@@ -106,6 +106,17 @@ pub enum NodeError {
         /// Its hash.
         hash: Hash,
     },
+    /// A model that is to decide is not the same on every machine, and there are several.
+    #[error(
+        "the model {hash} decides, and is not exact: {validators} validators cannot hold one another to its scores. \
+         Take its file out of the folder `models`, and activate another model"
+    )]
+    NotExact {
+        /// Its hash.
+        hash: Hash,
+        /// The chain's validators.
+        validators: usize,
+    },
     /// The shadow has no thread.
     #[error("the shadow's thread cannot be started")]
     ShadowThread(#[source] std::io::Error),
@@ -137,6 +148,26 @@ fn shadow(models: &[Arc<Model>], hash: Hash, metrics: &Arc<Metrics>) -> Result<S
     Shadow::start(Arc::clone(model), Arc::clone(metrics)).map_err(NodeError::ShadowThread)
 }
 
+/// Among several validators only exact models decide, or are asked too.
+fn check_exact(chain: &Chain, models: &[Arc<Model>]) -> Result<(), NodeError> {
+    let validators = chain.genesis().validators.len();
+    let (ledger, next) = (chain.ledger(), chain.tip().height.next());
+    let later = ledger.models().iter().filter(|(_, from)| *from > next);
+    let mut deciding = ledger.models_named_at(next);
+    deciding.extend(later.map(|(model, _)| *model));
+    let is_inexact = |hash: &&Hash| {
+        let model = models.iter().find(|model| model.hash() == **hash);
+        model.is_some_and(|model| !model.is_exact())
+    };
+    match deciding.iter().find(is_inexact) {
+        Some(hash) if validators > 1 => Err(NodeError::NotExact {
+            hash: *hash,
+            validators,
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// A scorer that remembers the chain, where blocks are to be scored.
 fn scoring(
     store: &Store,
@@ -155,6 +186,7 @@ fn scoring(
     }
     let mut models = vec![Arc::new(default_model())];
     models.extend(config.models.iter().cloned());
+    check_exact(chain, &models)?;
     let shadow = match config.shadow {
         Some(hash) => Some(shadow(&models, hash, metrics)?),
         None => None,

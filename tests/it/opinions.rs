@@ -22,7 +22,7 @@ fn of_amounts() -> Arc<Model> {
     for at in 0..2_000 {
         let mut row = Row([0; FEATURE_COUNT]);
         row.0[0] = at * 4;
-        set.push(row, at > 1_000, 0, 0);
+        set.push(row, Operation::default(), at > 1_000, 0, 0);
     }
     let options = TreeOptions {
         trees: 20,

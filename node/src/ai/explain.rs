@@ -4,9 +4,10 @@ use crate::answers::{AnswerError, Past};
 use crate::recover::{Progress, for_each_prepared};
 use crate::remember::{Memory, timed};
 use crate::store::{Store, StoreError};
-use selfchain_ai::explain::{Reason, explain as reasons_of};
+use selfchain_ai::explain::Reason;
 use selfchain_ai::features::{Contexts, Row, Rows};
-use selfchain_ai::model::{Model, Predict};
+use selfchain_ai::model::{Model, Predict, Scoring};
+use selfchain_ai::rules::Rule;
 use selfchain_ai::score::LogOdds;
 use selfchain_engine::commit::{Chain, Prepared};
 use selfchain_types::policy::hold_id;
@@ -64,6 +65,8 @@ pub struct Anew {
     pub log_odds: LogOdds,
     /// What raises it, the strongest first.
     pub reasons: Vec<Reason>,
+    /// The rules that fired, in the order of their pack, where the model is one.
+    pub rules: Vec<Rule>,
 }
 
 impl Explained {
@@ -209,8 +212,16 @@ fn anew(models: &[Arc<Model>], row: &Row, explained: &Explained) -> Option<Anew>
     let (log_odds, model) = scored.max_by_key(|(one, _)| (is_the_blocks(*one), *one))?;
     Some(Anew {
         log_odds,
-        reasons: reasons_of(&**model, row, &explained.operation),
+        reasons: model.explain(row, &explained.operation),
+        rules: fired(model, row, &explained.operation),
     })
+}
+
+fn fired(model: &Model, row: &Row, operation: &Operation) -> Vec<Rule> {
+    match model.scoring() {
+        Scoring::Rules(rules) => rules.fired(row, operation).cloned().collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// Where a transaction is: by the index, and in the blocks that the index has not yet.

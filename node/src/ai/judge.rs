@@ -5,7 +5,7 @@ use super::train::{TrainError, labelled};
 use core::ops::Range;
 use selfchain_ai::dataset::Dataset;
 use selfchain_ai::evaluate::{Evaluation, Ranking};
-use selfchain_ai::model::{Model, Predict};
+use selfchain_ai::model::Model;
 use selfchain_ai::score::LogOdds;
 use std::path::PathBuf;
 
@@ -62,8 +62,7 @@ pub fn rows(options: &JudgeOptions) -> Result<Dataset, TrainError> {
 /// # Errors
 /// [`TrainError`].
 pub fn judge(model: &Model, rows: &Dataset, flagged_from: u8) -> Result<Judged, TrainError> {
-    let mut scores = Vec::with_capacity(rows.len());
-    model.log_odds(&rows.rows, &[], &mut scores);
+    let scores = rows.scored_by(model);
     let ranking = Ranking::new(&scores, &rows.labels)?;
     Ok(Judged {
         evaluation: Evaluation::of(&ranking, flagged_from),

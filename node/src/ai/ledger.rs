@@ -151,7 +151,7 @@ impl LedgerRows {
         Ok(())
     }
 
-    /// The rows within these unix seconds, to learn from or to judge by: 200 bytes of memory a row.
+    /// The rows within these unix seconds, to learn from or to judge by: 320 bytes of memory a row.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -163,7 +163,8 @@ impl LedgerRows {
         let mut set = Dataset::default();
         let mut each = |sample: LedgerSample<'_>| -> Result<(), StoreError> {
             if within_s.contains(&sample.time_s) {
-                set.push(*sample.row, sample.is_bad, sample.time_s, sample.culprit);
+                let (is_bad, culprit) = (sample.is_bad, sample.culprit);
+                set.push(*sample.row, *sample.operation, is_bad, sample.time_s, culprit);
             }
             Ok(())
         };

@@ -18,4 +18,6 @@ pub use ledger::{LedgerRows, LedgerSample};
 pub use reports::{REPORTS_MAX, ReportsError, Verdicts};
 pub use rows::{Labelled, Reader, Sample};
 pub use score::{ScoreError, ScoreOptions, Scored, score};
+#[cfg(feature = "candle")]
+pub use train::Numbers;
 pub use train::{ALWAYS, Inputs, Learner, Step, TrainError, TrainOptions, ledger_set, train};

@@ -103,7 +103,8 @@ impl Reader {
         let has_labels = self.read(path, &mut |sample| {
             if within_s.contains(&sample.line.time_s) {
                 let label = sample.line.label.is_bad();
-                set.push(*sample.row, label, sample.line.time_s, sample.culprit());
+                let (time_s, culprit) = (sample.line.time_s, sample.culprit());
+                set.push(*sample.row, *sample.operation, label, time_s, culprit);
             }
         })?;
         Ok(Labelled { set, has_labels })

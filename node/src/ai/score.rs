@@ -3,7 +3,7 @@
 use super::rows::Reader;
 use crate::input::InputError;
 use selfchain_ai::evaluate::{EvaluateError, Evaluation};
-use selfchain_ai::explain::{explain, words};
+use selfchain_ai::explain::words;
 use selfchain_ai::features::Row;
 use selfchain_ai::model::{Model, Predict};
 use selfchain_ai::score::LogOdds;
@@ -186,7 +186,7 @@ impl Scoring<'_> {
 const REASONS: usize = 3;
 
 fn reasons(model: &Model, row: &Row, operation: &Operation) -> String {
-    let reasons = explain(model, row, operation);
+    let reasons = model.explain(row, operation);
     let words: Vec<&str> = reasons
         .iter()
         .take(REASONS)

@@ -57,7 +57,17 @@ pub enum Learner {
     Trees(TreeOptions, u64),
     /// The mean of so many networks, of as many seeds from the options' on.
     #[cfg(feature = "candle")]
-    Networks(NetworkOptions, u64),
+    Networks(NetworkOptions, u64, Numbers),
+}
+
+/// What a trained network is computed in.
+#[cfg(feature = "candle")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbers {
+    /// Fixed point: the same bits on every processor.
+    Fixed,
+    /// Floats, by candle.
+    Float,
 }
 
 /// How far it is.
@@ -143,7 +153,10 @@ pub fn train(options: &TrainOptions, progress: &mut dyn FnMut(Step)) -> Result<M
     let grown = match &options.learner {
         Learner::Trees(trees, forests) => grow(&sets, trees, *forests, &mut card, progress)?,
         #[cfg(feature = "candle")]
-        Learner::Networks(network, seeds) => learn(&sets, network, *seeds, &mut card, progress)?,
+        Learner::Networks(network, seeds, numbers) => {
+            let network = learn(&sets, network, *seeds, &mut card, progress)?;
+            computed_in(*numbers, network, &sets, &mut card)?
+        }
     };
     let grown = Model::new(grown, card.clone());
     if let Some(valid) = &options.valid {
@@ -225,7 +238,7 @@ fn learn(
     seeds: u64,
     card: &mut Card,
     progress: &mut dyn FnMut(Step),
-) -> Result<Scoring, TrainError> {
+) -> Result<Network, TrainError> {
     let mut networks = Vec::new();
     for seed in options.seed..options.seed.saturating_add(seeds.max(1)) {
         let options = NetworkOptions { seed, ..*options };
@@ -233,12 +246,24 @@ fn learn(
             progress(Step::Passing(at.epoch, at.epochs_max));
         })?);
     }
-    let scoring = Scoring::network(Network::averaged(&networks)?)?;
-    if let Scoring::Network(both) = &scoring {
-        note(card, "stop", &evaluate(&both.1, &sets.stop)?);
-    }
     card.seed = options.seed;
     card.split = sets.split("");
+    Ok(Network::averaged(&networks)?)
+}
+
+/// The network as it will be computed. The card has its figures on the rows to stop by.
+#[cfg(feature = "candle")]
+fn computed_in(
+    numbers: Numbers,
+    network: Network,
+    sets: &Sets,
+    card: &mut Card,
+) -> Result<Scoring, TrainError> {
+    let scoring = match numbers {
+        Numbers::Fixed => Scoring::network(network)?,
+        Numbers::Float => Scoring::float(network).map_err(network::TrainError::from)?,
+    };
+    note(card, "stop", &evaluate(scoring.predict(), &sets.stop)?);
     Ok(scoring)
 }
 
@@ -314,7 +339,5 @@ pub fn ledger_set(
 }
 
 fn evaluate(model: &dyn Predict, set: &Dataset) -> Result<Evaluation, EvaluateError> {
-    let mut scores = Vec::with_capacity(set.len());
-    model.log_odds(&set.rows, &[], &mut scores);
-    Evaluation::new(&scores, &set.labels, SCORE_EVEN)
+    Evaluation::new(&set.scored_by(model), &set.labels, SCORE_EVEN)
 }

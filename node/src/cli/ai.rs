@@ -1,31 +1,34 @@
 //! `ai`: trains, judges, imports and compares models, scores files, and explains scores.
 
+mod models;
 mod explain;
 mod ledger;
+
+pub(super) use models::{models_in, read_model};
 
 use super::init::of_store;
 use super::output::Output;
 use super::progress::bar;
 use super::settings::Settings;
 use super::{ExitStatus, Failure};
+#[cfg(feature = "candle")]
+use crate::ai::Numbers;
 use crate::ai::{
     Inputs, JudgeOptions, Learner, Reader, ReportsError, ScoreError, ScoreOptions, Step, TrainError,
     TrainOptions, compare, export, judge, rows, score, train,
 };
 use clap::{Args, Subcommand, value_parser};
 use explain::ExplainArguments;
+use models::{describe, value_of};
 use selfchain_ai::dataset::Dataset;
 use selfchain_ai::evaluate::plots;
 use selfchain_ai::model::{Card, Model, Predict, Scoring, default_model};
 use selfchain_ai::trees::{TreeOptions, import};
 use serde_json::{Value, json};
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 const S_PER_DAY: u64 = 86_400;
-const MODEL_NEXT: &str = "see what a file is with `selfchain ai show FILE`";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AiCommand {
@@ -43,7 +46,7 @@ pub(super) enum AiCommand {
     Compare(CompareArguments),
     /// Say why a transaction of a ledger got its scores.
     Explain(ExplainArguments),
-    /// Show a model's card and hash.
+    /// Show a model's card and hash, and the rules of a pack.
     Show {
         /// The model file [default: the model that comes with the program].
         file: Option<PathBuf>,
@@ -98,6 +101,9 @@ pub(super) struct TrainArguments {
     /// What to train.
     #[arg(long, value_enum, default_value_t = Kind::Trees)]
     kind: Kind,
+    /// Leave the networks in floats, as candle computes them: for one validator, or a shadow.
+    #[arg(long)]
+    float: bool,
     /// Networks that are averaged, of as many seeds.
     #[arg(long, default_value_t = 3)]
     networks: u64,
@@ -150,7 +156,7 @@ pub(super) struct TrainArguments {
 enum Kind {
     /// Gradient-boosted symmetric trees.
     Trees,
-    /// Neural networks, by candle; the flags of trees do not apply.
+    /// Neural networks, trained by candle and put into fixed point; the flags of trees do not apply.
     Network,
 }
 
@@ -284,8 +290,9 @@ fn command_of(arguments: &TrainArguments) -> String {
     if arguments.kind == Kind::Network {
         let (since, share) = (arguments.since, arguments.stop_share);
         let (networks, seed) = (arguments.networks, arguments.seed);
+        let float = if arguments.float { " --float" } else { "" };
         words.push(format!(
-            "--kind network --since {since} --stop-share {share} --networks {networks} --seed {seed}"
+            "--kind network{float} --since {since} --stop-share {share} --networks {networks} --seed {seed}"
         ));
         return words.join(" ");
     }
@@ -353,6 +360,10 @@ fn train_model(arguments: TrainArguments, settings: &Settings, output: Output) -
 
 fn learner(arguments: &TrainArguments) -> Result<Learner, Failure> {
     match arguments.kind {
+        Kind::Trees if arguments.float => Err(Failure::usage(
+            "trees have no floats to stay in",
+            "--float goes with --kind network",
+        )),
         Kind::Trees => {
             let options = TreeOptions {
                 trees: arguments.trees,
@@ -372,7 +383,12 @@ fn learner(arguments: &TrainArguments) -> Result<Learner, Failure> {
                 seed: arguments.seed,
                 ..Default::default()
             };
-            Ok(Learner::Networks(options, arguments.networks))
+            let numbers = if arguments.float {
+                Numbers::Float
+            } else {
+                Numbers::Fixed
+            };
+            Ok(Learner::Networks(options, arguments.networks, numbers))
         }
         #[cfg(not(feature = "candle"))]
         Kind::Network => Err(Failure::usage(
@@ -484,84 +500,10 @@ impl FileArguments {
     }
 }
 
-/// The model of a file, or the one that comes with the program.
-pub(super) fn read_model(path: Option<&Path>) -> Result<Model, Failure> {
-    let Some(path) = path else {
-        return Ok(default_model());
-    };
-    let cannot = || format!("cannot read the model {}", path.display());
-    let bytes = fs::read(path).map_err(|error| Failure::usage(cannot(), "").because(&error))?;
-    Model::read(&bytes).map_err(|error| Failure::usage(cannot(), MODEL_NEXT).because(&error))
-}
-
-/// The models of a data directory: every file `*.safetensors` in its folder `models`.
-pub(super) fn models_in(data: &Path) -> Result<Vec<Arc<Model>>, Failure> {
-    let folder = data.join(MODELS_FOLDER);
-    let files = match fs::read_dir(&folder) {
-        Ok(files) => files,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => {
-            let what = format!("cannot read the folder {}", folder.display());
-            return Err(Failure::usage(what, "").because(&error));
-        }
-    };
-    let mut paths: Vec<PathBuf> = files.flatten().map(|file| file.path()).collect();
-    paths.retain(|path| {
-        path.extension()
-            .is_some_and(|extension| extension == "safetensors")
-    });
-    paths.sort();
-    if paths.len() > MODELS_MAX {
-        let what = format!(
-            "{} models in {}, at most {MODELS_MAX} are loaded",
-            paths.len(),
-            folder.display()
-        );
-        return Err(Failure::usage(what, "move those away that are not used"));
-    }
-    paths
-        .iter()
-        .map(|path| read_model(Some(path)).map(Arc::new))
-        .collect()
-}
-
-/// Where a node looks for models, in its data directory.
-const MODELS_FOLDER: &str = "models";
-/// Most models that a node loads.
-const MODELS_MAX: usize = 64;
-
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     fs::write(path, bytes).map_err(|error| {
         let what = format!("cannot write {}", path.display());
         Failure::new(ExitStatus::Failed, what, "").because(&error)
-    })
-}
-
-fn describe(model: &Model) -> String {
-    let card = model.card();
-    let mut text = format!("{model}\n");
-    for (name, value) in [
-        ("data", &card.data),
-        ("split", &card.split),
-        ("licence", &card.licence),
-        ("command", &card.command),
-        ("notes", &card.notes),
-    ] {
-        if !value.is_empty() {
-            text = format!("{text}{name:<10} {value}\n");
-        }
-    }
-    for (name, value) in &card.metrics {
-        text = format!("{text}{name:<36} {value:.4}\n");
-    }
-    text
-}
-
-fn value_of(model: &Model) -> Value {
-    json!({
-        "hash": model.hash().to_hex(),
-        "exact": model.is_exact(),
-        "card": model.card(),
     })
 }
 

@@ -7,6 +7,8 @@ use crate::config::{Config, Scoring};
 use crate::keys::{self, NODE_KEY_FILE};
 use crate::node::Node;
 use crate::telemetry::Metrics;
+use selfchain_ai::explain::words;
+use selfchain_ai::rules::STARTER;
 use selfchain_storage::FileDisk;
 use selfchain_types::{AccountId, Hash, Height};
 use std::path::Path;
@@ -121,6 +123,7 @@ fn start(data: &Path, scoring: Scoring) -> Running {
     };
     config.ai.scoring = scoring;
     let mut node_config = config.node_config(None);
+    node_config.scoring.models = ai::models_in(data).unwrap();
     node_config.listen.set_port(0);
     let runtime = Builder::new_multi_thread()
         .worker_threads(1)
@@ -241,6 +244,89 @@ fn a_hold_is_explained_with_and_without_an_advisor_and_stays_held() {
     assert_eq!(client.holds(0).unwrap(), held);
     drop(client);
     runtime.block_on(node.stop()).unwrap();
+}
+
+#[test]
+fn a_pack_of_rules_decides_and_what_it_holds_is_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("node");
+    check(&format!("init --data {}", data.display()), ExitStatus::Done);
+    let pack = data.join("models").join("starter.toml");
+    std::fs::create_dir(data.join("models")).unwrap();
+    std::fs::write(&pack, STARTER).unwrap();
+    let model = ai::read_model(Some(&pack)).unwrap().hash();
+    let Running { runtime, node, reach } = start(&data, Scoring::On);
+    let done = |line: &str| check(&format!("{line} {reach}"), ExitStatus::Done);
+    done("asset create 978 --scale 2");
+    for account in 1..=3 {
+        done(&format!("account open {account} --asset 978"));
+    }
+    done("transfer --from 18446744073709552594 --to 1 --amount 9000");
+    done("policy set --hold 127");
+    let client = Client::connect(&ClientOptions::new(node.address(), node.public_key())).unwrap();
+    let from = client.status().unwrap().tip.0 + 3;
+    done(&format!("model activate {model} --at {from}"));
+    done(&format!("model prefer {model} --account 2"));
+    done("transfer --from 1 --to 2 --amount 999.99");
+    check(
+        &format!("transfer --from 1 --to 3 --amount 1000.00 {reach}"),
+        ExitStatus::Held,
+    );
+    let (holds, _) = client.holds(0).unwrap();
+    let [hold] = holds[..] else {
+        panic!("{} holds", holds.len());
+    };
+    let said = hold.reasons.map(|code| words(code).unwrap());
+    assert_eq!(
+        (hold.score, said),
+        (
+            200,
+            [
+                "the sender has never paid this receiver",
+                "the amount is unusual",
+                "the receiver's account is young"
+            ]
+        ),
+        "what the rule asks for"
+    );
+    done("hold list");
+    done(&format!("hold explain {}", hold.id.get()));
+    let tip = client.status().unwrap().tip;
+    let row = client.block(tip).unwrap().unwrap();
+    let block = selfchain_engine::commit::Prepared::new(tip, &row).unwrap();
+    let tx_id = block.transactions()[0].tx_id;
+    drop(client);
+    runtime.block_on(node.stop()).unwrap();
+    check(
+        &format!("ai explain {tx_id} --data {}", data.display()),
+        ExitStatus::Done,
+    );
+    check(&format!("ai show {}", pack.display()), ExitStatus::Done);
+    every_command_of_models_takes_a_pack(folder.path(), &pack);
+}
+
+fn every_command_of_models_takes_a_pack(folder: &Path, pack: &Path) {
+    let (pack, input) = (pack.display(), folder.join("rows.csv"));
+    std::fs::write(
+        &input,
+        "time,from,to,amount,to_bad\n100,1,2,5,0\n150,3,4,150000,1\n400,3,4,10,0\n500,3,4,2000000,1\n",
+    )
+    .unwrap();
+    let (input, output) = (input.display(), folder.join("scores.csv"));
+    let done = |line: &str| check(line, ExitStatus::Done);
+    done(&format!("ai eval --model {pack} --input {input}"));
+    done(&format!("ai compare {pack} {pack} --input {input} --json"));
+    done(&format!(
+        "ai score --model {pack} --input {input} --output {}",
+        output.display()
+    ));
+    let text = std::fs::read_to_string(&output).unwrap();
+    let scores: Vec<&str> = text.lines().map(|line| line.split(',').nth(1).unwrap()).collect();
+    assert_eq!(scores, ["score", "20", "200", "20", "127"], "{text}");
+    assert!(
+        text.contains("the sender has never paid this receiver; the amount is unusual"),
+        "{text}"
+    );
 }
 
 /// Account 1 has changed at several heights; after each block it was what its newest change up to there says, and now

@@ -21,7 +21,7 @@ pub struct Scoring {
     is_scored: bool,
     /// Whether every operation of it got a score: then none is a report or a new asset.
     is_all_scored: bool,
-    /// Models that blocks name and that are not here, once said.
+    /// Models that blocks name and that score nothing, once said.
     missing: BTreeSet<Hash>,
 }
 
@@ -52,11 +52,12 @@ impl Scoring {
         if envelopes.is_empty() {
             return Risk::default();
         }
+        let is_decided = chain.genesis().validators.len() == 1;
         chain
             .ledger()
             .models_named_at(chain.tip().height.next())
             .iter()
-            .for_each(|model| self.look_for(*model));
+            .for_each(|model| self.look_for(*model, is_decided));
         let began = Instant::now();
         let views: Vec<EnvelopeView<'_>> = envelopes.iter().map(|envelope| envelope.view()).collect();
         let times = chain.ledger().times_of(chain.next_time(&views, now), &views);
@@ -66,7 +67,7 @@ impl Scoring {
             preferred: &preferred(chain, &operations),
             reasons_from: chain.ledger().least_threshold(),
             budget_ns: self.budget_ns,
-            is_decided: chain.genesis().validators.len() == 1,
+            is_decided,
         };
         let mut risk = Risk::default();
         self.scorer.score(&operations, &terms, &mut risk);
@@ -88,13 +89,20 @@ impl Scoring {
         risk
     }
 
-    /// A model that is not here scores nothing: said once, and counted with every block.
-    fn look_for(&mut self, model: Hash) {
-        if self.scorer.knows(&model) {
+    /// A model that is not here, or not exact where several validators decide, scores nothing: said once, and counted
+    /// with every block.
+    fn look_for(&mut self, model: Hash, is_decided: bool) {
+        let is_here = self.scorer.knows(&model);
+        if is_here && (is_decided || self.scorer.is_exact(&model)) {
             return;
         }
         self.metrics.model_missing.add(1);
-        if self.missing.insert(model) {
+        if !self.missing.insert(model) {
+            return;
+        }
+        if is_here {
+            tracing::error!(%model, "a model in force is not exact, and there are several validators: it scores nothing");
+        } else {
             tracing::error!(%model, "a model in force is not in the folder `models`: it scores nothing");
         }
     }
@@ -113,6 +121,7 @@ impl Scoring {
             .contexts_bytes
             .set(codec::wide(self.scorer.memory_bytes()));
         self.metrics.score_cpu_ns.set(self.scorer.cpu_ns());
+        self.metrics.score_failed.set(self.scorer.failed());
     }
 
     fn tell(

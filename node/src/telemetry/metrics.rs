@@ -51,8 +51,10 @@ pub struct Metrics {
     pub scored: Counter,
     /// Operations of blocks with a model that got none: other kinds, and what came too late.
     pub not_scored: Counter,
-    /// Blocks for which the model in force was not here.
+    /// Blocks for which the model in force was not here, or may not decide.
     pub model_missing: Counter,
+    /// Neutral scores that stand for what failed inside a model.
+    pub score_failed: Gauge,
     /// Processor time that scoring has taken, in ns.
     pub score_cpu_ns: Gauge,
     /// Bytes of the contexts that scores are made from.
@@ -90,6 +92,7 @@ impl Default for Metrics {
             scored: Counter::default(),
             not_scored: Counter::default(),
             model_missing: Counter::default(),
+            score_failed: Gauge::default(),
             score_cpu_ns: Gauge::default(),
             contexts_bytes: Gauge::default(),
             #[cfg(feature = "network")]

@@ -76,6 +76,10 @@ fn scores(text: &mut Text, metrics: &Metrics) {
     let name = "selfchain_shadow_skipped_total";
     text.family(name, "counter", "Transfers that the shadow had no time for.");
     text.sample(name, &[], metrics.scores.shadow_skipped.get());
+    let name = "selfchain_score_failed_total";
+    let help = "Scores that are neutral because something inside a model failed.";
+    text.family(name, "counter", help);
+    text.sample(name, &[], metrics.score_failed.get());
     let name = "selfchain_score_cpu_seconds_total";
     text.family(
         name,
@@ -224,7 +228,7 @@ fn results(text: &mut Text, metrics: &Metrics) {
         ),
         (
             "selfchain_score_model_missing_total",
-            "Blocks for which the model in force was not here.",
+            "Blocks for which the model in force was not here, or may not decide.",
             &metrics.model_missing,
         ),
     ] {

@@ -7,7 +7,7 @@ use super::super::output::Output;
 use super::super::progress::bar;
 use super::super::settings::Settings;
 use super::super::{ExitStatus, Failure, describe};
-use super::models_in;
+use super::models::{models_in, rule_text, rule_value};
 use crate::ai::{ExplainError, Explained, Explanation, explain as explain_in, kept};
 use crate::recover::Progress;
 use crate::store::Store;
@@ -270,6 +270,9 @@ fn add_reasons(text: &mut String, one: &Explained) {
         }
         return;
     };
+    for rule in &anew.rules {
+        add(text, &format!("  rule      {}", rule_text(rule)));
+    }
     if anew.reasons.is_empty() {
         return;
     }
@@ -349,6 +352,8 @@ fn operation_value(number: usize, one: &Explained) -> Value {
         anew.reasons.iter().map(reason).collect::<Vec<Value>>()
     });
     value["reasons"] = reasons.into();
+    let rules = anew.map(|anew| anew.rules.iter().map(rule_value).collect::<Vec<Value>>());
+    value["rules"] = rules.into();
     value["features"] = one.row.as_ref().map(features_value).into();
     value
 }
