@@ -148,13 +148,17 @@ fn shadow(models: &[Arc<Model>], hash: Hash, metrics: &Arc<Metrics>) -> Result<S
     Shadow::start(Arc::clone(model), Arc::clone(metrics)).map_err(NodeError::ShadowThread)
 }
 
-/// Among several validators only exact models decide, or are asked too.
-fn check_exact(chain: &Chain, models: &[Arc<Model>]) -> Result<(), NodeError> {
-    let validators = chain.genesis().validators.len();
+/// The models of the next block, and those that are to decide later.
+fn deciding(chain: &Chain) -> Vec<Hash> {
     let (ledger, next) = (chain.ledger(), chain.tip().height.next());
     let later = ledger.models().iter().filter(|(_, from)| *from > next);
     let mut deciding = ledger.models_named_at(next);
     deciding.extend(later.map(|(model, _)| *model));
+    deciding
+}
+
+/// Among several validators only exact models may be deciding ones.
+fn check_exact(validators: usize, deciding: &[Hash], models: &[Arc<Model>]) -> Result<(), NodeError> {
     let is_inexact = |hash: &&Hash| {
         let model = models.iter().find(|model| model.hash() == **hash);
         model.is_some_and(|model| !model.is_exact())
@@ -186,7 +190,7 @@ fn scoring(
     }
     let mut models = vec![Arc::new(default_model())];
     models.extend(config.models.iter().cloned());
-    check_exact(chain, &models)?;
+    check_exact(chain.genesis().validators.len(), &deciding(chain), &models)?;
     let shadow = match config.shadow {
         Some(hash) => Some(shadow(&models, hash, metrics)?),
         None => None,
@@ -345,5 +349,59 @@ impl Node {
             Ok(Some(text)) => Err(NodeError::Stopped(text)),
             Err(error) => Err(NodeError::Stopped(error.to_string())),
         }
+    }
+}
+
+#[cfg(all(test, feature = "candle"))]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+    use crate::ledger::Ledger;
+    use selfchain_ai::features::{FEATURE_COUNT, Row};
+    use selfchain_ai::model::{Card, Scoring};
+    use selfchain_ai::network::{Encoding, Layer, Member, Network};
+    use selfchain_types::{Height, Operation};
+
+    /// Of one unit in each layer.
+    fn in_floats() -> Arc<Model> {
+        let layer = || Layer {
+            inputs: 1,
+            outputs: 1,
+            weights: vec![1.0],
+            biases: vec![0.0],
+        };
+        let mut edges = vec![Vec::new(); FEATURE_COUNT];
+        edges[0] = vec![0, 1024];
+        let member = Member {
+            first: layer(),
+            second: layer(),
+            last: layer(),
+        };
+        let encoding = Encoding::new(edges).unwrap();
+        let network = Network::new(encoding, Row([0; FEATURE_COUNT]), vec![member]).unwrap();
+        Arc::new(Model::new(Scoring::float(network).unwrap(), Card::default()))
+    }
+
+    #[test]
+    fn a_model_in_floats_is_refused_where_several_validators_decide() {
+        let models = [Arc::new(default_model()), in_floats()];
+        let [exact, float] = [models[0].hash(), models[1].hash()];
+        let folder = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::open(folder.path()).unwrap();
+        let activate = |model, from| vec![Operation::set_model(1, model, Height(from))];
+        let check = |validators, ledger: &Ledger| {
+            check_exact(validators, &deciding(ledger.chain()), &models).map_err(|error| error.to_string())
+        };
+        ledger.commit(activate(exact, 2)).unwrap();
+        assert_eq!(check(4, &ledger), Ok(()));
+        ledger.commit(activate(float, 9)).unwrap();
+        assert_eq!(check(1, &ledger), Ok(()));
+        let error = check(4, &ledger).unwrap_err();
+        let want = format!("the model {float} decides, and is not exact: 4 validators");
+        assert!(error.starts_with(&want), "{error}");
+        assert!(
+            check_exact(4, &[float], &models[..1]).is_ok(),
+            "it scores nothing where its file is not"
+        );
     }
 }

@@ -26,17 +26,17 @@ const PAYMENTS: usize = 120;
 
 /// One exported row.
 #[derive(Clone, Copy, Debug)]
-struct Seen {
-    tx_id: Hash,
-    number: u32,
-    from: u128,
-    to: u128,
-    score: Option<u8>,
-    outcome: Outcome,
-    is_bad: bool,
+pub struct Seen {
+    pub tx_id: Hash,
+    pub number: u32,
+    pub from: u128,
+    pub to: u128,
+    pub score: Option<u8>,
+    pub outcome: Outcome,
+    pub is_bad: bool,
 }
 
-fn seen(folder: &TempDir) -> Vec<Seen> {
+pub fn seen(folder: &TempDir) -> Vec<Seen> {
     let mut all = Vec::new();
     let mut each = |sample: LedgerSample<'_>| -> Result<(), StoreError> {
         all.push(Seen {
@@ -55,7 +55,7 @@ fn seen(folder: &TempDir) -> Vec<Seen> {
     all
 }
 
-fn explained(folder: &TempDir, models: &[Arc<Model>], tx_id: Hash) -> Explanation {
+pub fn explained(folder: &TempDir, models: &[Arc<Model>], tx_id: Hash) -> Explanation {
     let store = Store::open(disk(folder), &StoreConfig::default()).unwrap();
     explain(&store, models, tx_id, &mut |_| {}).unwrap()
 }

@@ -12,6 +12,7 @@ mod explain;
 mod light;
 mod network;
 mod opinions;
+mod packs;
 mod parsers;
 mod past;
 mod process;

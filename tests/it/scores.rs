@@ -9,6 +9,7 @@ use selfchain::types::seam::scorer::{Scorer, Terms, Timed};
 use selfchain::types::{AccountId, Amount, AssetId, Hash, Operation, Risk, TimeNs};
 use selfchain::verify::verify;
 use selfchain_ai::model::{Model, default_model};
+use selfchain_ai::rules::STARTER;
 use selfchain_ai::{Off, Projection};
 use std::path::Path;
 use std::sync::Arc;
@@ -42,12 +43,16 @@ fn openings() -> String {
 
 /// A demo of these rows whose chain is kept in `chain`.
 pub fn demo(folder: &TempDir, hold: u8) -> Summary {
+    demo_by(folder, hold, Arc::new(default_model()))
+}
+
+/// The same with another model.
+pub fn demo_by(folder: &TempDir, hold: u8, model: Arc<Model>) -> Summary {
     let write = |name: &str, text: String| {
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
         path
     };
-    let model = Arc::new(default_model());
     let mut options = Options::of(SourceOptions::Replay(ReplayOptions {
         input: write("rows.csv", rows()),
         openings: Some(write("openings.csv", openings())),
@@ -58,6 +63,7 @@ pub fn demo(folder: &TempDir, hold: u8) -> Summary {
         }),
     }));
     options.node.scoring.when = ScoreWhen::On;
+    options.node.scoring.models = vec![Arc::clone(&model)];
     options.data = Some(folder.path().join("chain"));
     let summary = run(&options, &GO_ON, &mut ()).unwrap();
     println!("{summary}");
@@ -234,19 +240,22 @@ fn check_memory(new: &(dyn Fn() -> Box<dyn Scorer> + Sync), model: Hash) {
 #[test]
 fn every_scorer_keeps_the_contract_of_the_seam() {
     conforms(&|| Box::new(Off), Hash::ZERO);
-    let model = Arc::new(default_model());
-    let hash = model.hash();
-    let scores = conforms(&|| Box::new(Projection::new(vec![Arc::clone(&model)])), hash);
-    assert!(Projection::new(vec![model]).is_exact(&hash));
-    let sum: u64 = scores.iter().map(|score| u64::from(*score)).sum();
-    assert_eq!(
-        sum, SHIPPED_SUM,
-        "the shipped model scores these as it always did"
-    );
+    let rules = STARTER.replace("accounts = []", "accounts = [3]");
+    let rules = Model::read(rules.as_bytes()).unwrap();
+    for (model, golden) in [(default_model(), SHIPPED_SUM), (rules, RULES_SUM)] {
+        let (name, model) = (model.to_string(), Arc::new(model));
+        let hash = model.hash();
+        let scores = conforms(&|| Box::new(Projection::new(vec![Arc::clone(&model)])), hash);
+        assert!(Projection::new(vec![model]).is_exact(&hash));
+        let sum: u64 = scores.iter().map(|score| u64::from(*score)).sum();
+        assert_eq!(sum, golden, "{name} scores these as it always did");
+    }
 }
 
 /// Sum of the shipped model's scores of [`operations`]: the same on every processor.
 const SHIPPED_SUM: u64 = 294_535;
+/// The same of the pack to begin with, where one account is on its list.
+const RULES_SUM: u64 = 0;
 
 #[test]
 fn the_shipped_model_is_whole_and_says_what_made_it() {

@@ -281,17 +281,14 @@ fn add_reasons(text: &mut String, one: &Explained) {
         "  because                                    (by how much it raises the log-odds)",
     );
     for reason in anew.reasons.iter().take(REASONS_SHOWN) {
+        let (raises, words) = (reason.raises.real(), reason.words());
         let at = usize::from(reason.feature);
-        add(
-            text,
-            &format!(
-                "    {:>+7.3}  {} ({}: {})",
-                reason.raises.real(),
-                reason.words(),
-                plain::label(at),
-                value_text(one.row.as_ref(), at)
-            ),
-        );
+        let value = if at < FEATURES.len() {
+            format!(" ({}: {})", plain::label(at), value_text(one.row.as_ref(), at))
+        } else {
+            String::new()
+        };
+        add(text, &format!("    {raises:>+7.3}  {words}{value}"));
     }
     if let Some(more) = anew
         .reasons
@@ -380,4 +377,48 @@ fn features_value(row: &Row) -> Vec<Value> {
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ai::Anew;
+    use selfchain_ai::explain::SENDER_LISTED;
+    use selfchain_ai::rules::{Rules, STARTER};
+    use selfchain_types::Operation;
+
+    #[test]
+    fn rules_that_fired_are_named_before_what_they_ask_for() {
+        let rules = Rules::parse(STARTER.as_bytes()).expect("a pack");
+        let rule = rules.rules().first().expect("a rule");
+        let one = Explained {
+            operation: Operation::default(),
+            outcome: Outcome::Held,
+            score: Some(254),
+            reasons: [SENDER_LISTED, 255, 255],
+            hold: None,
+            row: None,
+            anew: Some(Anew {
+                log_odds: LogOdds::of_score(254),
+                reasons: vec![Reason {
+                    feature: SENDER_LISTED,
+                    raises: LogOdds::of_score(143),
+                }],
+                rules: vec![rule.clone()],
+            }),
+        };
+        let mut text = String::new();
+        add_reasons(&mut text, &one);
+        let lines: Vec<&str> = text.lines().collect();
+        let want = "  rule      listed_sender (at least 254): the sender is on a list of parties not to deal with \
+                    [from in listed]";
+        assert_eq!(lines.first(), Some(&want));
+        assert_eq!(
+            lines.last(),
+            Some(&"     +1.000  a rule has a list for the sender")
+        );
+        let value = operation_value(0, &one);
+        assert_eq!(value["rules"][0]["code"], "listed_sender");
+        assert_eq!(value["reasons_kept"][0], "a rule has a list for the sender");
+    }
 }

@@ -1,0 +1,45 @@
+//! A pack of rules as the model that decides: what it holds, and why, from the log.
+
+use super::explain::{Seen, explained, seen};
+use super::scores::{demo_by, disk};
+use selfchain::types::Outcome;
+use selfchain::verify::verify;
+use selfchain_ai::model::Model;
+use selfchain_ai::rules::STARTER;
+use std::sync::Arc;
+
+#[test]
+fn a_pack_holds_what_its_rules_say_and_the_log_tells_which_and_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let pack = STARTER.replace("\"amount >= 100_000\"", "\"amount >= 50_000\"");
+    let model = Arc::new(Model::read(pack.as_bytes()).unwrap());
+    let summary = demo_by(&folder, 127, Arc::clone(&model));
+    let held = summary.held.unwrap();
+    assert!(held.count > 0 && held.voided == held.count, "{held:?}");
+    let is_told = |words: &str| held.reasons.iter().any(|(reason, _)| reason == words);
+    assert!(is_told("the receiver's account is young"), "{held:?}");
+    assert!(is_told("the sender has never paid this receiver"), "{held:?}");
+    let rows = seen(&folder);
+    for row in rows.iter().filter(|row| row.outcome == Outcome::Held) {
+        check_held(&folder, &model, row);
+    }
+    // A replay needs no pack.
+    verify(disk(&folder), &mut |_, _| {}).unwrap();
+}
+
+fn check_held(folder: &tempfile::TempDir, model: &Arc<Model>, row: &Seen) {
+    let explanation = explained(folder, &[Arc::clone(model)], row.tx_id);
+    let one = &explanation.operations[usize::try_from(row.number).unwrap()];
+    assert_eq!((one.score, one.agrees()), (Some(200), Some(true)));
+    let anew = one.anew.as_ref().unwrap();
+    let says: Vec<(&str, &str)> = anew.rules.iter().map(|rule| (&*rule.code, &*rule.says)).collect();
+    assert_eq!(
+        says,
+        [(
+            "new_payee_large",
+            "a large first payment to an account that is new"
+        )]
+    );
+    let asked: Vec<u8> = anew.reasons.iter().map(|reason| reason.feature).collect();
+    assert_eq!(asked, one.reasons, "the three that the rule asks for");
+}
