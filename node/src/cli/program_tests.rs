@@ -291,9 +291,9 @@ fn a_pack_of_rules_decides_and_what_it_holds_is_explained() {
     );
     done("hold list");
     done(&format!("hold explain {}", hold.id.get()));
-    let tip = client.status().unwrap().tip;
-    let row = client.block(tip).unwrap().unwrap();
-    let block = selfchain_engine::commit::Prepared::new(tip, &row).unwrap();
+    let height = Height(hold.opened.get());
+    let row = client.block(height).unwrap().unwrap();
+    let block = selfchain_engine::commit::Prepared::new(height, &row).unwrap();
     let tx_id = block.transactions()[0].tx_id;
     drop(client);
     runtime.block_on(node.stop()).unwrap();
