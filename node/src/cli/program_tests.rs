@@ -8,6 +8,7 @@ use crate::keys::{self, NODE_KEY_FILE};
 use crate::node::Node;
 use crate::telemetry::Metrics;
 use selfchain_ai::explain::words;
+use selfchain_ai::model::Predict;
 use selfchain_ai::rules::STARTER;
 use selfchain_storage::FileDisk;
 use selfchain_types::{AccountId, Hash, Height};
@@ -327,6 +328,46 @@ fn every_command_of_models_takes_a_pack(folder: &Path, pack: &Path) {
         text.contains("the sender has never paid this receiver; the amount is unusual"),
         "{text}"
     );
+}
+
+#[test]
+#[cfg(feature = "candle")]
+fn a_network_may_stay_in_floats() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rows = String::from("time,from,to,amount,fraud\n");
+    for at in 0..300 {
+        let is_fraud = at % 5 == 0;
+        let amount = if is_fraud { 90_000 } else { 100 + at };
+        rows += &format!(
+            "{},{},{},{amount},{}\n",
+            at * 60,
+            at % 7,
+            7 + at % 11,
+            u8::from(is_fraud)
+        );
+    }
+    let (input, output) = (
+        folder.path().join("rows.csv"),
+        folder.path().join("float.safetensors"),
+    );
+    std::fs::write(&input, rows).unwrap();
+    let train = format!(
+        "ai train --input {} --output {}",
+        input.display(),
+        output.display()
+    );
+    check(&format!("{train} --float"), ExitStatus::Usage);
+    check(
+        &format!("{train} --kind network --networks 1 --float"),
+        ExitStatus::Done,
+    );
+    let model = ai::read_model(Some(&output)).unwrap();
+    assert!(!model.is_exact());
+    assert_eq!(model.card().kind, "network-float");
+    assert!(model.card().command.contains("--kind network --float"));
+    assert!(model.card().metrics.contains_key("stop/roc_auc"));
+    let eval = format!("ai eval --model {} --input {}", output.display(), input.display());
+    check(&eval, ExitStatus::Done);
 }
 
 /// Account 1 has changed at several heights; after each block it was what its newest change up to there says, and now
