@@ -51,7 +51,7 @@ impl Plane for Solo {
                     round: 0,
                 });
             }
-            Input::Wanted => {}
+            Input::Wanted | Input::Peer { .. } => {}
             Input::Built { height, block, .. } if self.building && height == self.height => {
                 self.building = false;
                 effects.push(Effect::Decided(Certificate::solo(
@@ -78,6 +78,7 @@ impl Plane for Solo {
 mod tests {
     use super::*;
     use selfchain_types::Genesis;
+    use selfchain_types::seam::consensus::Schedule;
     use std::sync::Arc;
 
     fn plane() -> (Solo, Genesis) {
@@ -95,6 +96,7 @@ mod tests {
         Input::Start {
             height: Height(height),
             validators: Arc::new([]),
+            schedule: Schedule::by_power(Height(1)),
         }
     }
 
@@ -119,6 +121,7 @@ mod tests {
                 height: Height(1),
                 round: 0,
                 block,
+                extension: Vec::new(),
             },
         )
         .unwrap();
@@ -144,7 +147,8 @@ mod tests {
                 Input::Built {
                     height: Height(5),
                     round: 0,
-                    block: Hash::ZERO
+                    block: Hash::ZERO,
+                    extension: Vec::new(),
                 }
             )
             .is_err()

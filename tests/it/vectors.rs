@@ -84,6 +84,8 @@ fn formats() -> Vec<Format> {
         format("result", "block", blocks::results()),
         format("row", "block", blocks::rows()),
         format("certificate", "certificate", blocks::certificates()),
+        format("ballot", "agreement", blocks::ballots()),
+        format("evidence", "agreement", blocks::evidence()),
         format("genesis", "genesis", blocks::genesis()),
         format("roots", "roots", blocks::roots()),
         format("receipt", "receipt", blocks::receipts()),

@@ -5,10 +5,12 @@
 //! or makes more of them than they can hold.
 
 use selfchain_types::account::Balances;
+use selfchain_types::ballot::Ballot;
 use selfchain_types::block::{BlockResult, Body, Header, MODELS_MAX, Row};
 use selfchain_types::certificate::Certificate;
 use selfchain_types::codec::{known_sections, put_section_versioned, sections};
 use selfchain_types::envelope::{EnvelopeView, SIGNERS_MAX};
+use selfchain_types::evidence::Evidence;
 use selfchain_types::message::{Answer, Committed, Reply, Request};
 use selfchain_types::roots::{Roots, Table};
 use selfchain_types::{Amount, Envelope, Genesis, Hash, Refusal, Verified};
@@ -18,10 +20,12 @@ use zerocopy::IntoBytes;
 pub type Target = fn(&[u8]);
 
 /// Every target with the name of its program in `fuzz/` and of its vectors in `vectors/`.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 14] = [
+    ("ballot", ballot),
     ("body", body),
     ("certificate", certificate),
     ("envelope", envelope),
+    ("evidence", evidence),
     ("genesis", genesis),
     ("header", header),
     ("reply", reply),
@@ -190,6 +194,22 @@ pub fn certificate(data: &[u8]) {
     certificate.encode(&mut again);
     assert_eq!(again, data);
     assert!(certificate.verify(&Hash::ZERO, &[]).is_err());
+}
+
+/// [`Ballot::decode`].
+pub fn ballot(data: &[u8]) {
+    let Ok(ballot) = Ballot::decode(data) else {
+        return;
+    };
+    assert_eq!(ballot.to_bytes(), data);
+}
+
+/// [`Evidence::decode`].
+pub fn evidence(data: &[u8]) {
+    let Ok(evidence) = Evidence::decode(data) else {
+        return;
+    };
+    assert_eq!(evidence.to_bytes(), data);
 }
 
 /// [`Genesis::decode`].

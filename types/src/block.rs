@@ -463,6 +463,58 @@ impl<'a> Row<'a> {
     }
 }
 
+/// A block as validators send it to one another: what its hash covers, and nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proposed<'a> {
+    /// [`Header::decode`].
+    pub header: &'a [u8],
+    /// [`Body::decode`].
+    pub body: &'a [u8],
+}
+
+impl<'a> Proposed<'a> {
+    /// Appends the canonical bytes.
+    pub fn encode(header: &Header, body: &Body<'_>, out: &mut Vec<u8>) {
+        put_section(out, row_kind::HEADER, |out| header.encode(out));
+        put_section(out, row_kind::BODY, |out| body.encode(out));
+    }
+
+    /// Splits the bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let kinds = [row_kind::HEADER, row_kind::BODY];
+        let parts = known_sections(bytes, kinds)?;
+        let part = |at: usize| parts[at].ok_or(DecodeError::MissingSection { kind: kinds[at] });
+        Ok(Self {
+            header: part(0)?,
+            body: part(1)?,
+        })
+    }
+}
+
+impl<'a> From<Row<'a>> for Proposed<'a> {
+    fn from(row: Row<'a>) -> Self {
+        Self {
+            header: row.header,
+            body: row.body,
+        }
+    }
+}
+
+impl Proposed<'_> {
+    /// The canonical bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.header.len() + self.body.len() + 32);
+        put_section(&mut out, row_kind::HEADER, |out| {
+            out.extend_from_slice(self.header)
+        });
+        put_section(&mut out, row_kind::BODY, |out| out.extend_from_slice(self.body));
+        out
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
@@ -528,6 +580,11 @@ mod tests {
         assert_eq!(BlockResult::decode(row.result).unwrap(), result());
         assert_eq!(Certificate::decode(row.local).unwrap(), local);
         assert!((0..bytes.len()).all(|cut| Row::decode(&bytes[..cut]).is_err()));
+        let mut sent = Vec::new();
+        Proposed::encode(&header(), &body, &mut sent);
+        assert_eq!(Proposed::from(row).to_bytes(), sent);
+        assert_eq!(Proposed::decode(&sent).unwrap(), Proposed::from(row));
+        assert!(Proposed::decode(&bytes).is_err(), "a row says more");
     }
 
     #[test]

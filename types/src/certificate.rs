@@ -72,6 +72,49 @@ pub fn precommit_digest(chain_id: &Hash, height: Height, round: u32, block: &Has
     ])
 }
 
+/// What a validator signs to precommit nothing: `H(precommit-nil; chain_id ‖ height u64 ‖ round u32)`. A domain
+/// of its own, so that no block's hash and no extension can stand for it.
+pub fn nil_precommit_digest(chain_id: &Hash, height: Height, round: u32) -> Hash {
+    of_round(hash::PRECOMMIT_NIL, chain_id, height, round)
+}
+
+/// What a validator signs to prevote `block`: `H(prevote; chain_id ‖ height u64 ‖ round u32 ‖ block)`; to
+/// prevote nothing: `H(prevote-nil; chain_id ‖ height u64 ‖ round u32)`.
+pub fn prevote_digest(chain_id: &Hash, height: Height, round: u32, block: Option<&Hash>) -> Hash {
+    let Some(block) = block else {
+        return of_round(hash::PREVOTE_NIL, chain_id, height, round);
+    };
+    hash::PREVOTE.hash_parts(&[
+        chain_id.as_bytes(),
+        &height.0.to_le_bytes(),
+        &round.to_le_bytes(),
+        block.as_bytes(),
+    ])
+}
+
+/// What a validator signs to propose `block`: `H(proposal; chain_id ‖ height u64 ‖ round u32 ‖ block ‖ 0 u8)`,
+/// or `… ‖ block ‖ 1 u8 ‖ polka u32)` where two thirds prevoted the block in round `polka` already.
+pub fn proposal_digest(
+    chain_id: &Hash,
+    height: Height,
+    round: u32,
+    block: &Hash,
+    polka: Option<u32>,
+) -> Hash {
+    hash::PROPOSAL.hash_parts(&[
+        chain_id.as_bytes(),
+        &height.0.to_le_bytes(),
+        &round.to_le_bytes(),
+        block.as_bytes(),
+        &[u8::from(polka.is_some())],
+        polka.map(u32::to_le_bytes).as_ref().map_or(&[], |polka| polka),
+    ])
+}
+
+fn of_round(domain: hash::Domain, chain_id: &Hash, height: Height, round: u32) -> Hash {
+    domain.hash_parts(&[chain_id.as_bytes(), &height.0.to_le_bytes(), &round.to_le_bytes()])
+}
+
 impl Certificate {
     /// The certificate of a set of one: its only precommit.
     pub fn solo(chain_id: &Hash, height: Height, block: Hash, key: &SigningKey) -> Self {

@@ -193,6 +193,14 @@ pub const HEADER: Domain = Domain::named("selfchain/header/v1");
 pub const BODY: Domain = Domain::named("selfchain/body/v1");
 /// What a validator signs to precommit a block.
 pub const PRECOMMIT: Domain = Domain::named("selfchain/precommit/v1");
+/// What a validator signs to precommit nothing in a round.
+pub const PRECOMMIT_NIL: Domain = Domain::named("selfchain/precommit-nil/v1");
+/// What a validator signs to prevote a block.
+pub const PREVOTE: Domain = Domain::named("selfchain/prevote/v1");
+/// What a validator signs to prevote nothing in a round.
+pub const PREVOTE_NIL: Domain = Domain::named("selfchain/prevote-nil/v1");
+/// What a validator signs to propose a block.
+pub const PROPOSAL: Domain = Domain::named("selfchain/proposal/v1");
 /// A validator set's `(key, power)` pairs.
 pub const VALIDATORS: Domain = Domain::named("selfchain/validators/v1");
 /// The sorted table of roots: `state_root`.
@@ -229,6 +237,12 @@ pub const CONTEXTS: Domain = Domain::named("selfchain/contexts/v1");
 pub const HOLD: Domain = Domain::named("selfchain/hold/v1");
 /// Models, by the bytes of their files.
 pub const MODEL: Domain = Domain::named("selfchain/model/v1");
+/// A link of the chain whose preimages a proposer reveals: over `preimage 32`.
+pub const REVEAL: Domain = Domain::named("selfchain/reveal/v1");
+/// An epoch's seed, and the mix of reveals that becomes the next one's.
+pub const EPOCH: Domain = Domain::named("selfchain/epoch/v1");
+/// The seed of one draw of a proposer: over `epoch seed 32 ‖ height u64 ‖ round u32`.
+pub const DRAW: Domain = Domain::named("selfchain/draw/v1");
 
 #[cfg(test)]
 mod tests {

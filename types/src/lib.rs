@@ -25,12 +25,17 @@ pub mod refusal;
 pub mod block;
 pub mod outcome;
 pub mod certificate;
+pub mod ballot;
+pub mod evidence;
+pub mod late;
 pub mod roots;
 pub mod policy;
 pub mod risk;
+pub mod quality;
 pub mod receipt;
 pub mod genesis;
 pub mod message;
+pub mod peer;
 #[cfg(feature = "std")]
 pub mod seam;
 

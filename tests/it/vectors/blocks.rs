@@ -1,7 +1,9 @@
 //! Vectors of what nodes agree on and keep: blocks, certificates, genesis, roots, receipts.
 
+use selfchain_types::ballot::{Ballot, Statement};
 use selfchain_types::block::{BlockResult, Body, Exception, Header, Row};
 use selfchain_types::certificate::{Certificate, Precommit, precommit_digest};
+use selfchain_types::evidence::Evidence;
 use selfchain_types::genesis::{
     AccountIds, Fees, Genesis, Limits, OpTime, Plane, Validator, validators_hash,
 };
@@ -223,6 +225,65 @@ pub fn certificates() -> Vec<Vector> {
         of("solo", solo, set(&[(1, 1)])),
         of("two of three", two, set(&[(1, 40), (2, 20), (3, 1_000)])),
     ]
+}
+
+fn ballot(round: u32, statement: Statement) -> Ballot {
+    Ballot::sign(&filled(0xcc), Height(7), round, 2, statement, &key(3))
+}
+
+pub fn ballots() -> Vec<Vector> {
+    let block = filled(0x0d);
+    let of = |name, round, statement| {
+        let ballot = ballot(round, statement);
+        let digest = ballot.digest(&filled(0xcc));
+        let (fields, bytes) = (ballot_fields(&ballot), ballot.to_bytes());
+        Vector::new(name, fields, bytes, move |bytes| {
+            Ballot::decode(bytes).is_ok_and(|read| read == ballot)
+        })
+        .hashed("signed", digest)
+    };
+    vec![
+        of("prevote", 0, Statement::Prevote(Some(block))),
+        of("prevote for nothing", 1, Statement::Prevote(None)),
+        of("precommit", 0, Statement::Precommit(block, b"extension".to_vec())),
+        of("precommit of nothing", 1, Statement::NilPrecommit),
+        of("proposal", 0, Statement::Proposal(block, None)),
+        of("proposal again", 2, Statement::Proposal(block, Some(0))),
+    ]
+}
+
+pub fn evidence() -> Vec<Vector> {
+    let one = ballot(1, Statement::Prevote(Some(filled(0x0d))));
+    let other = ballot(1, Statement::Prevote(None));
+    let fields = json!({
+        "chain_id": filled(0xcc).to_hex(),
+        "ballots": [ballot_fields(&other), ballot_fields(&one)],
+    });
+    let evidence = Evidence::new(one, other).unwrap();
+    let bytes = evidence.to_bytes();
+    vec![Vector::new("two prevotes", fields, bytes, move |bytes| {
+        Evidence::decode(bytes)
+            .is_ok_and(|read| read == evidence && read.verify(&filled(0xcc), key(3).public()) == Ok(()))
+    })]
+}
+
+fn ballot_fields(ballot: &Ballot) -> Value {
+    let (kind, block, extension, polka) = match &ballot.statement {
+        Statement::Prevote(block) => ("prevote", block.as_ref(), None, None),
+        Statement::Precommit(block, extension) => ("precommit", Some(block), Some(hex(extension)), None),
+        Statement::NilPrecommit => ("precommit", None, None, None),
+        Statement::Proposal(block, polka) => ("proposal", Some(block), None, *polka),
+    };
+    json!({
+        "kind": kind,
+        "height": ballot.height.0.to_string(),
+        "round": ballot.round,
+        "validator": ballot.validator,
+        "block": block.map(Hash::to_hex),
+        "extension": extension,
+        "polka": polka,
+        "signature": hex(&ballot.signature),
+    })
 }
 
 fn certificate_fields(certificate: &Certificate) -> Value {

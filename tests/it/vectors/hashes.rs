@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Vector, page};
 
-const DOMAINS: [(&str, Domain); 25] = [
+const DOMAINS: [(&str, Domain); 32] = [
     ("selfchain/tx/v1", hash::TX),
     ("selfchain/sign/v1", hash::SIGN),
     ("selfchain/key/v1", hash::KEY),
@@ -15,6 +15,10 @@ const DOMAINS: [(&str, Domain); 25] = [
     ("selfchain/header/v1", hash::HEADER),
     ("selfchain/body/v1", hash::BODY),
     ("selfchain/precommit/v1", hash::PRECOMMIT),
+    ("selfchain/precommit-nil/v1", hash::PRECOMMIT_NIL),
+    ("selfchain/prevote/v1", hash::PREVOTE),
+    ("selfchain/prevote-nil/v1", hash::PREVOTE_NIL),
+    ("selfchain/proposal/v1", hash::PROPOSAL),
     ("selfchain/validators/v1", hash::VALIDATORS),
     ("selfchain/roots/v1", hash::ROOTS),
     ("selfchain/node/v1", hash::NODE),
@@ -33,6 +37,9 @@ const DOMAINS: [(&str, Domain); 25] = [
     ("selfchain/batch/v1", hash::BATCH),
     ("selfchain/contexts/v1", hash::CONTEXTS),
     ("selfchain/model/v1", hash::MODEL),
+    ("selfchain/reveal/v1", hash::REVEAL),
+    ("selfchain/epoch/v1", hash::EPOCH),
+    ("selfchain/draw/v1", hash::DRAW),
 ];
 
 /// The hash key of each domain, the hash of nothing, and of the four bytes `00 01 02 03`.

@@ -7,10 +7,12 @@
 //! - Time is an argument. The same inputs at the same times give the same effects, byte for byte.
 //! - A plane sees blocks by hash only. The driver builds, keeps, sends and judges bodies.
 //! - After a restart the driver opens a new plane, hands it every record that [`Effect::Persist`] wrote for
-//!   heights above the log's durable tip as [`Input::Recovered`], in order, and then [`Input::Start`].
+//!   heights above the log's durable tip as [`Input::Recovered`], in order, and then [`Input::Start`] of the
+//!   height after that tip. A decided height may then be decided again, by the same certificate.
 //! - After an error nothing more may be asked of the plane: the node stops.
 
 use crate::certificate::Certificate;
+use crate::codec::DecodeError;
 use crate::genesis::Validator;
 use crate::{Hash, Height, TimeNs};
 use std::sync::Arc;
@@ -37,6 +39,8 @@ pub enum Input {
         height: Height,
         /// Its validators.
         validators: Arc<[Validator]>,
+        /// What its proposers are drawn by.
+        schedule: Schedule,
     },
     /// There is something to put into a block of the height that began: a transaction, an overdue expiry,
     /// a root that is not yet certified.
@@ -49,13 +53,26 @@ pub enum Input {
         round: u32,
         /// Its hash.
         block: Hash,
+        /// What this node's precommit of the block says beside yes; at most
+        /// [`EXTENSION_BYTES_MAX`](crate::ballot::EXTENSION_BYTES_MAX) bytes.
+        extension: Vec<u8>,
     },
-    /// A peer's message, whose signature the driver has not checked.
+    /// A peer's message.
     Message {
         /// Position of the sender in the height's set, as its connection proves.
         from: u16,
         /// The plane's own format.
         bytes: Vec<u8>,
+        /// Whether the driver verified every signature in it against the set of the height that began.
+        checked: bool,
+    },
+    /// Whether a validator of the height's set can be reached. True of all until said otherwise, and kept from
+    /// height to height. A hint: it may shorten a wait for that validator, never decide anything.
+    Peer {
+        /// Position in the height's set.
+        validator: u16,
+        /// Whether it can be reached.
+        alive: bool,
     },
     /// A timer that [`Effect::SetTimer`] set went off.
     Timer(u64),
@@ -65,9 +82,33 @@ pub enum Input {
         block: Hash,
         /// What was found.
         verdict: Verdict,
+        /// As in [`Input::Built`].
+        extension: Vec<u8>,
     },
     /// A decided block that was fetched from a peer; the driver checked the body against the hash.
     Synced(Certificate),
+}
+
+/// What a height's proposers are drawn by. The same on every node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// What draws are made from; zero where nothing is drawn and validators take turns.
+    pub seed: Hash,
+    /// The first height with this set and these weights: turns count from there.
+    pub since: Height,
+    /// One per validator, in order, their sum above zero. Empty: their power.
+    pub weights: Arc<[u64]>,
+}
+
+impl Schedule {
+    /// Turns by power, counted from `since`.
+    pub fn by_power(since: Height) -> Self {
+        Self {
+            seed: Hash::ZERO,
+            since,
+            weights: Arc::new([]),
+        }
+    }
 }
 
 /// What a node finds of a block.
@@ -114,7 +155,8 @@ pub enum Effect {
         /// In this round.
         round: u32,
     },
-    /// Judge a block, once its body is durable on this node's disk, and answer [`Input::Verdict`].
+    /// Judge a block, once its body is durable on this node's disk, and answer [`Input::Verdict`]. Asked once
+    /// for a block at a height; the body must be kept until another block is decided there.
     Judge {
         /// The block.
         block: Hash,
@@ -123,7 +165,7 @@ pub enum Effect {
     },
     /// The height is decided. The driver commits the block and then starts the next height.
     Decided(Certificate),
-    /// Proof that a validator misbehaved, for a later block.
+    /// Proof that a validator misbehaved, for a later block: the bytes of [`crate::evidence::Evidence`].
     Evidence(Vec<u8>),
 }
 
@@ -143,5 +185,16 @@ pub enum PlaneError {
     ReplayDivergence {
         /// When.
         height: Height,
+    },
+    /// A record of an earlier run that cannot be read.
+    #[error("a record of the journal: {0}")]
+    Record(#[from] DecodeError),
+    /// The plane found itself in a state that cannot be.
+    #[error("agreement at height {height} cannot go on: {reason}")]
+    Broken {
+        /// When.
+        height: Height,
+        /// What was found.
+        reason: &'static str,
     },
 }

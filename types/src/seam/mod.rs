@@ -4,4 +4,5 @@ pub mod consensus;
 pub mod log;
 pub mod scorer;
 pub mod snapshot;
+pub mod standing;
 pub mod transport;

@@ -1,0 +1,20 @@
+//! Byzantine agreement: Tendermint, by the core of `arc-malachitebft`, behind our seam.
+//!
+//! The core is a state machine without network, clock, disk or keys; [`Bft`] is what it lacks: messages and
+//! their signatures, the set, the journal and its replay, timers, and evidence.
+
+mod context;
+mod message;
+mod watch;
+mod journal;
+mod timers;
+mod later;
+mod core;
+mod plane;
+
+#[cfg(test)]
+mod plane_tests;
+
+pub use message::check;
+pub use plane::Bft;
+pub use timers::Options;

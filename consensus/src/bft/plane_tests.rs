@@ -1,0 +1,339 @@
+//! The plane, input by input.
+
+use super::journal::{Entry, Finding, Judged, Record, Wait};
+use super::message::Message;
+use super::{Bft, Options, check};
+use selfchain_types::ballot::{Ballot, EXTENSION_BYTES_MAX, Statement};
+use selfchain_types::crypto::SigningKey;
+use selfchain_types::genesis::Validator;
+use selfchain_types::seam::consensus::{Effect, Input, Plane, PlaneError, Schedule, Verdict};
+use selfchain_types::{Hash, Height, TimeNs};
+
+const CHAIN: Hash = Hash([1; 32]);
+const BLOCK: Hash = Hash([9; 32]);
+
+fn key(seat: u8) -> SigningKey {
+    SigningKey::from_seed(&[seat; 32])
+}
+
+fn set() -> Vec<Validator> {
+    (0..4)
+        .map(|seat| Validator {
+            key: key(seat).public().clone(),
+            power: 1,
+        })
+        .collect()
+}
+
+fn start(height: u64) -> Input {
+    Input::Start {
+        height: Height(height),
+        validators: set().into(),
+        schedule: Schedule::by_power(Height(1)),
+    }
+}
+
+/// The plane of `seat`, at height 1, where seat 0 proposes.
+fn plane(seat: u8) -> Bft {
+    let mut plane = Bft::new(CHAIN, key(seat), Options::default());
+    assert_eq!(step(&mut plane, start(1)), Ok(vec![]), "an idle chain is silent");
+    plane
+}
+
+fn step(plane: &mut Bft, input: Input) -> Result<Vec<Effect>, PlaneError> {
+    let mut effects = Vec::new();
+    plane.handle(input, TimeNs(0), &mut effects).map(|()| effects)
+}
+
+fn signed(seat: u8, round: u32, statement: Statement) -> Ballot {
+    Ballot::sign(&CHAIN, Height(1), round, u16::from(seat), statement, &key(seat))
+}
+
+fn message(ballot: &Ballot) -> Input {
+    Input::Message {
+        from: ballot.validator,
+        bytes: ballot.to_bytes(),
+        checked: false,
+    }
+}
+
+fn built(extension: Vec<u8>) -> Input {
+    Input::Built {
+        height: Height(1),
+        round: 0,
+        block: BLOCK,
+        extension,
+    }
+}
+
+/// What leaves, and what is written, by name, in order.
+fn names(effects: &[Effect]) -> Vec<String> {
+    let name = |effect: &Effect| match effect {
+        Effect::Broadcast(bytes) => format!(
+            "send {:?}",
+            Ballot::decode(bytes).map(|ballot| ballot.statement.kind())
+        ),
+        Effect::Persist { record, .. } => match Record::decode(record).map(|record| record.entry) {
+            Ok(Entry::Message(Message::Ballot(ballot))) => format!("keep {:?}", ballot.statement.kind()),
+            Ok(Entry::Block(judged)) => format!("keep {:?}", judged.finding),
+            other => format!("keep {other:?}"),
+        },
+        Effect::SetTimer { .. } => "timer".into(),
+        Effect::Decided(_) => "decided".into(),
+        other => format!("{other:?}"),
+    };
+    let mut names: Vec<String> = effects.iter().map(name).collect();
+    names.retain(|name| name != "timer");
+    names
+}
+
+#[test]
+fn a_proposer_keeps_before_it_sends() {
+    let mut plane = plane(0);
+    let effects = step(&mut plane, Input::Wanted).expect("wanted");
+    assert_eq!(names(&effects), ["Build { height: Height(1), round: 0 }"]);
+    let effects = step(&mut plane, built(vec![5])).expect("built");
+    assert_eq!(
+        names(&effects),
+        [
+            "keep Valid",
+            "keep Proposal",
+            "keep Prevote",
+            "send Ok(Prevote)",
+            "send Ok(Proposal)"
+        ]
+    );
+    assert_eq!(step(&mut plane, built(vec![5])), Ok(vec![]), "once");
+}
+
+#[test]
+fn a_precommit_says_what_the_verdict_said() {
+    let mut plane = plane(1);
+    let proposal = signed(0, 0, Statement::Proposal(BLOCK, None));
+    let effects = step(&mut plane, message(&proposal)).expect("a proposal");
+    let judge = Effect::Judge {
+        block: BLOCK,
+        round: 0,
+    };
+    assert!(effects.contains(&judge), "{effects:?}");
+    let verdict = Input::Verdict {
+        block: BLOCK,
+        verdict: Verdict::Valid,
+        extension: vec![1, 2],
+    };
+    let effects = step(&mut plane, verdict).expect("a verdict");
+    assert_eq!(
+        names(&effects),
+        ["keep Valid", "keep Prevote", "send Ok(Prevote)"]
+    );
+    let mut said = Vec::new();
+    for seat in [0, 2] {
+        let prevote = signed(seat, 0, Statement::Prevote(Some(BLOCK)));
+        said.extend(step(&mut plane, message(&prevote)).expect("a prevote"));
+    }
+    let mine = signed(1, 0, Statement::Precommit(BLOCK, vec![1, 2]));
+    assert!(
+        said.contains(&Effect::Broadcast(mine.to_bytes())),
+        "{:?}",
+        names(&said)
+    );
+    let mut decided = Vec::new();
+    for seat in [2, 3] {
+        let precommit = signed(seat, 0, Statement::Precommit(BLOCK, vec![seat]));
+        decided.extend(step(&mut plane, message(&precommit)).expect("a precommit"));
+    }
+    let Some(Effect::Decided(certificate)) = decided.last() else {
+        panic!("decided, not {:?}", names(&decided));
+    };
+    assert_eq!(certificate.verify(&CHAIN, &set()), Ok(()));
+    let said: Vec<_> = certificate
+        .precommits
+        .iter()
+        .map(|precommit| &precommit.extension[..])
+        .collect();
+    assert_eq!(said, [&[1, 2][..], &[2], &[3]]);
+}
+
+#[test]
+fn an_objection_costs_a_fresh_proposal_one_prevote_and_then_yields() {
+    fn check(round: u32, polka: Option<u32>, want: &[&str]) {
+        let mut plane = plane(1);
+        for of in 0..round {
+            for seat in [0, 2, 3] {
+                step(&mut plane, message(&signed(seat, of, Statement::NilPrecommit))).expect("a precommit");
+            }
+            step_at(&mut plane, 60_000_000_000, Input::Timer(2));
+        }
+        assert_eq!(plane.round(), Some((Height(1), round)));
+        let proposer = u8::try_from(round % 4).expect("small");
+        let proposal = signed(proposer, round, Statement::Proposal(BLOCK, polka));
+        step(&mut plane, message(&proposal)).expect("a proposal");
+        let verdict = Input::Verdict {
+            block: BLOCK,
+            verdict: Verdict::Objection,
+            extension: vec![],
+        };
+        let effects = step(&mut plane, verdict).expect("a verdict");
+        assert_eq!(names(&effects), want, "round {round}, polka {polka:?}");
+        let prevotes = effects.iter().filter_map(|effect| match effect {
+            Effect::Broadcast(bytes) => Ballot::decode(bytes).ok(),
+            _ => None,
+        });
+        let block = (want[0] == "keep Valid").then_some(BLOCK);
+        assert!(
+            prevotes
+                .into_iter()
+                .all(|ballot| ballot.statement == Statement::Prevote(block))
+        );
+    }
+    fn step_at(plane: &mut Bft, now: u64, input: Input) {
+        let mut effects = Vec::new();
+        plane.handle(input, TimeNs(now), &mut effects).expect("a timer");
+    }
+    check(
+        0,
+        None,
+        &["keep Objection", "keep Prevote", "send Ok(Prevote)", "keep Valid"],
+    );
+    check(2, None, &["keep Valid", "keep Prevote", "send Ok(Prevote)"]);
+    check(2, Some(0), &["keep Valid"]);
+}
+
+#[test]
+fn messages_that_prove_nothing_change_nothing() {
+    let mut plane = plane(1);
+    let proposal = signed(0, 0, Statement::Proposal(BLOCK, None));
+    let mut forged = proposal.clone();
+    forged.validator = 2;
+    let nothing = [
+        message(&forged),
+        message(&Ballot {
+            validator: 9,
+            ..proposal.clone()
+        }),
+        message(&signed(0, 11, Statement::Prevote(None))),
+        Input::Message {
+            from: 0,
+            bytes: vec![9; 40],
+            checked: true,
+        },
+    ];
+    for input in nothing {
+        assert_eq!(step(&mut plane, input.clone()), Ok(vec![]), "{input:?}");
+    }
+    assert!(!check(&forged.to_bytes(), &CHAIN, Height(1), &set()));
+    assert!(check(&proposal.to_bytes(), &CHAIN, Height(1), &set()));
+    assert!(!check(&proposal.to_bytes(), &CHAIN, Height(2), &set()));
+}
+
+#[test]
+fn a_late_ballot_is_evidence_for_some_heights_and_then_nothing() {
+    let mut plane = plane(1);
+    let one = signed(3, 0, Statement::Prevote(None));
+    let other = signed(3, 0, Statement::Prevote(Some(BLOCK)));
+    step(&mut plane, message(&one)).expect("a prevote");
+    step(&mut plane, start(9)).expect("a later height");
+    let effects = step(&mut plane, message(&other)).expect("a late prevote");
+    assert!(matches!(&effects[..], [Effect::Evidence(_)]), "{effects:?}");
+    let third = signed(2, 0, Statement::Prevote(None));
+    step(&mut plane, message(&third)).expect("a late prevote");
+    step(&mut plane, start(10)).expect("a later height");
+    let twin = signed(2, 0, Statement::Prevote(Some(BLOCK)));
+    assert_eq!(step(&mut plane, message(&twin)), Ok(vec![]));
+}
+
+#[test]
+fn refuses_what_the_contract_does_not_allow() {
+    let mut fresh = Bft::new(CHAIN, key(1), Options::default());
+    assert!(step(&mut fresh, Input::Wanted).is_err());
+    assert!(step(&mut fresh, Input::Recovered(vec![1])).is_err());
+    let mut plane = plane(0);
+    let contract = |result| matches!(result, Err(PlaneError::Contract { .. }));
+    assert!(contract(step(&mut plane, start(1))));
+    assert!(contract(step(&mut plane, Input::Recovered(vec![]))));
+    assert!(contract(step(
+        &mut plane,
+        built(vec![0; EXTENSION_BYTES_MAX + 1])
+    )));
+    let peer = Input::Peer {
+        validator: 4,
+        alive: false,
+    };
+    assert!(contract(step(&mut plane, peer)));
+    let misfit = Input::Start {
+        height: Height(2),
+        validators: set().into(),
+        schedule: Schedule {
+            weights: [1, 2].into(),
+            ..Schedule::by_power(Height(1))
+        },
+    };
+    assert!(contract(step(&mut plane, misfit)));
+}
+
+#[test]
+fn a_journal_that_says_otherwise_stops_the_node() {
+    // A prevote for the block, where the journal holds only the wait that ended without a proposal.
+    let records = [
+        Entry::Timeout(Wait::Propose, 0),
+        Entry::Message(Message::Ballot(signed(1, 0, Statement::Prevote(Some(BLOCK))))),
+    ];
+    let mut plane = Bft::new(CHAIN, key(1), Options::default());
+    for entry in records {
+        let height = Height(1);
+        let record = Record { height, entry }.to_bytes();
+        step(&mut plane, Input::Recovered(record)).expect("a record");
+    }
+    let height = Height(1);
+    assert_eq!(
+        step(&mut plane, start(1)),
+        Err(PlaneError::ReplayDivergence { height })
+    );
+}
+
+#[test]
+fn records_and_messages_have_one_byte_string() {
+    let prevote = |seat| signed(seat, 0, Statement::Prevote(Some(BLOCK)));
+    let nil = signed(2, 0, Statement::NilPrecommit);
+    let messages = [
+        Message::Ballot(prevote(0)),
+        Message::Polka(vec![prevote(0), prevote(1)]),
+        Message::Skip(vec![prevote(0), nil.clone()]),
+        Message::Precommits(vec![nil.clone()]),
+    ];
+    let judged = Judged {
+        block: BLOCK,
+        round: 3,
+        polka: Some(1),
+        proposer: 2,
+        finding: Finding::Objection,
+        extension: vec![1],
+    };
+    let entries = messages.map(Entry::Message).into_iter().chain([
+        Entry::Timeout(Wait::Precommit, 7),
+        Entry::Block(Judged {
+            polka: None,
+            ..judged.clone()
+        }),
+        Entry::Block(judged),
+    ]);
+    for entry in entries {
+        let height = Height(1);
+        let record = Record { height, entry };
+        let bytes = record.to_bytes();
+        assert_eq!(Record::decode(&bytes), Ok(record));
+        assert!((0..bytes.len()).all(|cut| Record::decode(&bytes[..cut]).is_err()));
+    }
+    let refused = [
+        Message::Polka(vec![prevote(1), prevote(0)]),
+        Message::Polka(vec![prevote(0), prevote(0)]),
+        Message::Polka(vec![nil.clone()]),
+        Message::Polka(vec![]),
+        Message::Skip(vec![signed(0, 0, Statement::Proposal(BLOCK, None))]),
+        Message::Skip(vec![prevote(0), signed(1, 1, Statement::Prevote(None))]),
+        Message::Precommits(vec![prevote(0), nil]),
+    ];
+    for message in refused {
+        assert!(Message::decode(&message.to_bytes()).is_err(), "{message:?}");
+    }
+}

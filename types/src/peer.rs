@@ -1,0 +1,219 @@
+//! What validators tell one another beside their connection: the plane's messages, bodies of blocks, decided blocks
+//! for one that is behind, and transactions.
+//!
+//! A message is `kind u8` and its fields; which lane of a link carries it says [`PeerMessage::lane`]. Table:
+//! `docs/formats/peer.md`.
+
+use crate::codec::{DecodeError, Reader, narrow, put_bytes_u32};
+use crate::{Hash, Height};
+use alloc::vec::Vec;
+
+/// Which lane of a link a message takes, the most urgent first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    /// Proposals and votes, small.
+    Votes,
+    /// Bodies of blocks, up to a block's size.
+    Bodies,
+    /// Transactions that clients gave a validator.
+    Transactions,
+    /// Decided blocks for one that is behind.
+    Sync,
+}
+
+/// A message from one validator to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerMessage<'a> {
+    /// Of the plane, in its own format, with where the sender stands.
+    Plane {
+        /// The newest height that the sender has decided.
+        tip: Height,
+        /// For [`crate::seam::consensus::Input::Message`].
+        bytes: &'a [u8],
+    },
+    /// Where the sender stands.
+    Tip(Height),
+    /// A block that is proposed: [`crate::block::Proposed`].
+    Body(&'a [u8]),
+    /// Send me the body of this block.
+    WantBody {
+        /// Its height.
+        height: Height,
+        /// Its hash.
+        block: Hash,
+    },
+    /// Send me decided blocks from this height on.
+    WantBlocks(Height),
+    /// Decided blocks in order: each block, and the certificate that decided it.
+    Blocks(Vec<(&'a [u8], &'a [u8])>),
+    /// Whole envelopes.
+    Transactions(Vec<&'a [u8]>),
+}
+
+mod kind {
+    pub(super) const PLANE: u8 = 1;
+    pub(super) const TIP: u8 = 2;
+    pub(super) const BODY: u8 = 3;
+    pub(super) const WANT_BODY: u8 = 4;
+    pub(super) const WANT_BLOCKS: u8 = 5;
+    pub(super) const BLOCKS: u8 = 6;
+    pub(super) const TRANSACTIONS: u8 = 7;
+}
+
+/// Most blocks of one [`PeerMessage::Blocks`].
+pub const BLOCKS_MAX: usize = 256;
+/// Most envelopes of one [`PeerMessage::Transactions`].
+pub const TRANSACTIONS_MAX: usize = 65_536;
+
+impl<'a> PeerMessage<'a> {
+    /// The lane that carries it.
+    pub fn lane(&self) -> Lane {
+        match self {
+            Self::Plane { .. } | Self::Tip(_) | Self::WantBody { .. } | Self::WantBlocks(_) => Lane::Votes,
+            Self::Body(_) => Lane::Bodies,
+            Self::Blocks(_) => Lane::Sync,
+            Self::Transactions(_) => Lane::Transactions,
+        }
+    }
+
+    /// The canonical bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(64);
+        match self {
+            Self::Plane { tip, bytes } => {
+                out.push(kind::PLANE);
+                out.extend_from_slice(&tip.0.to_le_bytes());
+                out.extend_from_slice(bytes);
+            }
+            Self::Tip(tip) => {
+                out.push(kind::TIP);
+                out.extend_from_slice(&tip.0.to_le_bytes());
+            }
+            Self::Body(bytes) => {
+                out.push(kind::BODY);
+                out.extend_from_slice(bytes);
+            }
+            Self::WantBody { height, block } => {
+                out.push(kind::WANT_BODY);
+                out.extend_from_slice(&height.0.to_le_bytes());
+                out.extend_from_slice(block.as_bytes());
+            }
+            Self::WantBlocks(from) => {
+                out.push(kind::WANT_BLOCKS);
+                out.extend_from_slice(&from.0.to_le_bytes());
+            }
+            Self::Blocks(blocks) => {
+                out.push(kind::BLOCKS);
+                out.extend_from_slice(&narrow(blocks.len()).to_le_bytes());
+                for (block, certificate) in blocks {
+                    put_bytes_u32(&mut out, block);
+                    put_bytes_u32(&mut out, certificate);
+                }
+            }
+            Self::Transactions(envelopes) => {
+                out.push(kind::TRANSACTIONS);
+                out.extend_from_slice(&narrow(envelopes.len()).to_le_bytes());
+                envelopes.iter().for_each(|one| put_bytes_u32(&mut out, one));
+            }
+        }
+        out
+    }
+
+    /// Reads the canonical bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new("peer message", bytes);
+        let message = match reader.u8()? {
+            kind::PLANE => Self::Plane {
+                tip: Height(reader.u64()?),
+                bytes: reader.rest(),
+            },
+            kind::TIP => Self::Tip(Height(reader.u64()?)),
+            kind::BODY => Self::Body(reader.rest()),
+            kind::WANT_BODY => Self::WantBody {
+                height: Height(reader.u64()?),
+                block: reader.hash()?,
+            },
+            kind::WANT_BLOCKS => Self::WantBlocks(Height(reader.u64()?)),
+            kind::BLOCKS => {
+                let count = at_most(reader.len_u32()?, BLOCKS_MAX, "blocks of a peer message")?;
+                let mut blocks = Vec::with_capacity(count);
+                for _ in 0..count {
+                    blocks.push((reader.bytes_u32()?, reader.bytes_u32()?));
+                }
+                Self::Blocks(blocks)
+            }
+            kind::TRANSACTIONS => {
+                let what = "transactions of a peer message";
+                let count = at_most(reader.len_u32()?, TRANSACTIONS_MAX, what)?;
+                let mut envelopes = Vec::with_capacity(count.min(bytes.len() / 4));
+                for _ in 0..count {
+                    envelopes.push(reader.bytes_u32()?);
+                }
+                Self::Transactions(envelopes)
+            }
+            kind => {
+                return Err(DecodeError::Value {
+                    what: "kind of a peer message",
+                    value: kind.into(),
+                });
+            }
+        };
+        reader.finish()?;
+        Ok(message)
+    }
+}
+
+fn at_most(count: usize, max: usize, what: &'static str) -> Result<usize, DecodeError> {
+    if count > max {
+        let value = crate::codec::wide(count);
+        return Err(DecodeError::Value { what, value });
+    }
+    Ok(count)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    #[test]
+    fn every_message_survives_its_bytes() {
+        for message in [
+            PeerMessage::Plane {
+                tip: Height(7),
+                bytes: b"vote",
+            },
+            PeerMessage::Tip(Height(1)),
+            PeerMessage::Body(b"body"),
+            PeerMessage::WantBody {
+                height: Height(3),
+                block: Hash([4; 32]),
+            },
+            PeerMessage::WantBlocks(Height(9)),
+            PeerMessage::Blocks(vec![(b"one", b"its"), (b"two", b"")]),
+            PeerMessage::Transactions(vec![b"a", b"bc"]),
+        ] {
+            let bytes = message.to_bytes();
+            assert_eq!(PeerMessage::decode(&bytes).unwrap(), message);
+            let is_open = matches!(message, PeerMessage::Plane { .. } | PeerMessage::Body(_));
+            if !is_open {
+                assert!((0..bytes.len()).all(|cut| PeerMessage::decode(&bytes[..cut]).is_err()));
+            }
+        }
+    }
+
+    #[test]
+    fn counts_and_kinds_are_bounded() {
+        assert!(PeerMessage::decode(&[]).is_err());
+        assert!(PeerMessage::decode(&[99]).is_err());
+        let mut many = vec![kind::BLOCKS];
+        many.extend_from_slice(&u32::MAX.to_le_bytes());
+        assert!(PeerMessage::decode(&many).is_err());
+        many[0] = kind::TRANSACTIONS;
+        assert!(PeerMessage::decode(&many).is_err());
+    }
+}
