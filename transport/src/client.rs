@@ -274,6 +274,7 @@ impl Client {
     async fn shake_hands(&self, mut config: quinn::ClientConfig) -> Result<quinn::Connection, ConnectError> {
         config.transport_config(transport_config(&TransportTuning {
             bidirectional_streams_max: 0,
+            unidirectional_streams_max: 0,
             stream_receive_window_bytes: self.config.stream_receive_window_bytes,
             receive_window_bytes: self.config.receive_window_bytes,
             send_window_bytes: self.config.send_window_bytes,

@@ -11,12 +11,15 @@
 //! nothing to be talked down to), raw Ed25519 public keys at both ends (RFC 7250), the server's pinned by the
 //! client, no tickets and no early data.
 //!
-//! Status: the wire format (`selfchain-ingest/1`) is stable; the Rust API is young.
+//! Validators among themselves use [`links`]: an endpoint of its own, where both ends are pinned.
+//!
+//! Status: the wire formats (`selfchain-ingest/1`, `selfchain-links/1`) are stable; the Rust API is young.
 
 mod ceiling;
 pub mod client;
 pub mod framing;
 pub mod limits;
+pub mod links;
 pub mod metrics;
 mod outbox;
 pub mod quic;

@@ -26,6 +26,10 @@ impl Counter {
     pub(crate) fn subtract(&self, by: u64) {
         self.0.fetch_sub(by, Ordering::Relaxed);
     }
+
+    pub(crate) fn subtract_len(&self, by: usize) {
+        self.subtract(u64::try_from(by).unwrap_or(u64::MAX));
+    }
 }
 
 /// What the server has done since it started.

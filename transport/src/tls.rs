@@ -97,8 +97,8 @@ pub(crate) fn client_config(
     quic(QuicClientConfig::try_from(config))
 }
 
-/// The Ed25519 key that a peer proved in the handshake, from what quinn calls its identity.
-pub(crate) fn client_key_of(connection: &quinn::Connection) -> Option<[u8; 32]> {
+/// The Ed25519 key that the other end proved in the handshake, from what quinn calls its identity.
+pub(crate) fn peer_key_of(connection: &quinn::Connection) -> Option<[u8; 32]> {
     let identity = connection.peer_identity()?;
     let chain = identity.downcast_ref::<Vec<CertificateDer<'static>>>()?;
     key_of_spki(chain.first()?)
@@ -113,11 +113,11 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
     })
 }
 
-fn quic<T>(config: Result<T, quinn::crypto::rustls::NoInitialCipherSuite>) -> Result<T, TlsError> {
+pub(crate) fn quic<T>(config: Result<T, quinn::crypto::rustls::NoInitialCipherSuite>) -> Result<T, TlsError> {
     config.map_err(|missing| TlsError::Config(Error::General(missing.to_string())))
 }
 
-fn certified(seed: &[u8; 32]) -> Result<Arc<CertifiedKey>, TlsError> {
+pub(crate) fn certified(seed: &[u8; 32]) -> Result<Arc<CertifiedKey>, TlsError> {
     let pkcs8 = PrivatePkcs8KeyDer::from([PKCS8_PREFIX.as_slice(), seed].concat());
     let key = provider::sign::any_eddsa_type(&pkcs8)?;
     let spki = spki_of(&public_key_of(seed)?);
@@ -128,7 +128,7 @@ fn spki_of(key: &[u8; 32]) -> Vec<u8> {
     [SPKI_PREFIX.as_slice(), key].concat()
 }
 
-fn key_of_spki(spki: &[u8]) -> Option<[u8; 32]> {
+pub(crate) fn key_of_spki(spki: &[u8]) -> Option<[u8; 32]> {
     spki.strip_prefix(&SPKI_PREFIX)?.try_into().ok()
 }
 
@@ -274,7 +274,7 @@ impl ResolvesClientCert for Anonymous {
     }
 }
 
-fn verify_raw(
+pub(crate) fn verify_raw(
     provider: &CryptoProvider,
     message: &[u8],
     cert: &CertificateDer<'_>,
@@ -284,7 +284,7 @@ fn verify_raw(
     verify_tls13_signature_with_raw_key(message, &spki, dss, &provider.signature_verification_algorithms)
 }
 
-fn only_tls13() -> Error {
+pub(crate) fn only_tls13() -> Error {
     Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered)
 }
 

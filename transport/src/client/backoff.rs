@@ -44,6 +44,13 @@ pub(crate) fn random_u32() -> u32 {
     }
 }
 
+/// From the operating system's generator; `None` in the improbable case that it fails.
+pub(crate) fn random_u64() -> Option<u64> {
+    let mut bytes = [0; 8];
+    aws_lc_rs::rand::fill(&mut bytes).ok()?;
+    Some(u64::from_le_bytes(bytes))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

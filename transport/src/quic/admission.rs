@@ -102,7 +102,7 @@ async fn welcome(attempt: Incoming, counted: bool, handshake: Gauge, shared: Arc
         }
     };
     drop(handshake);
-    let client_key = tls::client_key_of(&quic);
+    let client_key = tls::peer_key_of(&quic);
     let Some(place) = shared
         .origins
         .enter(remote.ip(), client_key, counted, shared.now_ns())

@@ -19,10 +19,19 @@ const WINDOW_WIDE_OPEN: u64 = 1 << 48;
 
 /// Ends `connection`, with the reason on the wire even when the congestion window is full.
 pub(crate) fn close(connection: &Connection, reason: CloseReason) {
+    close_with(
+        connection,
+        VarInt::from_u32(reason.code()),
+        reason.name().as_bytes(),
+    );
+}
+
+/// As [`close`], with a code and a text of another protocol.
+pub(crate) fn close_with(connection: &Connection, code: VarInt, text: &[u8]) {
     if let Ok(controller) = connection.congestion_state().into_any().downcast::<Closable>() {
         controller.closing.store(true, Ordering::Release);
     }
-    connection.close(VarInt::from_u32(reason.code()), reason.name().as_bytes());
+    connection.close(code, text);
 }
 
 /// Makes [`Closable`] controllers.

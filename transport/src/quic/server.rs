@@ -125,6 +125,7 @@ impl Server {
         let mut quic = quinn::ServerConfig::with_crypto(Arc::new(tls::server_config(&config.key_seed)?));
         quic.transport_config(transport_config(&TransportTuning {
             bidirectional_streams_max: limits.streams_per_connection_max,
+            unidirectional_streams_max: 0,
             stream_receive_window_bytes: limits.stream_receive_window_bytes,
             receive_window_bytes: limits.receive_window_bytes,
             send_window_bytes: limits.send_window_bytes,

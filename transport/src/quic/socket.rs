@@ -66,6 +66,7 @@ pub(crate) fn endpoint_config(datagram_bytes_max: u16) -> Result<EndpointConfig,
 /// What differs between the ends.
 pub(crate) struct TransportTuning {
     pub(crate) bidirectional_streams_max: u32,
+    pub(crate) unidirectional_streams_max: u32,
     pub(crate) stream_receive_window_bytes: u32,
     pub(crate) receive_window_bytes: u32,
     pub(crate) send_window_bytes: u64,
@@ -74,7 +75,7 @@ pub(crate) struct TransportTuning {
     pub(crate) keep_alive: Option<Duration>,
 }
 
-/// QUIC with long bidirectional streams only: no datagrams, no unidirectional streams.
+/// QUIC with few long streams and no datagrams.
 pub(crate) fn transport_config(tuning: &TransportTuning) -> Arc<TransportConfig> {
     let mut config = TransportConfig::default();
     let mut discovery = MtuDiscoveryConfig::default();
@@ -84,7 +85,7 @@ pub(crate) fn transport_config(tuning: &TransportTuning) -> Arc<TransportConfig>
     let idle_ms = u32::try_from(tuning.idle_timeout.as_millis()).unwrap_or(u32::MAX);
     config
         .max_concurrent_bidi_streams(VarInt::from_u32(tuning.bidirectional_streams_max))
-        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .max_concurrent_uni_streams(VarInt::from_u32(tuning.unidirectional_streams_max))
         .stream_receive_window(VarInt::from_u32(tuning.stream_receive_window_bytes))
         .receive_window(VarInt::from_u32(tuning.receive_window_bytes))
         .send_window(tuning.send_window_bytes)

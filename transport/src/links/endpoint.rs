@@ -1,0 +1,485 @@
+//! The links as the node holds them: start, send, what came in, the set, close.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use quinn::{Endpoint, TokioRuntime, TransportConfig, VarInt};
+use rustls::client::AlwaysResolvesClientRawPublicKeys;
+use selfchain_types::Hash;
+use selfchain_types::crypto::{PublicKey, SigningKey};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::inbox::Inbox;
+use super::member::{Member, Roster};
+use super::{Event, Lane, LinkClose, LinkLimits, LinkMetrics, PEERS_MAX, Wake, accept, dial, tls};
+use crate::client::backoff::random_u64;
+use crate::quic::{DatagramError, TransportTuning, bind, endpoint_config, transport_config};
+use crate::tls::{TlsError, certified, refuse_key_log};
+
+/// QUIC's window for control frames, beside those of the lanes. Many more than one end ever sends at once.
+const CONTROL_WINDOW_BYTES: u32 = 64 << 10;
+
+/// What the links need to start.
+#[derive(Clone)]
+pub struct Options {
+    /// Where to listen, and from where to dial; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// Peers of another chain are refused.
+    pub chain: Hash,
+    /// The value of the environment variable `SSLKEYLOGFILE`, which this crate does not read itself.
+    pub key_log_path: Option<OsString>,
+    /// Seeds the jitter of the pauses between attempts: different for every node.
+    pub seed: u64,
+    /// What peers may use.
+    pub limits: LinkLimits,
+    /// Told of every event.
+    pub wake: Option<Wake>,
+}
+
+/// One validator of the set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its position in the set: the name that [`Links::send`] and [`Event`] use.
+    pub position: u16,
+    /// Its key, which it must prove to hold.
+    pub key: PublicKey,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+/// A set that cannot be. Nothing has changed then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PeersError {
+    /// A position or a key stands twice in it.
+    #[error("position {position} or its key stands twice in the set")]
+    Twice {
+        /// The second of the two.
+        position: u16,
+    },
+    /// More peers than a mesh is for.
+    #[error("{peers} peers, where {PEERS_MAX} are possible")]
+    TooMany {
+        /// Peers in the set.
+        peers: usize,
+    },
+    /// A key that the links cannot pin.
+    #[error("the key of position {position} is not one of Ed25519")]
+    Key {
+        /// Whose.
+        position: u16,
+    },
+}
+
+/// Why the links did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The key or the TLS configuration was refused, or a key log is asked for.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The address could not be listened on.
+    #[error("cannot listen on {listen}")]
+    Listen {
+        /// The address.
+        listen: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The datagram size is not possible.
+    #[error(transparent)]
+    Datagram(#[from] DatagramError),
+    /// The set cannot be.
+    #[error(transparent)]
+    Peers(#[from] PeersError),
+    /// The operating system gave no randomness.
+    #[error("no randomness from the operating system")]
+    Random,
+}
+
+/// Why a frame was not queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// The peer's queue is full and the lane refuses ([`Lane::when_full`]). Later there may be room.
+    #[error("the queue of peer {to} for {lane} is full")]
+    Full {
+        /// The peer.
+        to: u16,
+        /// The lane.
+        lane: Lane,
+    },
+    /// Nobody else has this position.
+    #[error("no peer has position {to}")]
+    Unknown {
+        /// The position.
+        to: u16,
+    },
+    /// The frame is empty or above the lane's limit; a bug of the caller.
+    #[error("a frame of {len} bytes for {lane}, where 1 to {len_max} are allowed")]
+    Length {
+        /// The lane.
+        lane: Lane,
+        /// Bytes in the frame.
+        len: usize,
+        /// The limit.
+        len_max: usize,
+    },
+}
+
+/// How it stands with one peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// Its position.
+    pub position: u16,
+    /// Where it is dialled.
+    pub address: SocketAddr,
+    /// Round trip of the connection that stands; `None`: there is none.
+    pub round_trip: Option<Duration>,
+    /// Without a connection: after how long it is dialled next.
+    pub dial_in: Option<Duration>,
+    /// Why the last attempt or connection ended, if one did.
+    pub last: Option<LinkClose>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Open,
+    /// What is queued is sent; nothing new begins.
+    Draining,
+    Closed,
+}
+
+/// What all tasks share.
+pub(super) struct Shared {
+    pub(super) limits: LinkLimits,
+    pub(super) chain: [u8; 32],
+    pub(super) own_key: [u8; 32],
+    pub(super) identity: Arc<AlwaysResolvesClientRawPublicKeys>,
+    pub(super) transport: Arc<TransportConfig>,
+    pub(super) endpoint: Endpoint,
+    pub(super) roster: Arc<Roster>,
+    pub(super) inbox: Inbox,
+    pub(super) metrics: Arc<LinkMetrics>,
+    pub(super) phase: watch::Sender<Phase>,
+    tasks: watch::Sender<usize>,
+    jitter: Mutex<Jitter>,
+    run: u64,
+    started_at: Instant,
+}
+
+impl Shared {
+    /// Nanoseconds since the start.
+    pub(super) fn now_ns(&self) -> u64 {
+        u64::try_from(self.started_at.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        *self.phase.borrow() == Phase::Open
+    }
+
+    /// The pause after so many failures, at least `at_least`.
+    pub(super) fn pause(&self, failures: u32, at_least: Duration) -> Duration {
+        let random = self.jitter.lock().unwrap_or_else(PoisonError::into_inner).next();
+        self.limits.backoff.pause(failures, random).max(at_least)
+    }
+
+    /// Runs `task`; [`Links::close`] waits for its end.
+    pub(super) fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
+        let mark = TaskMark::set(Arc::clone(self));
+        tokio::spawn(async move {
+            task.await;
+            drop(mark);
+        });
+    }
+}
+
+/// One task counted, until it is dropped, however it ends.
+struct TaskMark(Arc<Shared>);
+
+impl TaskMark {
+    fn set(shared: Arc<Shared>) -> Self {
+        shared.tasks.send_modify(|tasks| *tasks += 1);
+        Self(shared)
+    }
+}
+
+impl Drop for TaskMark {
+    fn drop(&mut self) {
+        self.0.tasks.send_modify(|tasks| *tasks -= 1);
+    }
+}
+
+/// The links of one validator to all others. Every method may be called from any thread, and none but
+/// [`Links::next`] and [`Links::close`] waits. Dropping it closes every connection at once.
+pub struct Links {
+    shared: Arc<Shared>,
+    runtime: Handle,
+    address: SocketAddr,
+    /// One change of the set at a time.
+    changing: Mutex<()>,
+}
+
+impl Links {
+    /// Listens, and dials every peer, on `runtime`, which must have I/O and time enabled. The own key may be
+    /// among `peers` and is passed over.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is listening then.
+    pub fn start(
+        options: Options,
+        key: &SigningKey,
+        peers: &[Peer],
+        runtime: &Handle,
+    ) -> Result<Self, StartError> {
+        refuse_key_log(options.key_log_path.as_ref())?;
+        let own_key = pinnable(key.public()).ok_or(PeersError::Key { position: 0 })?;
+        let (limits, metrics, roster) = (
+            options.limits,
+            Arc::<LinkMetrics>::default(),
+            Arc::<Roster>::default(),
+        );
+        let seed = key.seed();
+        let window = limits.stream_window_bytes;
+        let all_windows = window.saturating_mul(4).saturating_add(CONTROL_WINDOW_BYTES);
+        let transport = transport_config(&TransportTuning {
+            bidirectional_streams_max: 1,
+            unidirectional_streams_max: 4,
+            stream_receive_window_bytes: window,
+            // Room for all lanes at their limits, here and at the sender: a full lane takes nothing from another.
+            receive_window_bytes: all_windows,
+            send_window_bytes: u64::from(all_windows) * 2,
+            datagram_bytes_max: limits.datagram_bytes_max,
+            idle_timeout: limits.idle_timeout,
+            keep_alive: Some(limits.keep_alive),
+        });
+        let crypto = tls::server_config(&seed, &roster)?;
+        let mut quic = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+        quic.transport_config(Arc::clone(&transport))
+            .migration(false)
+            .max_incoming(limits.arrivals_max + limits.strangers_max);
+
+        let endpoint_config = endpoint_config(limits.datagram_bytes_max)?;
+        let listen = |source| StartError::Listen {
+            listen: options.listen,
+            source,
+        };
+        let socket = bind(options.listen, limits.socket_buffer_bytes).map_err(listen)?;
+        let address = socket.local_addr().map_err(listen)?;
+        let _context = runtime.enter();
+        let endpoint =
+            Endpoint::new(endpoint_config, Some(quic), socket, Arc::new(TokioRuntime)).map_err(listen)?;
+
+        let shared = Arc::new(Shared {
+            chain: *options.chain.as_bytes(),
+            own_key,
+            identity: Arc::new(AlwaysResolvesClientRawPublicKeys::new(certified(&seed)?)),
+            transport,
+            endpoint,
+            roster,
+            inbox: Inbox::new(options.wake, Arc::clone(&metrics)),
+            metrics,
+            phase: watch::Sender::new(Phase::Open),
+            tasks: watch::Sender::new(0),
+            jitter: Mutex::new(Jitter(options.seed)),
+            run: random_u64().ok_or(StartError::Random)?,
+            started_at: Instant::now(),
+            limits,
+        });
+        let links = Self {
+            runtime: runtime.clone(),
+            address,
+            changing: Mutex::default(),
+            shared,
+        };
+        links.set_peers(peers)?;
+        links.shared.spawn(accept::accept(Arc::clone(&links.shared)));
+        tracing::info!(%address, peers = peers.len(), "links.listening");
+        Ok(links)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it has done. The counters stay readable after the links are gone.
+    #[must_use]
+    pub fn metrics(&self) -> Arc<LinkMetrics> {
+        Arc::clone(&self.shared.metrics)
+    }
+
+    /// Queues one frame for one peer, connected or not. Never waits.
+    ///
+    /// # Errors
+    /// [`SendError`]; the frame is not queued then.
+    pub fn send(&self, to: u16, lane: Lane, frame: Bytes) -> Result<(), SendError> {
+        self.check_length(lane, &frame)?;
+        let member = self
+            .shared
+            .roster
+            .by_position(to)
+            .ok_or(SendError::Unknown { to })?;
+        member
+            .outbox(lane)
+            .push(frame)
+            .map_err(|_| SendError::Full { to, lane })
+    }
+
+    /// Queues one frame for every peer whose queue has room. Returns for how many. The bytes are shared.
+    ///
+    /// # Errors
+    /// [`SendError::Length`].
+    pub fn broadcast(&self, lane: Lane, frame: &Bytes) -> Result<usize, SendError> {
+        self.check_length(lane, frame)?;
+        let members = self.shared.roster.all();
+        let queued = members
+            .iter()
+            .filter(|member| member.outbox(lane).push(frame.clone()).is_ok());
+        Ok(queued.count())
+    }
+
+    /// What happened next, if anything did. Ups and downs first, then frames by lane, votes first.
+    #[must_use]
+    pub fn try_next(&self) -> Option<Event> {
+        self.shared.inbox.try_next()
+    }
+
+    /// As [`Links::try_next`], waiting for up to `timeout`.
+    #[must_use]
+    pub fn next(&self, timeout: Duration) -> Option<Event> {
+        self.shared.inbox.next(timeout)
+    }
+
+    /// Changes the set. Peers that stay keep their connection, what is queued for them, and their rates; a new
+    /// address counts from the next attempt on. Those that leave are closed as `removed`, and no event of theirs
+    /// is handed out any more. The own key may be among `peers` and is passed over.
+    ///
+    /// # Errors
+    /// [`PeersError`]; nothing has changed then.
+    pub fn set_peers(&self, peers: &[Peer]) -> Result<(), PeersError> {
+        let shared = &self.shared;
+        if peers.len() > PEERS_MAX {
+            return Err(PeersError::TooMany { peers: peers.len() });
+        }
+        let (mut positions, mut keys, mut wanted) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+        for peer in peers {
+            let position = peer.position;
+            let key = pinnable(&peer.key).ok_or(PeersError::Key { position })?;
+            if !positions.insert(position) || !keys.insert(key) {
+                return Err(PeersError::Twice { position });
+            }
+            if key != shared.own_key {
+                wanted.push((position, key, peer.address));
+            }
+        }
+        let _context = self.runtime.enter();
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut members, mut new) = (Vec::new(), Vec::new());
+        for (position, key, address) in wanted {
+            let member = match shared.roster.by_key(&key) {
+                Some(known) => {
+                    known.place(position, address);
+                    known
+                }
+                None => {
+                    let smaller = shared.own_key < key;
+                    let (limits, metrics) = (&shared.limits, &shared.metrics);
+                    let member = Member::new(key, position, address, smaller, shared.run, limits, metrics);
+                    let member = Arc::new(member);
+                    new.push(Arc::clone(&member));
+                    member
+                }
+            };
+            members.push((position, member));
+        }
+        for left in shared.roster.replace(&members) {
+            left.leave();
+        }
+        for member in new {
+            shared.spawn(dial::keep_dialling(Arc::clone(shared), member));
+        }
+        Ok(())
+    }
+
+    /// How it stands with every peer, by position.
+    #[must_use]
+    pub fn status(&self) -> Vec<PeerStatus> {
+        let members = self.shared.roster.all();
+        let status = members.iter().filter_map(|member| {
+            let now = member.now();
+            Some(PeerStatus {
+                position: member.position()?,
+                address: now.address,
+                dial_in: now.connection.is_none().then_some(now.dial_in),
+                round_trip: now.connection.map(|connection| connection.rtt()),
+                last: now.last,
+            })
+        });
+        status.collect()
+    }
+
+    /// Sends what is queued for connected peers, ends every connection as `shutting_down`, and waits for all of
+    /// it, at most for `timeout`. Returns whether all was sent by then; the rest is cut. Must not be called on a
+    /// thread of the runtime.
+    #[must_use]
+    pub fn close(self, timeout: Duration) -> bool {
+        self.shared.phase.send_replace(Phase::Draining);
+        let (done, ended) = sync_channel(1);
+        let shared = Arc::clone(&self.shared);
+        self.runtime.spawn(async move {
+            let mut tasks = shared.tasks.subscribe();
+            // The sender lives in `shared`, so that this ends only when no task is left.
+            drop(tasks.wait_for(|tasks| *tasks == 0).await);
+            shared.endpoint.wait_idle().await;
+            if done.send(()).is_err() {
+                tracing::debug!("the links ended after nobody waited for it any more");
+            }
+        });
+        let all = ended.recv_timeout(timeout).is_ok();
+        tracing::info!(address = %self.address, all, "links.closed");
+        all
+    }
+
+    fn check_length(&self, lane: Lane, frame: &Bytes) -> Result<(), SendError> {
+        let (len, len_max) = (frame.len(), self.shared.limits.lane(lane).frame_bytes_max);
+        if len == 0 || len > len_max || u32::try_from(len).is_err() {
+            return Err(SendError::Length { lane, len, len_max });
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Links {
+    fn drop(&mut self) {
+        self.shared.phase.send_replace(Phase::Closed);
+        let why = LinkClose::ShuttingDown;
+        self.shared
+            .endpoint
+            .close(VarInt::from_u32(why.code()), why.name().as_bytes());
+    }
+}
+
+/// The bytes of an Ed25519 key.
+fn pinnable(key: &PublicKey) -> Option<[u8; 32]> {
+    key.as_bytes().try_into().ok()
+}
+
+/// SplitMix64: the jitter of one node, the same for the same seed.
+struct Jitter(u64);
+
+impl Jitter {
+    fn next(&mut self) -> u32 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^= mixed >> 31;
+        u32::try_from(mixed >> 32).unwrap_or(u32::MAX)
+    }
+}

@@ -1,0 +1,343 @@
+//! One peer of the set: its queues, its rates, its connection; and the set itself.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use quinn::Connection;
+use tokio::sync::{Notify, Semaphore};
+
+use super::close::close;
+use super::control::HelloId;
+use super::limits::FRAME_COST_BYTES;
+use super::meter::{Meter, Reading};
+use super::metrics::LinkMetrics;
+use super::outbox::Outbox;
+use super::standing::{Attempt, Standing};
+use super::{Lane, LinkClose, LinkLimits};
+
+/// Stands for the position of a peer that has left the set.
+const POSITION_NONE: u32 = u32::MAX;
+
+/// A peer, for as long as its key is in the set.
+pub(super) struct Member {
+    pub(super) key: [u8; 32],
+    position: AtomicU32,
+    outboxes: [Outbox; Lane::ALL.len()],
+    /// What may wait of this peer on each lane, in bytes.
+    pub(super) budgets: [Arc<Semaphore>; Lane::ALL.len()],
+    meter: Mutex<Meter>,
+    state: Mutex<State>,
+    /// Wakes the task that dials.
+    pub(super) changed: Notify,
+}
+
+struct State {
+    standing: Standing,
+    address: SocketAddr,
+    connection: Option<Connection>,
+    stands_since: Instant,
+    was_up: bool,
+    /// Attempts and short connections since the last good one.
+    failures: u32,
+    dial_at: Instant,
+    barred_until: Instant,
+    last: Option<LinkClose>,
+}
+
+/// What the dialling task is to do.
+pub(super) enum Plan {
+    /// The peer has left the set.
+    Leave,
+    /// There is a connection.
+    Rest,
+    Wait(Instant),
+    Dial(Attempt, SocketAddr),
+}
+
+/// How it stands with a peer.
+pub(super) struct Now {
+    pub(super) address: SocketAddr,
+    pub(super) connection: Option<Connection>,
+    pub(super) dial_in: Duration,
+    /// Why the last attempt or connection ended.
+    pub(super) last: Option<LinkClose>,
+}
+
+/// A connection that came to stand.
+pub(super) struct Stood {
+    /// The one that it replaced.
+    pub(super) replaced: Option<Connection>,
+    /// Whether the peer had one before.
+    pub(super) again: bool,
+}
+
+impl Member {
+    pub(super) fn new(
+        key: [u8; 32],
+        position: u16,
+        address: SocketAddr,
+        own_is_smaller: bool,
+        run: u64,
+        limits: &LinkLimits,
+        metrics: &Arc<LinkMetrics>,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            key,
+            position: AtomicU32::new(u32::from(position)),
+            outboxes: Lane::ALL.map(|lane| Outbox::new(lane, *limits.lane(lane), Arc::clone(metrics))),
+            budgets: limits.lanes.map(|lane| {
+                // Never less than one frame needs, or it would never come.
+                let bytes = lane
+                    .receive_bytes_max
+                    .max(lane.frame_bytes_max + FRAME_COST_BYTES);
+                Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)))
+            }),
+            meter: Mutex::new(Meter::new(limits, 0)),
+            state: Mutex::new(State {
+                standing: Standing::new(own_is_smaller, run),
+                address,
+                connection: None,
+                stands_since: now,
+                was_up: false,
+                failures: 0,
+                dial_at: now,
+                barred_until: now,
+                last: None,
+            }),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Where it stands in the set; `None` once it has left.
+    pub(super) fn position(&self) -> Option<u16> {
+        u16::try_from(self.position.load(Ordering::Acquire)).ok()
+    }
+
+    pub(super) fn outbox(&self, lane: Lane) -> &Outbox {
+        &self.outboxes[lane.index()]
+    }
+
+    /// Takes one frame of `bytes` from the peer's rates.
+    pub(super) fn judge(&self, lane: Lane, bytes: usize, now_ns: u64) -> Reading {
+        let mut meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
+        meter.judge(lane, u64::try_from(bytes).unwrap_or(u64::MAX), now_ns)
+    }
+
+    /// Moves it in the set. A new address is tried at once, when there is no connection.
+    pub(super) fn place(&self, position: u16, address: SocketAddr) {
+        self.position.store(u32::from(position), Ordering::Release);
+        let mut state = self.lock();
+        if state.address != address {
+            state.address = address;
+            state.failures = 0;
+            state.dial_at = Instant::now();
+            drop(state);
+            self.changed.notify_one();
+        }
+    }
+
+    /// It is no longer in the set.
+    pub(super) fn leave(&self) {
+        self.position.store(POSITION_NONE, Ordering::Release);
+        let connection = self.lock().connection.take();
+        if let Some(connection) = connection {
+            close(&connection, LinkClose::Removed, Duration::ZERO);
+        }
+        self.changed.notify_one();
+    }
+
+    pub(super) fn plan(&self) -> Plan {
+        let mut state = self.lock();
+        if self.position().is_none() {
+            return Plan::Leave;
+        }
+        if state.standing.is_connected() {
+            return Plan::Rest;
+        }
+        if state.dial_at > Instant::now() {
+            return Plan::Wait(state.dial_at);
+        }
+        let address = state.address;
+        state
+            .standing
+            .dial()
+            .map_or(Plan::Rest, |attempt| Plan::Dial(attempt, address))
+    }
+
+    pub(super) fn say_hello(&self, attempt: Attempt) -> Option<HelloId> {
+        self.lock().standing.say_hello(attempt)
+    }
+
+    /// The peer answered our hello: its connection stands, unless another does by now.
+    pub(super) fn answered(
+        &self,
+        attempt: Attempt,
+        heard: HelloId,
+        connection: &Connection,
+    ) -> Option<Stood> {
+        let mut state = self.lock();
+        // Asked under the lock that `leave` takes after it has changed the position.
+        let stands = self.position().is_some() && state.standing.answered(attempt, heard);
+        stands.then(|| state.stand(connection))
+    }
+
+    /// The peer said hello: the answer, after which its connection stands.
+    pub(super) fn take(
+        &self,
+        heard: HelloId,
+        connection: &Connection,
+    ) -> Result<(HelloId, Stood), (LinkClose, Duration)> {
+        let mut state = self.lock();
+        if self.position().is_none() {
+            return Err((LinkClose::Removed, Duration::ZERO));
+        }
+        let barred_for = state.barred_until.saturating_duration_since(Instant::now());
+        if !barred_for.is_zero() {
+            return Err((LinkClose::RateLimited, barred_for));
+        }
+        match state.standing.take(heard) {
+            Some(answer) => Ok((answer, state.stand(connection))),
+            None => Err((LinkClose::Duplicate, Duration::ZERO)),
+        }
+    }
+
+    /// An attempt came to nothing: the next one is after `pause(failures)`, or later.
+    pub(super) fn give_up(&self, attempt: Attempt, why: LinkClose, pause: impl Fn(u32) -> Duration) {
+        let mut state = self.lock();
+        state.standing.give_up(attempt);
+        state.last = Some(why);
+        state.fail(pause);
+    }
+
+    /// An attempt was broken off, for no fault of the peer.
+    pub(super) fn abandon(&self, attempt: Attempt) {
+        self.lock().standing.give_up(attempt);
+    }
+
+    /// A connection has ended. Whether it was the one that stood.
+    pub(super) fn ended(
+        &self,
+        heard: HelloId,
+        why: LinkClose,
+        lasting: Duration,
+        pause: impl Fn(u32) -> Duration,
+    ) -> bool {
+        let mut state = self.lock();
+        if !state.standing.ended(heard) {
+            return false;
+        }
+        state.connection = None;
+        state.last = Some(why);
+        if state.stands_since.elapsed() >= lasting {
+            state.failures = 0;
+        }
+        state.fail(pause);
+        drop(state);
+        self.changed.notify_one();
+        true
+    }
+
+    /// Neither lets it in nor dials it for `pause`.
+    pub(super) fn bar(&self, pause: Duration) {
+        self.lock().barred_until = Instant::now() + pause;
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.lock().address
+    }
+
+    /// How it stands.
+    pub(super) fn now(&self) -> Now {
+        let state = self.lock();
+        Now {
+            address: state.address,
+            connection: state.connection.clone(),
+            dial_in: state.dial_at.saturating_duration_since(Instant::now()),
+            last: state.last,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn stand(&mut self, connection: &Connection) -> Stood {
+        self.stands_since = Instant::now();
+        Stood {
+            replaced: self.connection.replace(connection.clone()),
+            again: std::mem::replace(&mut self.was_up, true),
+        }
+    }
+
+    fn fail(&mut self, pause: impl Fn(u32) -> Duration) {
+        self.dial_at = (Instant::now() + pause(self.failures)).max(self.barred_until);
+        self.failures = self.failures.saturating_add(1);
+    }
+}
+
+/// The set, by key for the handshake and by position for the node.
+#[derive(Default)]
+pub(super) struct Roster(RwLock<Members>);
+
+#[derive(Default)]
+struct Members {
+    by_key: HashMap<[u8; 32], Arc<Member>>,
+    by_position: BTreeMap<u16, Arc<Member>>,
+}
+
+impl Roster {
+    pub(super) fn by_key(&self, key: &[u8; 32]) -> Option<Arc<Member>> {
+        self.read(|members| members.by_key.get(key).cloned())
+    }
+
+    pub(super) fn by_position(&self, position: u16) -> Option<Arc<Member>> {
+        self.read(|members| members.by_position.get(&position).cloned())
+    }
+
+    /// In the order of positions.
+    pub(super) fn all(&self) -> Vec<Arc<Member>> {
+        self.read(|members| members.by_position.values().cloned().collect())
+    }
+
+    pub(super) fn has_address(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        let is_there = |member: &Arc<Member>| member.address().ip().to_canonical() == address;
+        self.read(|members| members.by_position.values().any(is_there))
+    }
+
+    /// Puts `members` in place of those that were. Returns the keys' members that are no longer there.
+    pub(super) fn replace(&self, members: &[(u16, Arc<Member>)]) -> Vec<Arc<Member>> {
+        let mut set = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::take(&mut set.by_key);
+        set.by_key = members
+            .iter()
+            .map(|(_, member)| (member.key, Arc::clone(member)))
+            .collect();
+        set.by_position = members
+            .iter()
+            .map(|(position, member)| (*position, Arc::clone(member)))
+            .collect();
+        let left = before
+            .into_values()
+            .filter(|member| !set.by_key.contains_key(&member.key));
+        left.collect()
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&Members) -> T) -> T {
+        look(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl fmt::Debug for Roster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys = self.read(|members| members.by_key.len());
+        f.debug_tuple("Roster").field(&keys).finish()
+    }
+}

@@ -1,0 +1,115 @@
+//! TLS of the links: as that of the ingest, with the keys of both ends pinned to the set of peers.
+
+use std::sync::{Arc, Weak};
+
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+
+use super::LINKS_ALPN;
+use super::member::Roster;
+use crate::tls::{PinnedServerKey, TlsError, certified, key_of_spki, only_tls13, provider, quic, verify_raw};
+
+/// The side that is dialled: shows the key of `seed`, insists on a client key, and on one of the roster.
+pub(super) fn server_config(seed: &[u8; 32], roster: &Arc<Roster>) -> Result<QuicServerConfig, TlsError> {
+    let provider = provider();
+    let verifier = Arc::new(KeyOfRoster {
+        roster: Arc::downgrade(roster),
+        provider: Arc::clone(&provider),
+    });
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(certified(seed)?)));
+    config.alpn_protocols = vec![LINKS_ALPN.to_vec()];
+    // A ticket would let a session resume without its keys being checked again.
+    config.send_tls13_tickets = 0;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.max_early_data_size = 0;
+    quic(QuicServerConfig::try_from(config))
+}
+
+/// The side that dials: shows `own` key, accepts exactly the pinned one.
+pub(super) fn client_config(
+    own: Arc<AlwaysResolvesClientRawPublicKeys>,
+    pinned: Arc<PinnedServerKey>,
+) -> Result<QuicClientConfig, TlsError> {
+    let mut config = rustls::ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(pinned)
+        .with_client_cert_resolver(own);
+    config.alpn_protocols = vec![LINKS_ALPN.to_vec()];
+    config.resumption = Resumption::disabled();
+    config.enable_early_data = false;
+    quic(QuicClientConfig::try_from(config))
+}
+
+/// Accepts the keys of the set as it stands at the moment of the handshake.
+#[derive(Debug)]
+struct KeyOfRoster {
+    /// Weak, because the roster keeps connections and these keep their configuration.
+    roster: Weak<Roster>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl KeyOfRoster {
+    fn is_known(&self, key: &[u8; 32]) -> bool {
+        self.roster
+            .upgrade()
+            .is_some_and(|roster| roster.by_key(key).is_some())
+    }
+}
+
+impl ClientCertVerifier for KeyOfRoster {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        match key_of_spki(end_entity) {
+            Some(key) if self.is_known(&key) => Ok(ClientCertVerified::assertion()),
+            // On the wire: alert `access_denied`.
+            Some(_) => Err(Error::InvalidCertificate(
+                CertificateError::ApplicationVerificationFailure,
+            )),
+            None => Err(Error::InvalidCertificate(CertificateError::BadEncoding)),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(only_tls13())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_raw(&self.provider, message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}
