@@ -7,6 +7,7 @@
 mod value;
 mod choice;
 mod endpoint;
+mod peers;
 mod annotated;
 mod planes;
 mod nearest;
@@ -16,6 +17,7 @@ pub use annotated::annotated;
 pub use choice::{BlockOrder, LogFormat, LogLevel, Scoring};
 pub use endpoint::EndpointUrl;
 pub use layers::{ConfigError, ENV_PREFIX, Layers, Resolved, Source, env_name, resolve};
+pub use peers::{PeerAddress, Peers};
 pub use value::{Setting, ValueFault};
 
 use selfchain_types::Hash;
@@ -206,6 +208,18 @@ planes! {
         order: BlockOrder = BlockOrder::Fee, "fee | fair";
         /// On SIGTERM, how long what is in flight may take to commit before the node stops all the same.
         drain_timeout_ms: u64 = 10_000, "milliseconds", 0..=600_000;
+    }
+
+    /// The links to the other validators of a chain that has several. `selfchain testnet` writes them.
+    validator: ValidatorConfig {
+        /// Where this validator listens for the others, or `off` where it is the only one.
+        listen: Option<SocketAddr> = None, "address | off";
+        /// The others: public key and address of each.
+        peers: Peers = Peers::default(), "key@address, key@address";
+        /// A proposal is waited for so long before a round without it, and longer in each later round.
+        propose_timeout_ms: u64 = 1_000, "milliseconds", 1..=600_000;
+        /// Votes are waited for so long once enough came that something could be decided.
+        vote_timeout_ms: u64 = 500, "milliseconds", 1..=600_000;
     }
 
     /// What survives power loss, and how much of it is kept.

@@ -9,14 +9,14 @@ use crate::recover::{Progress, project};
 use crate::store::{Store, StoreConfig, StoreError};
 use crate::sweep::{Slice, SnapshotFiler, SweepConfig, Sweeper};
 use selfchain_consensus::Solo;
-use selfchain_engine::commit::{Chain, ChainError, Folded};
+use selfchain_engine::commit::{Chain, ChainError, Folded, Proposing};
 
 use selfchain_engine::proof::OperationReceipt;
 use selfchain_storage::{Disk, FileDisk};
 use selfchain_types::account::Balances;
 use selfchain_types::crypto::SigningKey;
 use selfchain_types::message::{AccountState, ChangePosition, Committed, HISTORY_ROWS_MAX, HistoryRow};
-use selfchain_types::seam::consensus::{Effect, Input, Plane, PlaneError};
+use selfchain_types::seam::consensus::{Effect, Input, Plane, PlaneError, Schedule};
 use selfchain_types::seam::log::{Log, LogError};
 use selfchain_types::seam::snapshot::SnapshotError;
 use selfchain_types::{
@@ -361,12 +361,15 @@ impl Ledger {
     fn decide(&mut self, envelopes: Vec<Verified>) -> Result<Vec<Committed>, LedgerError> {
         let mut effects = Vec::new();
         let now = now()?;
-        let candidate = self.chain.propose(envelopes, Risk::default(), now, self.key.id());
+        let candidate = self
+            .chain
+            .propose(envelopes, Risk::default(), now, Proposing::solo(self.key.id()));
         self.plane.handle(Input::Wanted, now, &mut effects)?;
         let built = Input::Built {
             height: candidate.header().height,
             round: 0,
             block: candidate.hash(),
+            extension: Vec::new(),
         };
         self.plane.handle(built, now, &mut effects)?;
         let Some(Effect::Decided(certificate)) = effects.pop() else {
@@ -521,6 +524,7 @@ pub(crate) fn start(plane: &mut dyn Plane, chain: &Chain) -> Result<(), PlaneErr
     let input = Input::Start {
         height: chain.tip().height.next(),
         validators: chain.genesis().validators.clone().into(),
+        schedule: Schedule::by_power(Height(1)),
     };
     let mut effects = Vec::new();
     plane.handle(input, chain.tip().time_ns, &mut effects)?;

@@ -20,11 +20,17 @@ pub mod telemetry;
 #[cfg(feature = "network")]
 pub mod config;
 #[cfg(feature = "network")]
+pub mod replica;
+#[cfg(feature = "network")]
 pub mod drive;
+#[cfg(feature = "network")]
+pub mod validating;
 #[cfg(feature = "network")]
 pub mod service;
 #[cfg(feature = "network")]
 pub mod node;
+#[cfg(feature = "network")]
+pub mod cluster;
 #[cfg(feature = "network")]
 pub mod api;
 #[cfg(feature = "network")]

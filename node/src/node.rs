@@ -7,6 +7,7 @@ use crate::recover::Progress;
 use crate::service::NodeService;
 use crate::store::{Store, StoreConfig, StoreError};
 use crate::telemetry::Metrics;
+use crate::validating::{ValidatingError, ValidatorConfig, Waker, plane, validating};
 use core::time::Duration;
 use selfchain_ai::Projection;
 use selfchain_ai::model::{Model, Predict, default_model};
@@ -38,6 +39,8 @@ pub struct NodeConfig {
     pub store: StoreConfig,
     /// Whether and how blocks are scored.
     pub scoring: ScoringConfig,
+    /// The other validators, where there are any.
+    pub validator: ValidatorConfig,
     /// The value of `SSLKEYLOGFILE`; a node refuses to start when it is set.
     pub key_log_path: Option<OsString>,
 }
@@ -93,13 +96,16 @@ pub enum NodeError {
     #[error(transparent)]
     Server(#[from] StartError),
     /// The chain has other validators than this key.
-    #[error("this node's key {key} is not the chain's validator {validator}")]
+    #[error("this node's key {key} is none of the chain's {validators} validators")]
     NotValidator {
         /// This node's.
         key: Hash,
-        /// The chain's.
-        validator: Hash,
+        /// How many the chain has.
+        validators: usize,
     },
+    /// It cannot be a validator of several.
+    #[error(transparent)]
+    Validating(#[from] ValidatingError),
     /// The model that is to score in the shadow is not here.
     #[error("there is no model {hash} to score in the shadow: its file belongs into the folder `models`")]
     NoShadow {
@@ -223,18 +229,34 @@ impl Node {
     ) -> Result<Self, NodeError> {
         let mut store = Store::open(disk, &config.store)?;
         let genesis = store.genesis.clone();
-        let validator = genesis.validators[0].key.id();
-        if validator != key.id() {
-            return Err(NodeError::NotValidator {
-                key: key.id().0,
-                validator: validator.0,
-            });
-        }
+        let validators = genesis.validators.len();
+        let me = genesis.validators.iter().position(|one| one.key.id() == key.id());
+        let me = me.ok_or(NodeError::NotValidator {
+            key: key.id().0,
+            validators,
+        })?;
         let chain = store.recover(progress)?;
         let storage = Arc::clone(&store.metrics);
         let log = store.log_reader();
         let scoring = scoring(&store, &chain, &config.scoring, &metrics, progress)?;
-        let plane: Box<dyn Plane> = Box::new(Solo::new(chain.chain_id(), SigningKey::from_seed(&key.seed())));
+        let waker = Waker::default();
+        let (plane, validating): (Box<dyn Plane>, _) = if validators == 1 {
+            let key = SigningKey::from_seed(&key.seed());
+            (Box::new(Solo::new(chain.chain_id(), key)), None)
+        } else {
+            let validating = validating(
+                &genesis,
+                me,
+                key,
+                Arc::clone(&store.disk),
+                chain.tip().height,
+                &config.validator,
+                config.key_log_path.clone(),
+                runtime,
+                &waker,
+            )?;
+            (plane(&genesis, key, &config.validator)?, Some(validating))
+        };
         let woken: Arc<OnceLock<selfchain_transport::Tip>> = Arc::default();
         let wake = Arc::clone(&woken);
         let tip_moved = Box::new(move || {
@@ -249,11 +271,13 @@ impl Node {
                 plane,
                 proposer: key.id(),
                 scoring,
+                validating,
             },
             &config.pipeline,
             &metrics,
             tip_moved,
         )?;
+        waker.get_or_init(|| Arc::clone(&pipeline.wake_order));
         let service = NodeService {
             intake: Arc::clone(&pipeline.intake),
             state_queries: Arc::clone(&pipeline.state_queries),

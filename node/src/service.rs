@@ -2,9 +2,9 @@
 
 use crate::drive::Tag;
 use crate::drive::intake::IntakeQueue;
-use crate::drive::order::StateQuery;
 use crate::drive::past::PastJob;
 use crate::drive::queue::Queue;
+use crate::drive::state::StateQuery;
 use crate::drive::tag::RETRY_AFTER_MS;
 use crate::telemetry::Metrics;
 use selfchain_types::message::{Query, Refused, Reply, Request, SUBMIT_FRONT_LEN};

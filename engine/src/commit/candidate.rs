@@ -2,7 +2,7 @@
 
 use crate::proof;
 use rayon::prelude::*;
-use selfchain_types::block::{Body, Header};
+use selfchain_types::block::{Body, Header, Proposed};
 use selfchain_types::envelope::EnvelopeView;
 use selfchain_types::{Envelope, Hash, Risk, Verified};
 
@@ -15,9 +15,24 @@ pub struct Candidate {
     pub(super) risk: Risk,
     /// Bytes of the risk's reasons, as the body has them.
     pub(super) reasons: Vec<u8>,
+    /// Bytes of the certificate of the block before; empty in solo.
+    pub(super) parent_certificate: Vec<u8>,
 }
 
 impl Candidate {
+    /// What validators send one another: [`Proposed`].
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let envelopes: usize = self.envelopes.iter().map(|one| one.as_bytes().len() + 4).sum();
+        let mut out = Vec::with_capacity(1024 + envelopes + self.risk.scores.len());
+        Proposed::encode(&self.header, &self.body(), &mut out);
+        out
+    }
+
+    /// Bytes of the certificate of the block before.
+    pub fn parent_certificate(&self) -> &[u8] {
+        &self.parent_certificate
+    }
+
     /// The header.
     pub fn header(&self) -> &Header {
         &self.header
@@ -57,6 +72,7 @@ impl Candidate {
             envelopes,
             scores: &self.risk.scores,
             reasons: &self.reasons,
+            parent_certificate: &self.parent_certificate,
             ..Body::default()
         }
     }

@@ -45,6 +45,28 @@ pub struct Transaction {
     pub operations: u32,
 }
 
+/// By whom, when and after what a block is proposed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proposing<'a> {
+    /// The proposer.
+    pub proposer: KeyId,
+    /// The round.
+    pub round: u32,
+    /// Bytes of the certificate of the block before; empty in solo and for height 1.
+    pub parent_certificate: &'a [u8],
+}
+
+impl Proposing<'_> {
+    /// What the only validator says.
+    pub fn solo(proposer: KeyId) -> Self {
+        Self {
+            proposer,
+            round: 0,
+            parent_certificate: &[],
+        }
+    }
+}
+
 /// An executed block: its row for the log, and what the publisher tells whom.
 #[derive(Clone, Debug)]
 pub struct Block {
@@ -233,7 +255,13 @@ impl Chain {
 
     /// Builds the next block of these transactions, with what a scorer said of their operations. `now` is the proposer's clock; the block's time is that,
     /// or the least the parent allows.
-    pub fn propose(&self, envelopes: Vec<Verified>, risk: Risk, now: TimeNs, proposer: KeyId) -> Candidate {
+    pub fn propose(
+        &self,
+        envelopes: Vec<Verified>,
+        risk: Risk,
+        now: TimeNs,
+        proposing: Proposing<'_>,
+    ) -> Candidate {
         let commitment = self
             .commitments
             .front()
@@ -244,10 +272,10 @@ impl Chain {
                 protocol_version: PROTOCOL_VERSION,
                 chain_id: self.chain_id,
                 height: self.tip.height.next(),
-                round: 0,
+                round: proposing.round,
                 parent: self.tip.hash,
                 time_ns: self.next_time(&views(&envelopes), now),
-                proposer,
+                proposer: proposing.proposer,
                 reveal: Hash::ZERO,
                 transactions_root: transactions_root(&envelopes),
                 body_hash: Hash::ZERO,
@@ -262,6 +290,7 @@ impl Chain {
             hash: Hash::ZERO,
             envelopes,
             reasons: Vec::new(),
+            parent_certificate: proposing.parent_certificate.to_vec(),
             risk,
         };
         candidate.risk.encode_reasons(&mut candidate.reasons);

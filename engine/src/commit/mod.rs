@@ -3,13 +3,15 @@
 mod candidate;
 mod chain;
 mod receipts;
+mod judge;
 mod replay;
 mod snapshot;
 mod verify;
 
 pub use crate::ledger::Executed;
 pub use candidate::Candidate;
-pub use chain::{Block, Chain, ChainError, ChainSnapshot, Tip, Transaction};
+pub use chain::{Block, Chain, ChainError, ChainSnapshot, Proposing, Tip, Transaction};
+pub use judge::Proposal;
 pub use receipts::{actual_amount, operation_leaves};
 pub use replay::{Folded, Prepared};
 pub use verify::VerifyError;

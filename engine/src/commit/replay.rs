@@ -129,7 +129,7 @@ impl Chain {
     /// [`VerifyError`], naming the height.
     pub fn fold(&mut self, block: Prepared<'_>, with_roots: bool) -> Result<Folded, VerifyError> {
         let height = block.header.height;
-        self.check_links(&block)?;
+        self.check_links(&block.header)?;
         if with_roots {
             self.check_commitment(&block.header)?;
         }
@@ -174,8 +174,7 @@ impl Chain {
     }
 
     /// Checks that a block follows the tip.
-    pub(super) fn check_links(&self, block: &Prepared<'_>) -> Result<(), VerifyError> {
-        let header = &block.header;
+    pub(super) fn check_links(&self, header: &Header) -> Result<(), VerifyError> {
         let height = self.tip.height.next();
         let mismatch = |what| Err(VerifyError::Mismatch { height, what });
         match () {

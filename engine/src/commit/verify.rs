@@ -5,6 +5,7 @@ use super::replay::Prepared;
 use crate::ledger::{Broken, FoldError, InvalidBlock, Ledger};
 use crate::proof;
 use rayon::prelude::*;
+use selfchain_types::block::{Body, Header};
 use selfchain_types::certificate::{Certificate, CertificateError};
 use selfchain_types::codec::DecodeError;
 use selfchain_types::crypto::{BatchVerifier, PublicKey};
@@ -105,11 +106,12 @@ impl Chain {
     /// [`VerifyError`], naming the height; the chain is not usable after it.
     pub fn verify(&mut self, block: &Prepared<'_>, signatures: &BatchVerifier) -> Result<u64, VerifyError> {
         let height = block.header.height;
-        self.check_links(block)?;
+        self.check_links(&block.header)?;
         self.check_commitment(&block.header)?;
         self.check_certificate(block)?;
-        check_body(block)?;
-        check_signatures(block, &LedgerKeys(&self.ledger), signatures)?;
+        self.check_parent_certificate(height, block.body.parent_certificate)?;
+        check_body(&block.header, &block.body)?;
+        self.check_signatures(&block.header, &block.hash, &block.body, signatures)?;
         self.ledger
             .validate(height, block.header.time_ns, &block.views)
             .and_then(|()| {
@@ -153,7 +155,7 @@ impl Chain {
             () if parent.is_some_and(|parent| header.parent != parent) => mismatch("parent hash"),
             () => {
                 self.check_certificate(block)?;
-                check_body(block)
+                check_body(header, &block.body)
             }
         }
     }
@@ -169,34 +171,60 @@ impl Chain {
         certificate
             .verify(&self.chain_id, &self.genesis.validators)
             .map_err(|source| VerifyError::Certificate { height, source })?;
-        let header = &block.header;
-        let is_validator = |id: &KeyId| self.genesis.validators.iter().any(|one| one.key.id() == *id);
         match () {
             () if certificate.block != block.hash => mismatch("certified hash"),
             () if certificate.height != height => mismatch("certified height"),
+            () => self.check_validators(&block.header),
+        }
+    }
+
+    /// Checks what the header says of validators.
+    pub(super) fn check_validators(&self, header: &Header) -> Result<(), VerifyError> {
+        let mismatch = |what| {
+            let height = header.height;
+            Err(VerifyError::Mismatch { height, what })
+        };
+        let is_validator = |id: &KeyId| self.genesis.validators.iter().any(|one| one.key.id() == *id);
+        match () {
             () if header.validators_hash != self.validators_hash => mismatch("validators hash"),
             () if header.next_validators_hash != self.validators_hash => mismatch("next validators hash"),
             () if !is_validator(&header.proposer) => mismatch("proposer"),
             () => Ok(()),
         }
     }
+
+    /// Checks every signature of a next block, and gives the checked envelopes.
+    pub(super) fn check_signatures(
+        &self,
+        header: &Header,
+        hash: &Hash,
+        body: &Body<'_>,
+        signatures: &BatchVerifier,
+    ) -> Result<Vec<Verified>, VerifyError> {
+        check_signatures(
+            header.height,
+            hash,
+            &body.envelopes,
+            &LedgerKeys(&self.ledger),
+            signatures,
+        )
+    }
 }
 
-fn check_body(block: &Prepared<'_>) -> Result<(), VerifyError> {
-    let height = block.header.height;
-    let leaves: Vec<Hash> = block
-        .body
+pub(super) fn check_body(header: &Header, body: &Body<'_>) -> Result<(), VerifyError> {
+    let height = header.height;
+    let leaves: Vec<Hash> = body
         .envelopes
         .par_iter()
         .map(|bytes| hash::ENVELOPE.hash(bytes))
         .collect();
-    if proof::root(&leaves) != block.header.transactions_root {
+    if proof::root(&leaves) != header.transactions_root {
         return Err(VerifyError::Mismatch {
             height,
             what: "transactions root",
         });
     }
-    if block.body.hash() != block.header.body_hash {
+    if body.hash() != header.body_hash {
         return Err(VerifyError::Mismatch {
             height,
             what: "body hash",
@@ -207,40 +235,39 @@ fn check_body(block: &Prepared<'_>) -> Result<(), VerifyError> {
 
 /// Checks every signature, in parallel batches, with the keys that the registry held before the block.
 fn check_signatures(
-    block: &Prepared<'_>,
+    height: Height,
+    block: &Hash,
+    envelopes: &[&[u8]],
     keys: &(impl KeyLookup + Sync),
     signatures: &BatchVerifier,
-) -> Result<(), VerifyError> {
-    let height = block.header.height;
-    let entropy = block.hash.0;
-    let failed = block
-        .body
-        .envelopes
+) -> Result<Vec<Verified>, VerifyError> {
+    let check = |(chunk, batch): (usize, &[&[u8]])| {
+        let failed = |at: usize, refusal| VerifyError::Envelope {
+            height,
+            index: chunk * SIGNATURE_BATCH + at,
+            refusal,
+        };
+        let decoded = batch
+            .iter()
+            .enumerate()
+            .map(|(at, bytes)| Envelope::decode(bytes.to_vec()).map_err(|refusal| failed(at, refusal)));
+        let decoded = decoded.collect::<Result<Vec<Envelope>, _>>()?;
+        let answers = Verified::check_batch(decoded, keys, signatures, &block.0);
+        let checked = answers.into_iter().enumerate();
+        checked
+            .map(|(at, answer)| answer.map_err(|(_, refusal)| failed(at, refusal)))
+            .collect::<Result<Vec<Verified>, _>>()
+    };
+    let batches: Vec<Result<Vec<Verified>, VerifyError>> = envelopes
         .par_chunks(SIGNATURE_BATCH)
         .enumerate()
-        .find_map_first(|(chunk, batch)| {
-            let envelopes = batch.iter().map(|bytes| Envelope::decode(bytes.to_vec()));
-            let envelopes: Vec<Envelope> = match envelopes.collect() {
-                Ok(envelopes) => envelopes,
-                Err(refusal) => return Some((chunk * SIGNATURE_BATCH, refusal)),
-            };
-            let answers = Verified::check_batch(envelopes, keys, signatures, &entropy);
-            answers
-                .into_iter()
-                .enumerate()
-                .find_map(|(at, answer)| match answer {
-                    Ok(_) => None,
-                    Err((_, refusal)) => Some((chunk * SIGNATURE_BATCH + at, refusal)),
-                })
-        });
-    match failed {
-        None => Ok(()),
-        Some((index, refusal)) => Err(VerifyError::Envelope {
-            height,
-            index,
-            refusal,
-        }),
+        .map(check)
+        .collect();
+    let mut verified = Vec::with_capacity(envelopes.len());
+    for batch in batches {
+        verified.append(&mut batch?);
     }
+    Ok(verified)
 }
 
 /// Envelopes whose signatures are checked as one batch.

@@ -5,6 +5,7 @@ use crate::drive::PipelineConfig;
 use crate::node::{NodeConfig, ScoreWhen, ScoringConfig};
 use crate::store::StoreConfig;
 use crate::sweep::SNAPSHOT_SLICE_MIN;
+use crate::validating::ValidatorConfig;
 use selfchain_engine::builder::Order;
 use selfchain_engine::pool::PoolLimits;
 use selfchain_storage::{IndexConfig, LogConfig, SnapshotConfig};
@@ -22,6 +23,7 @@ impl Config {
             pipeline: self.pipeline_config(),
             store: self.store_config(),
             scoring: self.scoring_config(),
+            validator: self.validator_config(),
             key_log_path,
         }
     }
@@ -37,6 +39,16 @@ impl Config {
             budget: Duration::from_millis(self.ai.budget_ms),
             models: Vec::new(),
             shadow: self.ai.shadow,
+        }
+    }
+
+    /// What a validator of several takes.
+    pub fn validator_config(&self) -> ValidatorConfig {
+        ValidatorConfig {
+            listen: self.validator.listen,
+            peers: self.validator.peers.0.clone(),
+            propose_timeout: Duration::from_millis(self.validator.propose_timeout_ms),
+            vote_timeout: Duration::from_millis(self.validator.vote_timeout_ms),
         }
     }
 
@@ -160,5 +172,6 @@ mod tests {
         same(&config.pipeline_config(), &PipelineConfig::default());
         same(&config.store_config(), &StoreConfig::default());
         same(&config.scoring_config(), &ScoringConfig::default());
+        same(&config.validator_config(), &ValidatorConfig::default());
     }
 }

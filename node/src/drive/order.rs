@@ -3,39 +3,32 @@
 use super::fault::Fault;
 use super::intake::elapsed_ns;
 use super::past::PastJob;
-use super::publish::DurableTip;
 use super::queue::Queue;
 use super::record::Executed;
 use super::registry::Registry;
 use super::scoring::Scoring;
+use super::state::StateAnswers;
 use super::tag::Tag;
 use crate::ledger::{now, start};
 use crate::sweep::Sweeper;
 use crate::telemetry::{Metrics, Stage};
 use core::time::Duration;
 use selfchain_engine::builder::{BlockLimits, Order as BlockOrder, build};
-use selfchain_engine::commit::{Block, Candidate, Chain};
-use selfchain_engine::ledger::Ledger;
+use selfchain_engine::commit::{Block, Candidate, Chain, Proposing};
 use selfchain_engine::pool::{LaneView, Pool};
 use selfchain_types::genesis::OpTime;
-use selfchain_types::message::{
-    AccountState, Answer, Detail, HOLDS_MAX, HoldRecord, PolicyState, Query, Reply, Status,
-};
+use selfchain_types::message::Detail;
 use selfchain_types::seam::consensus::{Effect, Input, Plane};
-use selfchain_types::seam::log::LogReader;
-use selfchain_types::{AccountId, Hash, Height, KeyId, Outcome, Refusal, Risk, TimeNs, Verified, codec};
+use selfchain_types::{Height, KeyId, Outcome, Refusal, Risk, TimeNs, Verified, codec};
 use std::sync::Arc;
 use std::time::Instant;
-
-/// A question about the state, answered between two blocks.
-pub type StateQuery = (Query, Tag);
 
 /// What the order thread works with.
 pub struct Order {
     /// Where verified transactions come from.
     pub verified: Arc<Queue<(Verified, Tag)>>,
-    /// Questions about the state.
-    pub queries: Arc<Queue<StateQuery>>,
+    /// Answers questions about the state.
+    pub state: StateAnswers,
     /// Where a used counter is looked up: maybe it is a duplicate.
     pub past: Arc<Queue<PastJob>>,
     /// Where executed blocks go.
@@ -44,10 +37,6 @@ pub struct Order {
     pub pool: Pool<Tag>,
     /// The chain.
     pub chain: Chain,
-    /// The newest durable block.
-    pub durable: Arc<DurableTip>,
-    /// The log, for its first height.
-    pub log: Arc<dyn LogReader>,
     /// Who orders.
     pub plane: Box<dyn Plane>,
     /// Who proposes.
@@ -73,8 +62,6 @@ pub struct Order {
 
 /// Most transactions admitted before the next look at the clock.
 const ADMIT_ROUND_MAX: usize = 4_096;
-/// Most questions answered before the next look at the clock.
-const QUERY_ROUND_MAX: usize = 256;
 
 impl Order {
     /// Runs until nothing more can come, everything in the pool is decided, or the node must stop. Gives
@@ -86,7 +73,7 @@ impl Order {
             self.fault.raise(&error);
         }
         while !self.fault.is_raised() {
-            self.answer_queries();
+            self.state.answer(&self.chain);
             self.admit();
             let done = self.verified.is_done();
             let wait = self.interval.saturating_sub(last_block.elapsed());
@@ -128,59 +115,10 @@ impl Order {
             self.metrics.refused(refusal, 1);
             tag.refuse(refusal, text);
         }
-        self.queries.close();
+        self.state.queries.close();
         self.past.close();
         self.to.close();
         (self.chain, self.scoring)
-    }
-
-    fn answer_queries(&mut self) {
-        if self.queries.is_empty() {
-            return;
-        }
-        self.queries.gauge();
-        for _ in 0..QUERY_ROUND_MAX {
-            let Some((query, tag)) = self.queries.pop() else {
-                return self.queries.gauge();
-            };
-            let ledger = self.chain.ledger();
-            let answer = match query {
-                Query::Account(id) => ledger.account(id).map(|found| {
-                    Answer::Account(AccountState {
-                        hot: found.hot,
-                        cold: found.cold,
-                    })
-                }),
-                Query::Key(id) => ledger.key(&id).map(Answer::Key),
-                Query::Asset(id) => ledger.asset(id).map(Answer::Asset),
-                Query::Status => Some(Answer::Status(self.status())),
-                Query::Holds { from } => Some(holds(ledger, from)),
-                Query::Policy(account) => policy(ledger, account),
-                _ => None,
-            };
-            match answer {
-                Some(answer) => tag.answer(&Reply::Answer(answer)),
-                None => {
-                    self.metrics.refused(Refusal::NotFound, 1);
-                    tag.refuse(Refusal::NotFound, "nothing by that name on this chain");
-                }
-            }
-            self.metrics.query_latency.record(elapsed_ns(tag.received));
-        }
-    }
-
-    fn status(&self) -> Status {
-        let tip = self.durable.get();
-        Status {
-            chain_id: self.chain.chain_id(),
-            tip: tip.height,
-            tip_hash: tip.hash,
-            first: Height(self.log.first().unwrap_or(0)),
-            time_ns: tip.time_ns,
-            accounts: self.chain.ledger().account_count(),
-            operations: self.chain.ledger().operations_applied(),
-            validity_max: self.chain.genesis().limits.validity_max,
-        }
     }
 
     fn admit(&mut self) {
@@ -261,8 +199,13 @@ impl Order {
                     let (candidate, tags) = self.build(now);
                     let block = candidate.hash();
                     built = Some((candidate, tags));
-                    self.plane
-                        .handle(Input::Built { height, round, block }, now, &mut effects)?;
+                    let built = Input::Built {
+                        height,
+                        round,
+                        block,
+                        extension: Vec::new(),
+                    };
+                    self.plane.handle(built, now, &mut effects)?;
                 }
                 Effect::Decided(certificate) => {
                     let (candidate, tags) = built.take().ok_or("decided a block that was not built here")?;
@@ -303,7 +246,7 @@ impl Order {
         let scored_ns = elapsed_ns(scoring_began);
         let candidate = self
             .commit_pool
-            .install(|| chain.propose(envelopes, risk, now, proposer));
+            .install(|| chain.propose(envelopes, risk, now, Proposing::solo(proposer)));
         let build_ns = elapsed_ns(began).saturating_sub(scored_ns);
         self.metrics.stage(Stage::Build).add_busy(build_ns);
         self.metrics
@@ -337,7 +280,7 @@ impl Order {
         for stage in [Stage::Execute, Stage::Root] {
             self.metrics.stage(stage).add_items(block.applied + block.refused);
         }
-        self.count(&block.result.outcomes, block.applied);
+        count_outcomes(&self.metrics, &block);
         self.metrics.accounts.set(self.chain.ledger().account_count());
         self.settle(candidate, &block);
         let effects = block.result.outcomes.len() + block.result.expired.len();
@@ -368,64 +311,25 @@ impl Order {
             .iter()
             .for_each(|(tag, refusal)| self.refuse(tag, *refusal));
     }
+}
 
-    fn count(&self, outcomes: &[u16], applied: u64) {
-        self.metrics.outcome(Outcome::Ok, applied);
-        for code in outcomes.iter().filter(|code| **code != Outcome::Ok.code()) {
-            if let Some(outcome) = Outcome::from_code(*code) {
-                self.metrics.outcome(outcome, 1);
-            }
+/// Counts what became of a block's operations.
+pub(super) fn count_outcomes(metrics: &Metrics, block: &Block) {
+    metrics.outcome(Outcome::Ok, block.applied);
+    let outcomes = block.result.outcomes.iter();
+    for code in outcomes.filter(|code| **code != Outcome::Ok.code()) {
+        if let Some(outcome) = Outcome::from_code(*code) {
+            metrics.outcome(outcome, 1);
         }
     }
 }
 
-fn holds(ledger: &Ledger, from: u32) -> Answer {
-    let (found, next) = ledger.holds(from, HOLDS_MAX);
-    let records = found.iter().filter_map(|pending| {
-        let hold = pending.hold?;
-        Some(HoldRecord {
-            id: pending.id.into(),
-            debit: pending.debit.0.into(),
-            credit: pending.credit.0.into(),
-            amount: pending.amount.0.into(),
-            reviewer: hold.reviewer.0,
-            deadline_ns: pending.deadline.map_or(0, |deadline| deadline.0).into(),
-            opened: pending.opened.0.into(),
-            asset: pending.asset.0.into(),
-            score: hold.score,
-            reasons: hold.reasons,
-            was_pending: hold.was_pending.into(),
-            reserved: [0; 7],
-        })
-    });
-    Answer::Holds(records.collect(), next.unwrap_or(0))
-}
-
-/// The chain's policy, or what an account has of its own.
-fn policy(ledger: &Ledger, account: AccountId) -> Option<Answer> {
-    let policy = if account == AccountId::NONE {
-        ledger.chain_policy()
-    } else {
-        ledger.account(account)?;
-        ledger.own_policy(account).unwrap_or_default()
-    };
-    let model = match account {
-        AccountId::NONE => ledger.model_at(ledger.height().next()),
-        account => ledger.own_model(account),
-    };
-    Some(Answer::Policy(PolicyState {
-        policy,
-        version: ledger.policy_version(),
-        model: model.unwrap_or(Hash::ZERO),
-    }))
-}
-
 /// Most transactions of one block: at the interval of 5 ms, 13 million a second.
-const BLOCK_ENVELOPES_MAX: usize = 65_536;
-const IDLE_WAIT: Duration = Duration::from_millis(20);
+pub(super) const BLOCK_ENVELOPES_MAX: usize = 65_536;
+pub(super) const IDLE_WAIT: Duration = Duration::from_millis(20);
 /// How often a log writer that is behind is looked at.
 const BEHIND_WAIT: Duration = Duration::from_micros(200);
-const WAIT_MIN: Duration = Duration::from_micros(50);
+pub(super) const WAIT_MIN: Duration = Duration::from_micros(50);
 
 /// The lanes as the newest executed block left them.
 struct Lanes<'a>(&'a Chain);

@@ -1,8 +1,9 @@
 //! The pipeline: starts the threads, joins them in order, and knows nothing of sockets.
 
+use super::agree::{Agree, Peers};
 use super::fault::Fault;
 use super::intake::{Intake, IntakeQueue, Submission};
-use super::order::{Order, StateQuery};
+use super::order::{BLOCK_ENVELOPES_MAX, Order};
 use super::past::{PastJob, PastThread};
 use super::project::Project;
 use super::publish::{DurableTip, Publish};
@@ -10,8 +11,11 @@ use super::queue::Queue;
 use super::record::{Executed, Record};
 use super::registry::Registry;
 use super::scoring::Scoring;
+use super::state::{StateAnswers, StateQuery};
 use crate::answers::Past;
+use crate::ledger::now;
 use crate::recover::write_snapshot;
+use crate::replica::{self, Replica, ReplicaError};
 use crate::store::Store;
 use crate::sweep::{SNAPSHOT_SLICE_MIN, SnapshotFiler, SweepConfig, Sweeper};
 use crate::telemetry::{Metrics, Queue as Name};
@@ -20,10 +24,10 @@ use core::time::Duration;
 use selfchain_engine::builder::Order as BlockOrder;
 use selfchain_engine::commit::Chain;
 use selfchain_engine::pool::{Pool, PoolLimits, PoolRules};
-use selfchain_storage::{Index, NodeFile, Snapshots};
-use selfchain_types::KeyId;
+use selfchain_storage::{Index, Journal, NodeFile, Snapshots};
 use selfchain_types::crypto::BatchVerifier;
 use selfchain_types::seam::consensus::Plane;
+use selfchain_types::{KeyId, TimeNs};
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -104,6 +108,9 @@ pub enum PipelineError {
         #[source]
         source: rayon::ThreadPoolBuildError,
     },
+    /// The validator cannot go on from where it stopped.
+    #[error("the validator could not start")]
+    Replica(#[from] Box<ReplicaError>),
     /// The operating system has no random numbers.
     #[error("no random numbers from the operating system")]
     Random,
@@ -117,6 +124,18 @@ pub struct Proposing {
     pub proposer: KeyId,
     /// A scorer that remembers the chain, if blocks are to be scored.
     pub scoring: Option<Scoring>,
+    /// The other validators, where there are any.
+    pub validating: Option<Validating>,
+}
+
+/// What a validator of several needs beside.
+pub struct Validating {
+    /// Its position in the set.
+    pub me: u16,
+    /// What it must remember across a crash.
+    pub journal: Journal,
+    /// The others.
+    pub peers: Box<dyn Peers>,
 }
 
 /// The running threads, and the ends that the service holds.
@@ -221,36 +240,89 @@ impl Pipeline {
             tip_moved,
             metrics: Arc::clone(metrics),
         };
-        let order = Order {
-            verified: Arc::clone(&verified),
+        let state = StateAnswers {
             queries: Arc::clone(&state_queries),
-            past: Arc::clone(&past_queries),
-            to: log_queue,
-            pool: Pool::new(
-                config.pool,
-                PoolRules::of(chain.genesis()),
-                chain.tip().height.next(),
-            ),
-            chain,
             durable: Arc::clone(&tip),
-            log: log_reader,
-            plane: proposing.plane,
-            proposer: proposing.proposer,
-            registry,
-            commit_pool: rayon_pool("commit", config.commit_threads, 0)?,
-            interval: config.block_interval,
-            order: config.order,
-            scoring: proposing.scoring,
-            sweeper: Sweeper::new(
-                SweepConfig {
-                    every: config.snapshot_every,
-                    slice_min: config.snapshot_slice_min,
-                    ..SweepConfig::default()
-                },
-                Arc::clone(metrics),
-            ),
+            log: Arc::clone(&log_reader),
             metrics: Arc::clone(metrics),
-            fault: fault.clone(),
+        };
+        let pool = Pool::new(
+            config.pool,
+            PoolRules::of(chain.genesis()),
+            chain.tip().height.next(),
+        );
+        let sweeper = Sweeper::new(
+            SweepConfig {
+                every: config.snapshot_every,
+                slice_min: config.snapshot_slice_min,
+                ..SweepConfig::default()
+            },
+            Arc::clone(metrics),
+        );
+        let commit_pool = rayon_pool("commit", config.commit_threads, 0)?;
+        let Proposing {
+            plane,
+            proposer,
+            scoring,
+            validating,
+        } = proposing;
+        let run: Box<dyn FnOnce() -> (Chain, Option<Scoring>) + Send> = match validating {
+            None => {
+                let order = Order {
+                    verified: Arc::clone(&verified),
+                    state,
+                    past: Arc::clone(&past_queries),
+                    to: log_queue,
+                    pool,
+                    chain,
+                    plane,
+                    proposer,
+                    registry,
+                    commit_pool,
+                    interval: config.block_interval,
+                    order: config.order,
+                    scoring,
+                    sweeper,
+                    metrics: Arc::clone(metrics),
+                    fault: fault.clone(),
+                };
+                Box::new(move || order.run())
+            }
+            Some(validating) => {
+                let options = replica::Options {
+                    me: validating.me,
+                    proposer,
+                    order: config.order,
+                    envelopes_max: BLOCK_ENVELOPES_MAX,
+                    interval_ns: u64::try_from(config.block_interval.as_nanos()).unwrap_or(u64::MAX),
+                    tip_every_ns: TIP_EVERY_NS,
+                    keeps_bodies: true,
+                };
+                let opened = Replica::open(
+                    options,
+                    chain,
+                    plane,
+                    pool,
+                    validating.journal,
+                    log_reader,
+                    now().unwrap_or(TimeNs::ZERO),
+                );
+                let agree = Agree {
+                    verified: Arc::clone(&verified),
+                    intake: Arc::clone(&intake),
+                    peers: validating.peers,
+                    state,
+                    past: Arc::clone(&past_queries),
+                    to: log_queue,
+                    replica: opened.map_err(Box::new)?,
+                    registry,
+                    commit_pool,
+                    sweeper,
+                    metrics: Arc::clone(metrics),
+                    fault: fault.clone(),
+                };
+                Box::new(move || (agree.run(), None))
+            }
         };
         let wake = Arc::clone(&verified);
         let threads = vec![
@@ -267,7 +339,7 @@ impl Pipeline {
             tip,
             fault,
             threads,
-            order: spawn("order", move || order.run())?,
+            order: spawn("order", run)?,
             project: spawn("project", move || project.run())?,
             snapshots: store.snapshots,
             receipt_nodes: store.receipt_nodes,
@@ -319,6 +391,9 @@ fn spawn<T: Send + 'static>(
         .spawn(run)
         .map_err(|source| PipelineError::Thread { name, source })
 }
+
+/// How often a validator says where it stands when nothing happens.
+const TIP_EVERY_NS: u64 = 500_000_000;
 
 /// Verifiers yield to the threads that commit: with every core busy on signatures, a sync still starts at once.
 const VERIFY_NICENESS: i32 = 5;

@@ -71,6 +71,9 @@ impl Publish {
         (self.tip_moved)();
         let mut balances = block.balances.into_iter().peekable();
         for ((index, transaction), tag) in (0u32..).zip(&block.transactions).zip(&tags) {
+            if tag.is_nobody() {
+                continue;
+            }
             let its = balances
                 .next_if(|(at, _)| *at == index)
                 .map(|(_, its)| its)

@@ -1,0 +1,242 @@
+//! The order thread where several validators agree: it feeds a [`Replica`] and carries out what that wants.
+
+use super::fault::Fault;
+use super::intake::{IntakeQueue, elapsed_ns};
+use super::order::{IDLE_WAIT, WAIT_MIN, count_outcomes};
+use super::past::PastJob;
+use super::queue::Queue;
+use super::record::Executed;
+use super::registry::Registry;
+use super::state::StateAnswers;
+use super::tag::Tag;
+use crate::ledger::now;
+use crate::replica::{Committed, Event, Outgoing, Replica, ReplicaError};
+use crate::sweep::Sweeper;
+use crate::telemetry::{Metrics, Stage};
+use core::time::Duration;
+use selfchain_engine::commit::Chain;
+use selfchain_types::{Height, Refusal, TimeNs, Verified, codec};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The other validators, as this node reaches them.
+pub trait Peers: Send {
+    /// Sends, or drops what does not fit: agreement survives loss.
+    fn send(&self, message: Outgoing);
+
+    /// What came from them next, if anything did.
+    fn next(&self) -> Option<FromPeer>;
+}
+
+/// What comes from the other validators.
+#[derive(Debug)]
+pub enum FromPeer {
+    /// A message.
+    Message {
+        /// The sender's position in the set.
+        from: u16,
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+    /// A validator can be reached, or cannot any more.
+    Link {
+        /// Its position in the set.
+        peer: u16,
+        /// Whether it can.
+        is_up: bool,
+    },
+}
+
+/// What the thread works with.
+pub struct Agree {
+    /// Where verified transactions come from.
+    pub verified: Arc<Queue<(Verified, Tag)>>,
+    /// Where transactions of other validators go, to be verified.
+    pub intake: Arc<IntakeQueue>,
+    /// The other validators.
+    pub peers: Box<dyn Peers>,
+    /// Answers questions about the state.
+    pub state: StateAnswers,
+    /// Where a used counter is looked up: maybe it is a duplicate.
+    pub past: Arc<Queue<PastJob>>,
+    /// Where executed blocks go.
+    pub to: Arc<Queue<Executed>>,
+    /// The validator.
+    pub replica: Replica<Tag>,
+    /// Keys for intake.
+    pub registry: Arc<Registry>,
+    /// Threads for signatures, roots and rows.
+    pub commit_pool: Arc<rayon::ThreadPool>,
+    /// Reads snapshots between blocks.
+    pub sweeper: Sweeper,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// Stops the node.
+    pub fault: Fault,
+}
+
+/// Most transactions, and most messages, taken before the next look at the clock.
+const ROUND_MAX: usize = 4_096;
+
+impl Agree {
+    /// Runs until nothing more can come, or the node must stop. Gives the chain back.
+    pub fn run(mut self) -> Chain {
+        let mut durable = Height::GENESIS;
+        while !self.fault.is_raised() {
+            self.state.answer(self.replica.chain());
+            if let Err(error) = self.round(&mut durable) {
+                self.fault.raise(&error);
+                break;
+            }
+            if self.verified.is_done() {
+                // Its clients wait for what it took in; the other validators go on without it.
+                if self.replica.pool().is_empty() || self.replica.pool().proposed() > 0 {
+                    break;
+                }
+            }
+            self.wait();
+        }
+        self.end()
+    }
+
+    fn wait(&self) {
+        let wake = now().map_or(IDLE_WAIT, |now| {
+            Duration::from_nanos(self.replica.next_wake().0.saturating_sub(now.0))
+        });
+        self.verified.wait(wake.clamp(WAIT_MIN, IDLE_WAIT));
+    }
+
+    fn round(&mut self, durable: &mut Height) -> Result<(), ReplicaError> {
+        let began = Instant::now();
+        let tip = self.state.durable.get().height;
+        if tip > *durable {
+            *durable = tip;
+            self.handle(Event::Durable(tip))?;
+        }
+        for _ in 0..ROUND_MAX {
+            let Some(message) = self.peers.next() else { break };
+            let event = match message {
+                FromPeer::Message { from, bytes } => Event::Peer { from, bytes },
+                FromPeer::Link { peer, is_up } => Event::Link { peer, is_up },
+            };
+            self.handle(event)?;
+        }
+        let mut admitted = 0;
+        for _ in 0..ROUND_MAX {
+            let Some((verified, ticket)) = self.verified.pop() else {
+                break;
+            };
+            admitted += 1;
+            self.submit(verified, ticket);
+        }
+        self.handle(Event::Clock)?;
+        if admitted > 0 {
+            self.verified.gauge();
+            self.metrics.stage(Stage::Admit).add_busy(elapsed_ns(began));
+            self.metrics.stage(Stage::Admit).add_items(admitted);
+            self.metrics
+                .pool_transactions
+                .set(codec::wide(self.replica.pool().len()));
+            self.metrics.pool_bytes.set(self.replica.pool().bytes());
+        }
+        Ok(())
+    }
+
+    fn submit(&mut self, verified: Verified, tag: Tag) {
+        let chain = self.replica.chain();
+        if now().is_ok_and(|clock| chain.ledger().is_ahead(&verified.view(), clock)) {
+            return self.refuse(&tag, Refusal::NotYetValid);
+        }
+        let (tx_id, height) = (verified.tx_id(), chain.tip().height);
+        let (waiting, is_own) = (tag.clone(), !tag.is_nobody());
+        match self.replica.submit(verified, tag, is_own) {
+            Ok(()) => waiting.accept(),
+            Err((tag, Refusal::CounterUsed)) if is_own => {
+                if let Err(job) = self.past.offer(PastJob::Duplicate { tx_id, height, tag }) {
+                    self.metrics.refused(Refusal::IntakeFull, 1);
+                    job.tag().refuse(Refusal::IntakeFull, Refusal::IntakeFull.name());
+                }
+            }
+            Err((tag, refusal)) => self.refuse(&tag, refusal),
+        }
+    }
+
+    fn handle(&mut self, event: Event) -> Result<(), ReplicaError> {
+        let time = now().unwrap_or(TimeNs::ZERO);
+        let (replica, pool) = (&mut self.replica, &self.commit_pool);
+        pool.install(|| replica.handle(event, time))?;
+        for message in self.replica.take_outgoing() {
+            self.peers.send(message);
+        }
+        for (_, bytes) in self.replica.take_unverified() {
+            // A full intake drops what the other validators hold anyway.
+            drop(self.intake.offer((bytes, Tag::nobody())));
+        }
+        for (tag, refusal) in self.replica.take_refused() {
+            self.refuse(&tag, refusal);
+        }
+        for evidence in self.replica.take_evidence() {
+            tracing::warn!(bytes = evidence.len(), "a validator contradicted itself");
+        }
+        for committed in self.replica.take_committed() {
+            self.record(committed);
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, tag: &Tag, refusal: Refusal) {
+        if !tag.is_nobody() {
+            self.metrics.refused(refusal, 1);
+            tag.refuse(refusal, refusal.name());
+        }
+    }
+
+    fn record(&mut self, committed: Committed<Tag>) {
+        let Committed {
+            mut block, tickets, ..
+        } = committed;
+        self.registry.register(core::mem::take(&mut block.registered));
+        for stage in [Stage::Execute, Stage::Root] {
+            self.metrics.stage(stage).add_items(block.applied + block.refused);
+        }
+        count_outcomes(&self.metrics, &block);
+        let accounts = self.replica.chain().ledger().account_count();
+        self.metrics.accounts.set(accounts);
+        let effects = block.result.outcomes.len() + block.result.expired.len();
+        let slice = self
+            .sweeper
+            .after_block(self.replica.chain_mut(), None, effects)
+            .map(Box::new);
+        let tags = tickets
+            .into_iter()
+            .map(|tag| tag.unwrap_or_else(Tag::nobody))
+            .collect();
+        // The writer has stopped by a fault, which ends this thread too.
+        drop(self.to.push(Executed { block, tags, slice }));
+    }
+
+    fn end(self) -> Chain {
+        let (refusal, text) = if self.fault.is_raised() {
+            (Refusal::Poisoned, "the node has stopped; it must be restarted")
+        } else {
+            (Refusal::Draining, "the node is shutting down")
+        };
+        // Closed, or intake would wait for ever for room in it.
+        self.verified.close();
+        let verified = core::iter::from_fn(|| self.verified.pop()).map(|(_, tag)| tag);
+        let left: Vec<Tag> = verified.collect();
+        let (chain, mut pool) = self.replica.into_parts();
+        let mut waiting = Vec::new();
+        pool.advance(Height(u64::MAX), &mut waiting);
+        for tag in left.into_iter().chain(waiting.into_iter().map(|(tag, _)| tag)) {
+            if !tag.is_nobody() {
+                self.metrics.refused(refusal, 1);
+                tag.refuse(refusal, text);
+            }
+        }
+        self.state.queries.close();
+        self.past.close();
+        self.to.close();
+        chain
+    }
+}

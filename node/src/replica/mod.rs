@@ -1,0 +1,19 @@
+//! A replica: one validator of several, as one thread sees it. Events in; messages, decided blocks and refusals out.
+//!
+//! ```text
+//! peers' messages ─┐                    ┌─▶ messages, by lane
+//! transactions ────┼─▶ Replica::handle ─┼─▶ decided blocks, for the log
+//! the clock ───────┘   plane · chain ·  └─▶ transactions to verify, refusals
+//!                      pool · journal
+//! ```
+//!
+//! It performs a plane's effects as the seam asks: in order, and nothing that others see before the journal is
+//! durable. It does no network I/O, starts no thread and reads no clock, so that the simulator runs the same code
+//! under a virtual one. Only its journal and the log's reading end touch a disk.
+
+mod bodies;
+mod catch_up;
+#[allow(clippy::module_inception, reason = "the struct and its folder have one name")]
+mod replica;
+
+pub use replica::{Committed, Event, Options, Outgoing, Replica, ReplicaError, Ticket, To};

@@ -1,0 +1,821 @@
+//! The replica itself.
+
+use super::bodies::{BODY_LEAD_MAX, Bodies, Body};
+use super::catch_up::CatchUp;
+use selfchain_engine::builder::{BlockLimits, Order, build};
+use selfchain_engine::commit::{Block, Candidate, Chain, ChainError, Proposal, Proposing, VerifyError};
+use selfchain_engine::pool::{Entry, LaneView, Pool};
+use selfchain_storage::{Journal, JournalError};
+use selfchain_types::block::{Proposed, Row};
+use selfchain_types::certificate::Certificate;
+use selfchain_types::codec::{self, DecodeError};
+use selfchain_types::crypto::BatchVerifier;
+use selfchain_types::peer::{BLOCKS_MAX, Lane, PeerMessage};
+use selfchain_types::seam::consensus::{Effect, Input, Plane, PlaneError, Schedule, Verdict};
+use selfchain_types::seam::log::{LogError, LogReader};
+use selfchain_types::{Hash, Height, KeyId, Refusal, Risk, TimeNs, Verified};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use thiserror::Error;
+
+/// What happens to a replica.
+#[derive(Debug)]
+pub enum Event {
+    /// A validator's message arrived.
+    Peer {
+        /// Its position in the set, as its connection proves.
+        from: u16,
+        /// [`PeerMessage`].
+        bytes: Vec<u8>,
+    },
+    /// A validator can be reached, or cannot any more.
+    Link {
+        /// Its position.
+        peer: u16,
+        /// Whether it can.
+        is_up: bool,
+    },
+    /// Time passed.
+    Clock,
+    /// The log is durable up to here.
+    Durable(Height),
+}
+
+/// Whom a transaction's outcome is told.
+pub trait Ticket {
+    /// Whether they want balances with it.
+    fn wants_balances(&self) -> bool;
+}
+
+/// To whom a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum To {
+    /// Every other validator.
+    All,
+    /// One, by position in the set.
+    One(u16),
+}
+
+/// A message to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// To whom.
+    pub to: To,
+    /// On which lane.
+    pub lane: Lane,
+    /// The bytes.
+    pub bytes: Arc<[u8]>,
+}
+
+/// A decided and executed block, for the log.
+#[derive(Debug)]
+pub struct Committed<T> {
+    /// The block.
+    pub block: Block,
+    /// The round it was decided in.
+    pub round: u32,
+    /// Whom to answer, in the order of its transactions.
+    pub tickets: Vec<Option<T>>,
+}
+
+/// How a replica works.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Its position in the set.
+    pub me: u16,
+    /// Its key.
+    pub proposer: KeyId,
+    /// How blocks are filled.
+    pub order: Order,
+    /// Most transactions of a block.
+    pub envelopes_max: usize,
+    /// Least time between two blocks that it proposes, in ns.
+    pub interval_ns: u64,
+    /// How often it says where it stands when nothing happens, in ns.
+    pub tip_every_ns: u64,
+    /// Whether bodies are in the journal before they are voted for. Only the simulator says no, to see what happens:
+    /// after a power cut everywhere nobody has the block that all are locked on.
+    pub keeps_bodies: bool,
+}
+
+/// Why a replica may not go on.
+#[derive(Debug, Error)]
+pub enum ReplicaError {
+    /// The plane.
+    #[error("the consensus plane stopped")]
+    Plane(#[from] PlaneError),
+    /// The chain.
+    #[error("the chain stopped")]
+    Chain(#[from] ChainError),
+    /// The journal.
+    #[error("the journal failed")]
+    Journal(#[from] JournalError),
+    /// The log could not be read.
+    #[error("the log could not be read")]
+    Log(#[from] LogError),
+    /// A row of the log cannot be read.
+    #[error("the newest row of the log cannot be read")]
+    Row(#[source] DecodeError),
+    /// The others decided what this node finds invalid: one of them or this one is wrong.
+    #[error("a block that was decided is invalid here")]
+    Disagrees(#[source] VerifyError),
+}
+
+/// One validator of several.
+pub struct Replica<T> {
+    options: Options,
+    chain: Chain,
+    plane: Box<dyn Plane>,
+    pool: Pool<T>,
+    journal: Journal,
+    /// Whether the journal has records that are not durable.
+    is_journal_behind: bool,
+    log: Arc<dyn LogReader>,
+    signatures: BatchVerifier,
+    bodies: Bodies,
+    /// What the own proposal of this height took out of the pool.
+    proposed: Vec<Entry<T>>,
+    effects: VecDeque<Effect>,
+    timers: BTreeMap<u64, TimeNs>,
+    /// Blocks whose judgement the plane waits for.
+    judging: Vec<(Hash, u32)>,
+    /// A decided block whose body is not here.
+    deciding: Option<Certificate>,
+    /// Bodies that were asked for: when to ask again, and how often it was.
+    wanted: BTreeMap<Hash, (TimeNs, usize)>,
+    /// Bytes of the tip's certificate.
+    tip_certificate: Vec<u8>,
+    /// Decided blocks that the log's reading end may not show yet.
+    recent: BTreeMap<Height, Decided>,
+    catch_up: CatchUp,
+    /// Empty blocks that are due, so that the newest roots are certified.
+    empties_due: u64,
+    /// Whether the plane was told of this height that a block is wanted.
+    is_wanted: bool,
+    last_block: TimeNs,
+    last_tip: TimeNs,
+    out: Vec<Outgoing>,
+    gossip: Vec<Vec<u8>>,
+    unverified: Vec<(u16, Vec<u8>)>,
+    committed: Vec<Committed<T>>,
+    refused: Vec<(T, Refusal)>,
+    evidence: Vec<Vec<u8>>,
+}
+
+/// A decided block with its certificate, as peers are sent them.
+#[derive(Debug)]
+struct Decided {
+    block: Vec<u8>,
+    certificate: Vec<u8>,
+}
+
+/// A record of the journal: the plane's.
+const RECORD_PLANE: u8 = 1;
+/// A record of the journal: a body, as [`Candidate::to_bytes`].
+const RECORD_BODY: u8 = 2;
+/// How long a body that the plane asked about may be under way before it is asked for, in ns.
+const BODY_WAIT_NS: u64 = 50_000_000;
+/// Bytes of blocks that one message brings to a validator that is behind.
+const BLOCKS_BYTES_MAX: usize = 4 << 20;
+/// A block may be so far ahead of a voter's clock before it objects, in ns; twice that in the second round, and so on.
+const CLOCK_LEAD_MAX_NS: u64 = 2_000_000_000;
+/// Heights after which turns are counted anew, so that they cost little to count.
+const TURNS_EPOCH: u64 = 1_000;
+/// Most records of misbehaviour kept for whoever asks.
+const EVIDENCE_MAX: usize = 256;
+/// Most transactions from peers that wait to be verified.
+const UNVERIFIED_MAX: usize = 65_536;
+
+impl<T: Ticket> Replica<T> {
+    /// A replica of a recovered chain. It replays its journal: what it said before a crash it will not contradict.
+    ///
+    /// # Errors
+    /// [`ReplicaError`].
+    pub fn open(
+        options: Options,
+        chain: Chain,
+        plane: Box<dyn Plane>,
+        pool: Pool<T>,
+        journal: Journal,
+        log: Arc<dyn LogReader>,
+        now: TimeNs,
+    ) -> Result<Self, ReplicaError> {
+        let tip = chain.tip().height;
+        let tip_certificate = if log.tip() == Some(tip.0) {
+            let row = log.read(tip.0)?;
+            Row::decode(&row).map_err(ReplicaError::Row)?.local.to_vec()
+        } else {
+            Vec::new()
+        };
+        let lag = chain.genesis().plane.root_lag();
+        let mut replica = Self {
+            options,
+            chain,
+            plane,
+            pool,
+            journal,
+            is_journal_behind: false,
+            log,
+            signatures: BatchVerifier::new(),
+            bodies: Bodies::default(),
+            proposed: Vec::new(),
+            effects: VecDeque::new(),
+            timers: BTreeMap::new(),
+            judging: Vec::new(),
+            deciding: None,
+            wanted: BTreeMap::new(),
+            tip_certificate,
+            recent: BTreeMap::new(),
+            catch_up: CatchUp::default(),
+            // What was last decided may not be certified yet.
+            empties_due: if tip > Height::GENESIS { lag } else { 0 },
+            is_wanted: false,
+            last_block: TimeNs::ZERO,
+            last_tip: TimeNs::ZERO,
+            out: Vec::new(),
+            gossip: Vec::new(),
+            unverified: Vec::new(),
+            committed: Vec::new(),
+            refused: Vec::new(),
+            evidence: Vec::new(),
+        };
+        replica.replay(now)?;
+        Ok(replica)
+    }
+
+    fn replay(&mut self, now: TimeNs) -> Result<(), ReplicaError> {
+        let records = self.journal.replay().collect::<Result<Vec<_>, _>>()?;
+        for (_, record) in records {
+            match record.split_first() {
+                Some((&RECORD_PLANE, record)) => self.input(Input::Recovered(record.to_vec()), now)?,
+                Some((&RECORD_BODY, bytes)) => {
+                    // Written by this node, whole: what cannot be read is of another version.
+                    if let Ok(proposal) = Proposal::new(bytes.to_vec()) {
+                        self.bodies.receive(self.options.me, proposal, true);
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.start(now)?;
+        self.perform(now)
+    }
+
+    /// The chain.
+    pub fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    /// The chain, for snapshots between blocks.
+    pub fn chain_mut(&mut self) -> &mut Chain {
+        &mut self.chain
+    }
+
+    /// The transactions that wait.
+    pub fn pool(&self) -> &Pool<T> {
+        &self.pool
+    }
+
+    /// Gives the chain and the pool back.
+    pub fn into_parts(self) -> (Chain, Pool<T>) {
+        (self.chain, self.pool)
+    }
+
+    /// What is to be sent, in order.
+    pub fn take_outgoing(&mut self) -> Vec<Outgoing> {
+        self.flush_gossip();
+        core::mem::take(&mut self.out)
+    }
+
+    /// What was decided, in order.
+    pub fn take_committed(&mut self) -> Vec<Committed<T>> {
+        core::mem::take(&mut self.committed)
+    }
+
+    /// Who is refused.
+    pub fn take_refused(&mut self) -> Vec<(T, Refusal)> {
+        core::mem::take(&mut self.refused)
+    }
+
+    /// Envelopes that peers sent, whose signatures are to be checked.
+    pub fn take_unverified(&mut self) -> Vec<(u16, Vec<u8>)> {
+        core::mem::take(&mut self.unverified)
+    }
+
+    /// Evidence of misbehaviour that was found.
+    pub fn take_evidence(&mut self) -> Vec<Vec<u8>> {
+        core::mem::take(&mut self.evidence)
+    }
+
+    /// When [`Event::Clock`] is due next.
+    pub fn next_wake(&self) -> TimeNs {
+        let timers = self.timers.values().copied();
+        let wanted = self.wanted.values().map(|(at, _)| *at);
+        let tip = TimeNs(self.last_tip.0.saturating_add(self.options.tip_every_ns));
+        let block = TimeNs(self.last_block.0.saturating_add(self.options.interval_ns));
+        let is_waiting = !self.is_wanted && (self.empties_due > 0 || self.pool.has_ready());
+        let expiry = self.chain.ledger().next_expiry().filter(|_| !self.is_wanted);
+        timers
+            .chain(wanted)
+            .chain(self.catch_up.wake())
+            .chain(is_waiting.then_some(block))
+            .chain(expiry)
+            .fold(tip, TimeNs::min)
+    }
+
+    /// Takes one event in.
+    ///
+    /// # Errors
+    /// [`ReplicaError`]: the node must stop.
+    pub fn handle(&mut self, event: Event, now: TimeNs) -> Result<(), ReplicaError> {
+        match event {
+            Event::Peer { from, bytes } => self.message(from, &bytes, now)?,
+            Event::Link { peer, is_up } => {
+                let (validator, alive) = (peer, is_up);
+                self.input(Input::Peer { validator, alive }, now)?;
+                if is_up {
+                    self.send(To::One(peer), &PeerMessage::Tip(self.chain.tip().height));
+                }
+            }
+            Event::Clock => {}
+            Event::Durable(height) => self.durable(height)?,
+        }
+        self.clock(now)?;
+        self.perform(now)
+    }
+
+    fn message(&mut self, from: u16, bytes: &[u8], now: TimeNs) -> Result<(), ReplicaError> {
+        let Ok(message) = PeerMessage::decode(bytes) else {
+            tracing::debug!(from, "a peer's message cannot be read");
+            return Ok(());
+        };
+        match message {
+            PeerMessage::Plane { tip, bytes } => {
+                self.catch_up.told(from, tip);
+                let bytes = bytes.to_vec();
+                let checked = false;
+                self.input(Input::Message { from, bytes, checked }, now)?;
+            }
+            PeerMessage::Tip(tip) => {
+                self.catch_up.told(from, tip);
+                if tip < self.chain.tip().height {
+                    self.send(To::One(from), &PeerMessage::Tip(self.chain.tip().height));
+                }
+            }
+            PeerMessage::Body(bytes) => self.body(from, bytes, now)?,
+            PeerMessage::WantBody { height, block } => self.serve_body(from, height, &block)?,
+            PeerMessage::WantBlocks(height) => self.serve_blocks(from, height)?,
+            PeerMessage::Blocks(blocks) => self.blocks(from, &blocks, now)?,
+            PeerMessage::Transactions(envelopes) => {
+                let room = UNVERIFIED_MAX.saturating_sub(self.unverified.len());
+                let envelopes = envelopes.into_iter().take(room);
+                self.unverified
+                    .extend(envelopes.map(|bytes| (from, bytes.to_vec())));
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets a transaction wait for a block. One that came from a client of this node goes to the other validators too.
+    /// [`Event::Clock`] is due afterwards.
+    ///
+    /// # Errors
+    /// The ticket and the [`Refusal`], as [`Pool::admit`] says.
+    pub fn submit(&mut self, verified: Verified, ticket: T, is_own: bool) -> Result<(), (T, Refusal)> {
+        let bytes = is_own.then(|| verified.as_bytes().to_vec());
+        let (pool, lanes) = (&mut self.pool, Lanes(&self.chain));
+        pool.admit(verified, ticket, &lanes, &mut self.refused)?;
+        self.gossip.extend(bytes);
+        Ok(())
+    }
+
+    fn flush_gossip(&mut self) {
+        if self.gossip.is_empty() {
+            return;
+        }
+        let gossip = core::mem::take(&mut self.gossip);
+        let envelopes = gossip.iter().map(Vec::as_slice).collect();
+        self.send(To::All, &PeerMessage::Transactions(envelopes));
+    }
+
+    fn durable(&mut self, height: Height) -> Result<(), ReplicaError> {
+        self.journal.truncate_through(height.0)?;
+        self.recent.retain(|decided, _| *decided > height);
+        Ok(())
+    }
+
+    fn clock(&mut self, now: TimeNs) -> Result<(), ReplicaError> {
+        let due: Vec<u64> = self
+            .timers
+            .iter()
+            .filter(|(_, at)| **at <= now)
+            .map(|(timer, _)| *timer)
+            .collect();
+        for timer in due {
+            // Another timer may have moved this one.
+            if self.timers.get(&timer).is_some_and(|at| *at <= now) {
+                self.timers.remove(&timer);
+                self.input(Input::Timer(timer), now)?;
+            }
+        }
+        self.ask_again(now);
+        if let Some(peer) = self.catch_up.ask(self.chain.tip().height, now) {
+            let from = self.chain.tip().height.next();
+            self.send(To::One(peer), &PeerMessage::WantBlocks(from));
+        }
+        if now.0.saturating_sub(self.last_tip.0) >= self.options.tip_every_ns {
+            self.last_tip = now;
+            self.send(To::All, &PeerMessage::Tip(self.chain.tip().height));
+        }
+        if !self.is_wanted && self.deciding.is_none() && self.is_block_due(now) {
+            self.is_wanted = true;
+            self.input(Input::Wanted, now)?;
+        }
+        Ok(())
+    }
+
+    fn is_block_due(&self, now: TimeNs) -> bool {
+        let overdue = self.chain.ledger().next_expiry().is_some_and(|due| due <= now);
+        let is_paced = now.0.saturating_sub(self.last_block.0) >= self.options.interval_ns;
+        is_paced && (overdue || self.empties_due > 0 || self.pool.has_ready())
+    }
+
+    fn ask_again(&mut self, now: TimeNs) {
+        let height = self.chain.tip().height.next();
+        let peers = self.chain.genesis().validators.len();
+        let due: Vec<Hash> = self
+            .wanted
+            .iter()
+            .filter(|(_, (at, _))| *at <= now)
+            .map(|(block, _)| *block)
+            .collect();
+        for block in due {
+            let Some((at, tries)) = self.wanted.get_mut(&block) else {
+                continue;
+            };
+            // Each other validator in turn.
+            let ahead = 1 + *tries % (peers - 1).max(1);
+            *tries += 1;
+            *at = TimeNs(now.0.saturating_add(BODY_WAIT_NS));
+            let to = u16::try_from((usize::from(self.options.me) + ahead) % peers).unwrap_or_default();
+            self.send(To::One(to), &PeerMessage::WantBody { height, block });
+        }
+    }
+
+    fn input(&mut self, input: Input, now: TimeNs) -> Result<(), ReplicaError> {
+        let mut effects = Vec::new();
+        self.plane.handle(input, now, &mut effects)?;
+        self.effects.extend(effects);
+        Ok(())
+    }
+
+    fn start(&mut self, now: TimeNs) -> Result<(), ReplicaError> {
+        self.is_wanted = false;
+        let validators: Arc<[_]> = self.chain.genesis().validators.clone().into();
+        let height = self.chain.tip().height.next();
+        let schedule = Schedule::by_power(Height(height.0 - height.0 % TURNS_EPOCH));
+        self.input(
+            Input::Start {
+                height,
+                validators,
+                schedule,
+            },
+            now,
+        )
+    }
+
+    /// Performs effects until none is left.
+    fn perform(&mut self, now: TimeNs) -> Result<(), ReplicaError> {
+        while let Some(effect) = self.effects.pop_front() {
+            match effect {
+                Effect::Persist { height, record } => {
+                    let record = [&[RECORD_PLANE], record.as_slice()].concat();
+                    self.journal.append(height.0, &record)?;
+                    self.is_journal_behind = true;
+                }
+                Effect::Send { to, bytes } => self.say(To::One(to), &bytes)?,
+                Effect::Broadcast(bytes) => self.say(To::All, &bytes)?,
+                Effect::SetTimer { timer, at } => {
+                    self.timers.insert(timer, at);
+                }
+                Effect::Build { height, round } => self.build(height, round, now)?,
+                Effect::Judge { block, round } => {
+                    self.judging.push((block, round));
+                    self.judge(now)?;
+                }
+                Effect::Decided(certificate) => {
+                    self.sync_journal()?;
+                    self.deciding = Some(certificate);
+                    self.decide(now)?;
+                }
+                Effect::Evidence(evidence) => {
+                    if self.evidence.len() < EVIDENCE_MAX {
+                        self.evidence.push(evidence);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn sync_journal(&mut self) -> Result<(), ReplicaError> {
+        if self.is_journal_behind {
+            self.journal.sync()?;
+            self.is_journal_behind = false;
+        }
+        Ok(())
+    }
+
+    /// Sends a message of the plane, once everything that it persisted before is durable.
+    fn say(&mut self, to: To, bytes: &[u8]) -> Result<(), ReplicaError> {
+        self.sync_journal()?;
+        let tip = self.chain.tip().height;
+        self.send(to, &PeerMessage::Plane { tip, bytes });
+        Ok(())
+    }
+
+    fn send(&mut self, to: To, message: &PeerMessage<'_>) {
+        let (lane, bytes) = (message.lane(), message.to_bytes().into());
+        self.out.push(Outgoing { to, lane, bytes });
+    }
+
+    fn build(&mut self, height: Height, round: u32, now: TimeNs) -> Result<(), ReplicaError> {
+        self.give_back();
+        let ledger = self.chain.ledger();
+        let limits = self.chain.genesis().limits;
+        let expiries = ledger.expiries_at(ledger.next_time(&[], now));
+        let limits = BlockLimits {
+            bytes_max: u64::from(limits.block_bytes_max),
+            // Expiries come first and count as effects.
+            effects_max: u64::from(limits.block_effects_max).saturating_sub(codec::wide(expiries)),
+            envelopes_max: self.options.envelopes_max,
+        };
+        let entries = build(&mut self.pool, &limits, self.options.order);
+        let envelopes = entries.iter().map(|entry| entry.verified.clone()).collect();
+        self.proposed = entries;
+        let proposing = Proposing {
+            proposer: self.options.proposer,
+            round,
+            parent_certificate: &self.tip_certificate,
+        };
+        let candidate = self.chain.propose(envelopes, Risk::default(), now, proposing);
+        let block = candidate.hash();
+        let bytes = candidate.to_bytes();
+        self.keep_body(height, &bytes)?;
+        self.send(To::All, &PeerMessage::Body(&bytes));
+        self.bodies.own(self.options.me, candidate);
+        self.last_block = now;
+        let extension = Vec::new();
+        let built = Input::Built {
+            height,
+            round,
+            block,
+            extension,
+        };
+        self.input(built, now)
+    }
+
+    fn keep_body(&mut self, height: Height, bytes: &[u8]) -> Result<(), ReplicaError> {
+        if !self.options.keeps_bodies {
+            return Ok(());
+        }
+        self.journal.append(height.0, &[&[RECORD_BODY], bytes].concat())?;
+        self.is_journal_behind = true;
+        Ok(())
+    }
+
+    /// Puts what the own proposal of this height took out of the pool back into it.
+    fn give_back(&mut self) {
+        let entries = core::mem::take(&mut self.proposed);
+        if !entries.is_empty() {
+            let lanes = Lanes(&self.chain);
+            self.pool.give_back(entries, &lanes, &mut self.refused);
+        }
+    }
+
+    /// A body arrived, asked for or not.
+    fn body(&mut self, from: u16, bytes: &[u8], now: TimeNs) -> Result<(), ReplicaError> {
+        let proposal = match Proposal::new(bytes.to_vec()) {
+            Ok(proposal) => proposal,
+            Err(error) => {
+                tracing::debug!(from, error = %error, "a peer's block cannot be read");
+                return Ok(());
+            }
+        };
+        let (tip, height, hash) = (self.chain.tip().height, proposal.header().height, proposal.hash());
+        if height <= tip || height.0 > tip.0 + BODY_LEAD_MAX {
+            return Ok(());
+        }
+        let is_wanted = self.wanted.contains_key(&hash);
+        if self.bodies.receive(from, proposal, is_wanted) {
+            self.wanted.remove(&hash);
+            self.decide(now)?;
+            self.judge(now)?;
+        }
+        Ok(())
+    }
+
+    /// Judges what the plane asked about, as far as bodies are here.
+    fn judge(&mut self, now: TimeNs) -> Result<(), ReplicaError> {
+        if self.deciding.is_some() {
+            return Ok(());
+        }
+        for (block, round) in core::mem::take(&mut self.judging) {
+            match self.bodies.get(&block) {
+                None => {
+                    let at = TimeNs(now.0.saturating_add(BODY_WAIT_NS));
+                    self.wanted.entry(block).or_insert((at, 0));
+                    self.judging.push((block, round));
+                }
+                Some(_) => {
+                    let verdict = self.verdict(&block, round, now)?;
+                    let extension = Vec::new();
+                    let verdict = Input::Verdict {
+                        block,
+                        verdict,
+                        extension,
+                    };
+                    self.input(verdict, now)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What this node finds of a block whose body is here; a body that is not invalid is in the journal then.
+    fn verdict(&mut self, block: &Hash, round: u32, now: TimeNs) -> Result<Verdict, ReplicaError> {
+        if let Some(Body::Received(proposal)) = self.bodies.get(block) {
+            match self.chain.judge(proposal, &self.signatures) {
+                Ok(candidate) => {
+                    let (height, bytes) = (proposal.header().height, proposal.as_bytes().to_vec());
+                    self.keep_body(height, &bytes)?;
+                    self.bodies.judged(block, candidate);
+                }
+                Err(error) => {
+                    tracing::warn!(%block, error = %error, "a proposed block is invalid");
+                    self.bodies.invalid(block);
+                }
+            }
+        }
+        let Some(Body::Judged(candidate)) = self.bodies.get(block) else {
+            return Ok(Verdict::Invalid);
+        };
+        let header = candidate.header();
+        if header.round > round {
+            return Ok(Verdict::Invalid);
+        }
+        let lead = CLOCK_LEAD_MAX_NS.saturating_mul(u64::from(round).saturating_add(1));
+        if header.time_ns.0 > now.0.saturating_add(lead) {
+            return Ok(Verdict::Objection);
+        }
+        Ok(Verdict::Valid)
+    }
+
+    /// Commits the block that is decided, once its body is here.
+    fn decide(&mut self, now: TimeNs) -> Result<(), ReplicaError> {
+        let Some(certificate) = self.deciding.take() else {
+            return Ok(());
+        };
+        let candidate = match self.bodies.take(&certificate.block) {
+            Some(Body::Judged(candidate)) => *candidate,
+            Some(Body::Received(proposal)) => self
+                .chain
+                .judge(&proposal, &self.signatures)
+                .map_err(ReplicaError::Disagrees)?,
+            Some(Body::Invalid) => {
+                let height = certificate.height;
+                let what = "block that was found invalid before";
+                return Err(ReplicaError::Disagrees(VerifyError::Mismatch { height, what }));
+            }
+            None => {
+                self.wanted.entry(certificate.block).or_insert((now, 0));
+                self.deciding = Some(certificate);
+                return Ok(());
+            }
+        };
+        self.commit(&candidate, &certificate)?;
+        self.last_block = now;
+        self.start(now)
+    }
+
+    fn commit(&mut self, candidate: &Candidate, certificate: &Certificate) -> Result<(), ReplicaError> {
+        self.give_back();
+        let mut tickets = Vec::with_capacity(candidate.envelopes().len());
+        for envelope in candidate.envelopes() {
+            let signers = envelope.view().signers();
+            let ticket = self.pool.decided(&envelope.tx_id(), signers, &mut self.refused);
+            tickets.push(ticket);
+        }
+        let wants = |at: usize| {
+            let ticket = tickets.get(at).and_then(Option::as_ref);
+            ticket.is_some_and(Ticket::wants_balances)
+        };
+        let block = self.chain.commit(candidate, certificate, &wants)?;
+        let height = block.tip.height;
+        self.pool.advance(height.next(), &mut self.refused);
+        let mut bytes = Vec::new();
+        certificate.encode(&mut bytes);
+        self.tip_certificate.clone_from(&bytes);
+        let decided = Decided {
+            block: candidate.to_bytes(),
+            certificate: bytes,
+        };
+        self.recent.insert(height, decided);
+        self.bodies.advance(height);
+        self.judging.clear();
+        self.wanted.clear();
+        self.timers.clear();
+        self.catch_up.moved();
+        self.empties_due = if candidate.envelopes().is_empty() && block.result.expired.is_empty() {
+            self.empties_due.saturating_sub(1)
+        } else {
+            self.chain.genesis().plane.root_lag()
+        };
+        self.committed.push(Committed {
+            block,
+            round: certificate.round,
+            tickets,
+        });
+        Ok(())
+    }
+
+    /// Decided blocks arrived, asked for or not.
+    fn blocks(&mut self, from: u16, blocks: &[(&[u8], &[u8])], now: TimeNs) -> Result<(), ReplicaError> {
+        let before = self.chain.tip().height;
+        for (block, certificate) in blocks {
+            let (Ok(proposal), Ok(certificate)) =
+                (Proposal::new(block.to_vec()), Certificate::decode(certificate))
+            else {
+                tracing::debug!(from, "a peer's decided block cannot be read");
+                break;
+            };
+            let (height, hash) = (proposal.header().height, proposal.hash());
+            if height <= self.chain.tip().height {
+                continue;
+            }
+            let fits = height == self.chain.tip().height.next()
+                && certificate.height == height
+                && certificate.block == hash;
+            if !fits {
+                break;
+            }
+            self.bodies.receive(from, proposal, true);
+            self.input(Input::Synced(certificate), now)?;
+            self.perform(now)?;
+            if self.chain.tip().height != height {
+                break;
+            }
+        }
+        self.catch_up.answered(from, self.chain.tip().height > before);
+        Ok(())
+    }
+
+    fn serve_body(&mut self, from: u16, height: Height, block: &Hash) -> Result<(), ReplicaError> {
+        let bytes = match self.bodies.get(block) {
+            Some(Body::Judged(candidate)) => candidate.to_bytes(),
+            Some(Body::Received(proposal)) => proposal.as_bytes().to_vec(),
+            Some(Body::Invalid) => return Ok(()),
+            None if height <= self.chain.tip().height => return self.serve_blocks(from, height),
+            None => return Ok(()),
+        };
+        self.send(To::One(from), &PeerMessage::Body(&bytes));
+        Ok(())
+    }
+
+    fn serve_blocks(&mut self, to: u16, from: Height) -> Result<(), ReplicaError> {
+        let mut rows: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        let mut bytes = 0;
+        let mut height = from.max(Height(1));
+        while height <= self.chain.tip().height && rows.len() < BLOCKS_MAX && bytes < BLOCKS_BYTES_MAX {
+            let pair = match self.recent.get(&height) {
+                Some(decided) => (decided.block.clone(), decided.certificate.clone()),
+                None => match self.log.read(height.0) {
+                    Ok(row) => {
+                        let row = Row::decode(&row).map_err(ReplicaError::Row)?;
+                        (Proposed::from(row).to_bytes(), row.local.to_vec())
+                    }
+                    // Retention has dropped it: another validator may have it.
+                    Err(LogError::Pruned { .. } | LogError::NotFound { .. }) => break,
+                    Err(error) => return Err(error.into()),
+                },
+            };
+            bytes += pair.0.len() + pair.1.len();
+            rows.push(pair);
+            height = height.next();
+        }
+        let blocks = rows
+            .iter()
+            .map(|(block, certificate)| (block.as_slice(), certificate.as_slice()));
+        self.send(To::One(to), &PeerMessage::Blocks(blocks.collect()));
+        Ok(())
+    }
+}
+
+/// The lanes as the newest executed block left them.
+struct Lanes<'a>(&'a Chain);
+
+impl LaneView for Lanes<'_> {
+    fn lane(&self, key: &KeyId, lane: u32) -> u64 {
+        self.0.ledger().lane(key, lane)
+    }
+}
