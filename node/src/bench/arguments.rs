@@ -25,7 +25,7 @@ pub enum Tier {
     Apply(Flags),
     /// One node, durable, over QUIC.
     Single(Flags),
-    /// Several validators. Not in this version.
+    /// Several validators that agree, each with a log of its own, all in this process.
     Cluster(Flags),
     /// This machine's own limits.
     Ceiling(Flags),
@@ -108,6 +108,9 @@ pub struct Flags {
     /// Score every transfer by the model that comes with the program, and hold none.
     #[arg(long)]
     pub score: bool,
+    /// Validators that agree [default: 1; cluster: 4].
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub validators: Option<u16>,
     /// Bytes of log that the node keeps; 0 = all. With it the node writes snapshots, and forgets up to them.
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     pub retention: u64,
@@ -168,6 +171,7 @@ impl Flags {
             accounts: self.accounts.unwrap_or(10_000),
             profile: self.profile.unwrap_or(Profile::Uniform),
             seed: self.seed,
+            validators: self.validators.unwrap_or(1),
         }
     }
 }

@@ -19,9 +19,6 @@ pub enum BenchError {
     /// No model decides.
     #[error(transparent)]
     Decide(#[from] crate::ai::DecideError),
-    /// A tier that this version does not have.
-    #[error("tier cluster is not in this version: one validator only")]
-    Cluster,
     /// `prepare` without a file.
     #[error("name the file of the load with --load")]
     NoLoadFile,
@@ -100,8 +97,7 @@ impl BenchError {
     pub fn is_usage(&self) -> bool {
         matches!(
             self,
-            Self::Cluster
-                | Self::NoLoadFile
+            Self::NoLoadFile
                 | Self::OtherLoad { .. }
                 | Self::NotEmpty { .. }
                 | Self::Workload(_)

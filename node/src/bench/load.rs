@@ -1,5 +1,6 @@
 //! The load: a chain whose keys and genesis follow from a seed, its set-up, and transfers signed beforehand.
 
+use crate::cluster::among;
 use selfchain_bench::load::workload::{Profile, Workload, WorkloadError, WorkloadTransfer};
 use selfchain_bench::prepared::{self, PrepareProgress, PreparedError, PreparedHeader};
 use selfchain_types::crypto::{Scheme, SigningKey};
@@ -24,6 +25,8 @@ pub struct LoadShape {
     pub profile: Profile,
     /// Seed of everything.
     pub seed: u64,
+    /// Validators of the chain that it is for.
+    pub validators: u16,
 }
 
 /// Most keys of a load: enough that no batch of signatures meets the same key often.
@@ -36,6 +39,12 @@ const OPENING: u128 = 1 << 80;
 const VALIDITY: u32 = 1 << 30;
 const ASSET: AssetId = AssetId(1);
 const ISSUANCE: AccountId = AccountId(1 << 64);
+
+fn validators(shape: &LoadShape) -> Vec<SigningKey> {
+    (0..u64::from(shape.validators.max(1)))
+        .map(|position| key(shape.seed, u64::MAX - position))
+        .collect()
+}
 
 /// Makes the transactions of one load, in order.
 pub struct SignedLoad {
@@ -54,13 +63,14 @@ impl SignedLoad {
         Workload::new(shape.accounts, shape.profile, shape.seed)?;
         shape.operations = shape.operations.clamp(1, OPERATIONS_MAX);
         let issuer = Arc::new(key(shape.seed, u64::MAX));
-        let genesis = Genesis {
+        let solo = Genesis {
             limits: Limits {
                 validity_max: VALIDITY,
                 ..Limits::default()
             },
             ..Genesis::solo("bench", shape.seed, issuer.public().clone())
         };
+        let genesis = among(solo, &validators(&shape));
         let groups = groups(&shape);
         let keys = rayon::iter::IntoParallelIterator::into_par_iter(0..groups);
         let keys = rayon::iter::ParallelIterator::map(keys, |group| key(shape.seed, group));
@@ -90,6 +100,11 @@ impl SignedLoad {
     /// The validator's key, which issues the asset too.
     pub fn validator(&self) -> &SigningKey {
         &self.issuer
+    }
+
+    /// The keys of all validators, that one first.
+    pub fn validators(&self) -> Vec<SigningKey> {
+        validators(&self.shape)
     }
 
     /// What it looks like.

@@ -2,11 +2,13 @@
 
 use crate::ai::{DecideError, let_model_decide};
 use crate::client::{self, ClientOptions};
+use crate::cluster::{Cluster, ClusterError, Seat};
 use crate::drive::PipelineConfig;
-use crate::node::{Node, NodeConfig, NodeError, ScoreWhen, ScoringConfig};
-use crate::store::{Store, StoreConfig, StoreError};
+use crate::node::{NodeConfig, ScoreWhen, ScoringConfig};
+use crate::store::{StoreConfig, StoreError};
 use crate::telemetry::{DistributionSnapshot, Metrics, Queue, Stage, usage};
 use crate::verify::verify;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
 use selfchain_ai::model::default_model;
 use selfchain_bench::process::Process;
@@ -54,12 +56,15 @@ impl Default for RigConfig {
 /// Why a rig did not start.
 #[derive(Debug, Error)]
 pub enum RigStartError {
-    /// The node.
-    #[error(transparent)]
-    Node(#[from] NodeError),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The validators.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// A directory.
+    #[error("a validator's directory cannot be made")]
+    Directory(#[source] std::io::Error),
     /// The runtime.
     #[error("the socket runtime did not start")]
     Runtime(#[source] std::io::Error),
@@ -68,15 +73,24 @@ pub enum RigStartError {
 /// The authority's lane that lets a model decide: the load's set-up has the first.
 const SCORING_LANE: u32 = 15;
 
-/// A running node in `directory`.
+/// Running validators in `directory`, one or several.
 pub struct NodeRig {
     runtime: Arc<Runtime>,
-    node: Mutex<Option<Node>>,
+    cluster: Mutex<Option<Cluster>>,
+    /// What the first one counts.
     metrics: Arc<Metrics>,
-    directory: PathBuf,
-    client: ClientConfig,
+    /// What each one counts.
+    all_metrics: Vec<Arc<Metrics>>,
+    /// Where each one's data is.
+    directories: Vec<PathBuf>,
+    /// How each one is reached; connections go to one after the other.
+    clients: Vec<ClientConfig>,
+    connected: AtomicUsize,
     mark: Mutex<Mark>,
 }
+
+/// How long validators may take to stand at one height once nothing more is sent.
+const SETTLE_MAX: Duration = Duration::from_secs(10);
 
 /// Where the stages stood when the measured time began.
 struct Mark {
@@ -89,14 +103,14 @@ struct Mark {
 }
 
 impl NodeRig {
-    /// Makes a chain in an empty directory and starts a node on it.
+    /// Makes a chain in an empty directory and starts its validators, who have these keys.
     ///
     /// # Errors
     /// [`RigStartError`].
     pub fn start(
         directory: &Path,
         genesis: &Genesis,
-        key: &SigningKey,
+        keys: Vec<SigningKey>,
         config: &RigConfig,
     ) -> Result<Self, RigStartError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -105,9 +119,18 @@ impl NodeRig {
             .enable_all()
             .build()
             .map_err(RigStartError::Runtime)?;
-        let disk = Arc::new(FileDisk::open(directory).map_err(StoreError::from)?);
-        Store::create(&*disk, genesis)?;
-        let metrics = Arc::new(Metrics::default());
+        let directories: Vec<PathBuf> = match keys.len() {
+            1 => vec![directory.to_owned()],
+            several => (0..several)
+                .map(|at| directory.join(format!("validator-{at}")))
+                .collect(),
+        };
+        let mut seats = Vec::with_capacity(keys.len());
+        for (key, directory) in keys.into_iter().zip(&directories) {
+            std::fs::create_dir_all(directory).map_err(RigStartError::Directory)?;
+            let disk = Arc::new(FileDisk::open(directory).map_err(StoreError::from)?);
+            seats.push(Seat { key, disk });
+        }
         let node = NodeConfig {
             listen: ([127, 0, 0, 1], 0).into(),
             limits: limits(),
@@ -121,29 +144,32 @@ impl NodeRig {
                 },
                 ..ScoringConfig::default()
             },
+            validator: Default::default(),
             key_log_path: None,
         };
-        let started = Node::start(
-            disk,
-            key,
-            &node,
-            Arc::clone(&metrics),
-            runtime.handle(),
-            &mut |_| {},
-        )?;
-        let client = ClientConfig {
+        let cluster = Cluster::start(seats, genesis, &node, runtime.handle())?;
+        let clients = cluster.nodes().iter().map(|node| ClientConfig {
             receive_window_bytes: 16 << 20,
             stream_receive_window_bytes: 8 << 20,
             send_window_bytes: 16 << 20,
-            ..ClientConfig::new(started.address(), started.public_key())
-        };
+            ..ClientConfig::new(node.address(), node.public_key())
+        });
+        let clients = clients.collect();
+        let all_metrics: Vec<Arc<Metrics>> = cluster
+            .nodes()
+            .iter()
+            .map(|node| Arc::clone(node.metrics()))
+            .collect();
+        let metrics = Arc::clone(&all_metrics[0]);
         let mark = Mutex::new(Mark::of(&metrics));
         Ok(Self {
             runtime: Arc::new(runtime),
-            node: Mutex::new(Some(started)),
+            cluster: Mutex::new(Some(cluster)),
             metrics,
-            directory: directory.to_owned(),
-            client,
+            all_metrics,
+            directories,
+            clients,
+            connected: AtomicUsize::new(0),
             mark,
         })
     }
@@ -153,8 +179,10 @@ impl NodeRig {
     /// # Errors
     /// [`DecideError`].
     pub fn let_model_decide(&self, authority: &SigningKey) -> Result<(), DecideError> {
-        let node = self.node.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(node) = node.as_ref() else { return Ok(()) };
+        let cluster = self.cluster.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(node) = cluster.as_ref().and_then(|cluster| cluster.nodes().first()) else {
+            return Ok(());
+        };
         let client = client::Client::connect(&ClientOptions::new(node.address(), node.public_key()))?;
         let authority = SigningKey::from_seed(&authority.seed());
         let model = default_model().hash();
@@ -219,7 +247,9 @@ impl Mark {
 
 impl Rig for NodeRig {
     fn connect(&self) -> Result<Connection, RigError> {
-        let connect = async { Client::new(self.client.clone())?.connect().await };
+        let number = self.connected.fetch_add(1, Ordering::Relaxed) % self.clients.len();
+        let client = self.clients[number].clone();
+        let connect = async { Client::new(client)?.connect().await };
         let connection = self
             .runtime
             .block_on(connect)
@@ -279,13 +309,14 @@ impl Rig for NodeRig {
     }
 
     fn log_bytes(&self) -> u64 {
-        directory_bytes(&self.directory.join("log"))
+        let logs = self.directories.iter().map(|directory| directory.join("log"));
+        logs.map(|log| directory_bytes(&log)).sum()
     }
 
     fn heights(&self) -> Heights {
         Heights {
-            durable: self.metrics.tip_height.get(),
-            indexed: self.metrics.indexed_height.get(),
+            durable: least(&self.all_metrics, |metrics| metrics.tip_height.get()),
+            indexed: least(&self.all_metrics, |metrics| metrics.indexed_height.get()),
         }
     }
 
@@ -294,32 +325,58 @@ impl Rig for NodeRig {
     }
 
     fn verify(self: Box<Self>) -> Result<report::Verify, RigError> {
-        let node = self.node.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(node) = node {
+        let cluster = self.cluster.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut agree = true;
+        if let Some(cluster) = cluster {
+            let tips = cluster.settle(SETTLE_MAX);
+            agree = tips.windows(2).all(|pair| pair[0].hash == pair[1].hash);
             self.runtime
-                .block_on(node.stop())
+                .block_on(cluster.stop())
                 .map_err(|error| RigError::Verify(error.into()))?;
         }
-        let disk = FileDisk::open(&self.directory).map_err(|error| RigError::Verify(error.into()))?;
-        match verify(Arc::new(disk), &mut |_, _| {}) {
-            Ok(found) => Ok(report::Verify {
-                ok: true,
-                from: found.from.0,
-                height: found.height.0,
-                transfers: found.transfers,
-            }),
-            Err(error @ (StoreError::Verify(_) | StoreError::Restore { .. })) => {
-                tracing::error!(error = %error, "the log does not hold");
-                Ok(report::Verify {
-                    ok: false,
-                    from: 0,
-                    height: 0,
-                    transfers: 0,
-                })
-            }
-            Err(error) => Err(RigError::Verify(error.into())),
+        if !agree {
+            tracing::error!("the validators stand at different blocks");
+            return Ok(BROKEN);
         }
+        let mut first = None;
+        for directory in &self.directories {
+            let found = verify_one(directory)?;
+            if !found.ok {
+                return Ok(found);
+            }
+            first.get_or_insert(found);
+        }
+        Ok(first.unwrap_or(BROKEN))
     }
+}
+
+/// A log that does not hold.
+const BROKEN: report::Verify = report::Verify {
+    ok: false,
+    from: 0,
+    height: 0,
+    transfers: 0,
+};
+
+fn verify_one(directory: &Path) -> Result<report::Verify, RigError> {
+    let disk = FileDisk::open(directory).map_err(|error| RigError::Verify(error.into()))?;
+    match verify(Arc::new(disk), &mut |_, _| {}) {
+        Ok(found) => Ok(report::Verify {
+            ok: true,
+            from: found.from.0,
+            height: found.height.0,
+            transfers: found.transfers,
+        }),
+        Err(error @ (StoreError::Verify(_) | StoreError::Restore { .. })) => {
+            tracing::error!(error = %error, "the log does not hold");
+            Ok(BROKEN)
+        }
+        Err(error) => Err(RigError::Verify(error.into())),
+    }
+}
+
+fn least(all: &[Arc<Metrics>], of: impl Fn(&Metrics) -> u64) -> u64 {
+    all.iter().map(|metrics| of(metrics)).min().unwrap_or(0)
 }
 
 fn seconds(ns: u64) -> f64 {

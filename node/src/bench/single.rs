@@ -343,7 +343,7 @@ impl<'a> Single<'a> {
                 snapshot_every: if retention_bytes > 0 { SNAPSHOT_EVERY } else { 0 },
                 ..PipelineConfig::default()
             },
-            scores: self.flags.score,
+            scores: self.flags.score && self.load.shape().validators == 1,
             ..RigConfig::default()
         };
         Stand::set_up(&self.load, file, Place::new(data, &self.folder)?, &config, tell)
@@ -433,6 +433,7 @@ fn shape_of(path: &Path, flags: &Flags) -> Result<LoadShape, BenchError> {
         accounts: header.accounts,
         profile: header.profile.parse()?,
         seed: header.seed,
+        validators: said.validators,
     };
     let differs = flags.ops.is_some_and(|ops| usize::from(ops) != shape.operations)
         || flags.accounts.is_some_and(|accounts| accounts != shape.accounts)

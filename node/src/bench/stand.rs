@@ -88,7 +88,7 @@ impl Stand {
         let rig = Box::new(NodeRig::start(
             place.path(),
             load.genesis(),
-            load.validator(),
+            load.validators(),
             config,
         )?);
         open_accounts(&*rig, &mut reader, tell)?;

@@ -37,6 +37,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 refused by the l
 pub(super) enum Command {
     /// Make a chain: data directory, node key, genesis, annotated configuration.
     Init(InitArguments),
+    /// Make a chain of several validators on this machine: a data directory for each, ports from --port-base on.
+    Testnet(TestnetArguments),
     /// Run the node until SIGTERM or ctrl-c, then drain.
     Run,
     /// Make and show keys.
@@ -106,6 +108,30 @@ pub(super) struct InitArguments {
     /// Which account ids may be opened: any, or only those derived from owner, asset and salt.
     #[arg(long, value_enum, default_value_t = AccountIdsArgument::Free)]
     pub(super) account_ids: AccountIdsArgument,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct TestnetArguments {
+    /// How many validators; with 3f + 1 of them, f may fail.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(2..=100))]
+    pub(super) validators: u16,
+    /// Where the directories go.
+    #[arg(long, value_name = "DIR")]
+    pub(super) output: PathBuf,
+    /// How they agree.
+    #[arg(long, value_enum, default_value_t = PlaneArgument::Stake)]
+    pub(super) plane: PlaneArgument,
+    /// The chain's name, for people.
+    #[arg(long, default_value = "testnet")]
+    pub(super) name: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum PlaneArgument {
+    /// Bonded power, proposers in turn.
+    Stake,
+    /// Proof of AI.
+    Poai,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -58,7 +58,13 @@ pub(super) fn bench(words: &[OsString], output: Output) -> Result<(), Failure> {
             };
             finish(bench::single(&flags, "stages", tell), &flags, output)
         }
-        Tier::Cluster(_) => Err(failure(&BenchError::Cluster)),
+        Tier::Cluster(flags) => {
+            let flags = Flags {
+                validators: flags.validators.or(Some(CLUSTER_VALIDATORS)),
+                ..flags.clone()
+            };
+            finish(bench::single(&flags, "cluster", tell), &flags, output)
+        }
         Tier::Ceiling(flags) => finish(bench::ceiling(flags, tell), flags, output),
         Tier::Peers { postgres, flags } => finish(bench::peers(flags, postgres.clone(), tell), flags, output),
         Tier::Prepare(flags) => prepare(flags, tell, output),
@@ -68,6 +74,9 @@ pub(super) fn bench(words: &[OsString], output: Output) -> Result<(), Failure> {
         }
     }
 }
+
+/// Validators of the tier `cluster`, unless said otherwise: with four, one may fail.
+const CLUSTER_VALIDATORS: u16 = 4;
 
 fn prepare(flags: &Flags, tell: &mut Tell<'_>, output: Output) -> Result<(), Failure> {
     let header = bench::prepare_file(flags, tell).map_err(|error| failure(&error))?;

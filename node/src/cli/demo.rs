@@ -50,6 +50,10 @@ pub(super) struct DemoArguments {
     /// Accounts between which generated transfers go.
     #[arg(long, value_name = "N", default_value_t = TrafficOptions::default().accounts, conflicts_with = "input")]
     accounts: u64,
+    /// How many validators agree on every block, all in this process; 1 orders alone. Several do not score, and the
+    /// times of --input are not the ledger's then.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u16).range(1..=16))]
+    validators: u16,
     /// Decides which transfers are generated.
     #[arg(long, value_name = "N", default_value_t = TrafficOptions::default().seed, conflicts_with = "input")]
     seed: u64,
@@ -63,7 +67,12 @@ impl DemoArguments {
                 input,
                 openings: self.openings,
                 speed: self.speed,
-                scoring: scoring(&self.model, self.hold)?,
+                scoring: if self.validators == 1 {
+                    scoring(&self.model, self.hold)?
+                } else {
+                    None
+                },
+                keeps_time: self.validators == 1,
             }),
             None => {
                 let defaults = TrafficOptions::default();
@@ -94,6 +103,7 @@ impl DemoArguments {
             source,
             data: data.map(|(_, path)| PathBuf::from(path)),
             node,
+            validators: self.validators,
         })
     }
 }
@@ -135,6 +145,7 @@ fn does_not_hold(summary: &Summary) -> Failure {
             "{} balances differ from the fold of the file",
             balances.mismatched
         ),
+        (None, None) if !summary.validators_agree() => "the validators stand at different blocks".to_owned(),
         (None, None) => "the summary does not hold".to_owned(),
     };
     Failure::new(

@@ -80,13 +80,14 @@ fn write_config(resolved: &Resolved) -> std::io::Result<()> {
         data_dir: Config::default().data_dir,
         ..resolved.said()
     };
-    match OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(resolved.config.file_path())
-    {
+    write_config_to(&resolved.config.file_path(), &chosen)
+}
+
+/// Writes an annotated file, and leaves one that is there alone.
+pub(super) fn write_config_to(path: &Path, chosen: &Config) -> std::io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).open(path) {
         Ok(mut file) => {
-            file.write_all(annotated(&chosen).as_bytes())?;
+            file.write_all(annotated(chosen).as_bytes())?;
             file.sync_all()
         }
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),

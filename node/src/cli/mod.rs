@@ -12,6 +12,7 @@ mod progress;
 mod access;
 mod describe;
 mod init;
+mod testnet;
 mod run;
 mod keys;
 mod account;

@@ -5,7 +5,7 @@ use super::output::Output;
 use super::settings::Settings;
 use super::{
     ExitStatus, Failure, account, ai, asset, bench, config, demo, events, init, keys, report, review, run,
-    snapshot, transaction, transfer, verify,
+    snapshot, testnet, transaction, transfer, verify,
 };
 use clap::{CommandFactory, Parser};
 use std::ffi::OsString;
@@ -63,6 +63,7 @@ pub fn main(
 fn dispatch(command: Command, settings: &Settings, output: Output) -> Result<(), Failure> {
     match command {
         Command::Init(arguments) => init::init(&arguments, settings, output),
+        Command::Testnet(arguments) => testnet::testnet(&arguments, settings, output),
         Command::Run => run::run(settings, output),
         Command::Keys(command) => keys::keys(command, settings, output),
         Command::Account(command) => account::account(command, settings, output),

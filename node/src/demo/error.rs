@@ -2,6 +2,7 @@
 
 use crate::ai::DecideError;
 use crate::client::ClientError;
+use crate::cluster::ClusterError;
 use crate::input::InputError;
 use crate::keys::KeyError;
 use crate::ledger::LedgerError;
@@ -51,6 +52,9 @@ pub enum DemoError {
     /// A chain is in the directory already, or cannot be put there.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The validators.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// The keys.
     #[error(transparent)]
     Key(#[from] KeyError),

@@ -75,6 +75,19 @@ pub struct Live {
     pub pool_len: u64,
     /// What models say of the transfers; `None` where nothing is scored.
     pub scores: Option<LiveScores>,
+    /// Each validator, where there are several.
+    pub validators: Vec<LiveValidator>,
+}
+
+/// A validator as of now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LiveValidator {
+    /// Its newest durable block.
+    pub height: u64,
+    /// Transactions that wait in its pool.
+    pub pool_len: u64,
+    /// What stopped it, if anything did.
+    pub fault: Option<String>,
 }
 
 /// Scores as of now.

@@ -30,7 +30,7 @@ mod error;
 
 pub use balances::BalanceReport;
 pub use error::DemoError;
-pub use events::{Event, Events, Live, LiveScores, SPREAD};
+pub use events::{Event, Events, Live, LiveScores, LiveValidator, SPREAD};
 pub use options::{
     HOLD_DEFAULT, Options, REVIEW_AFTER_S, ReplayOptions, ScoreOptions, SourceOptions, TrafficOptions,
 };
@@ -38,4 +38,6 @@ pub use pace::Speed;
 pub use replay::ACCOUNTS_MAX;
 pub use run::run;
 pub use screen::Screen;
-pub use summary::{HeldReport, InputReport, LabelReport, Latency, ModelReport, Summary, VerifySummary};
+pub use summary::{
+    HeldReport, InputReport, LabelReport, Latency, ModelReport, Summary, ValidatorReport, VerifySummary,
+};

@@ -20,6 +20,8 @@ pub struct Options {
     pub data: Option<PathBuf>,
     /// The node; but for its address, which is any free one of this machine's own.
     pub node: NodeConfig,
+    /// How many validators agree, all in this process; where there are several, ledger time is the clock's.
+    pub validators: u16,
 }
 
 impl Options {
@@ -30,6 +32,7 @@ impl Options {
             time_max: None,
             data: None,
             node: Config::default().node_config(None),
+            validators: 1,
         }
     }
 }
@@ -82,6 +85,8 @@ pub struct ReplayOptions {
     pub openings: Option<PathBuf>,
     /// How fast.
     pub speed: Speed,
+    /// Whether the file's times are the ledger's: not where several validators agree.
+    pub keeps_time: bool,
     /// By which model transfers are scored, and from which score on they are held; `None` for no scores.
     pub scoring: Option<ScoreOptions>,
 }

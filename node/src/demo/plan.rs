@@ -46,8 +46,8 @@ impl<'a> Plan<'a> {
     /// Where operations' ledger time comes from: recorded ones bring their own.
     pub(super) fn op_time(&self) -> OpTime {
         match self {
-            Self::Traffic(_) => OpTime::Block,
-            Self::Replay(..) => OpTime::Effective,
+            Self::Replay(replay, _) if replay.keeps_time => OpTime::Effective,
+            Self::Traffic(_) | Self::Replay(..) => OpTime::Block,
         }
     }
 

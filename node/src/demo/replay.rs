@@ -97,6 +97,7 @@ pub(super) struct Replay {
     /// Read, and not due yet.
     held: Option<Row>,
     asset: AssetId,
+    keeps_time: bool,
     pace: ReplayPace,
     fold: Fold,
     rows_sent: u64,
@@ -116,6 +117,7 @@ impl Replay {
             rows: Rows::open(&options.input)?,
             held: None,
             asset,
+            keeps_time: options.keeps_time,
             pace: ReplayPace::new(options.speed, survey.first_s),
             fold,
             rows_sent: 0,
@@ -156,7 +158,9 @@ impl Replay {
         let id = u128::from(self.rows_sent);
         let (from, to) = (account_id(row.from), account_id(row.to));
         let mut operation = Operation::transfer(id, from, to, Amount(row.amount), self.asset);
-        operation.effective_ns = (row.time_s * NS_PER_S).into();
+        if self.keeps_time {
+            operation.effective_ns = (row.time_s * NS_PER_S).into();
+        }
         operation
     }
 }
@@ -248,6 +252,7 @@ mod tests {
             input,
             openings: None,
             speed,
+            keeps_time: true,
             scoring: None,
         };
         let survey = Survey::read(&options).unwrap();

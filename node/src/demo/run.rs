@@ -2,7 +2,7 @@
 
 use super::balances::{self, BalanceReport};
 use super::error::DemoError;
-use super::events::{Event, Events};
+use super::events::{Event, Events, LiveValidator};
 use super::glance::Glance;
 use super::lane::{self, Stream};
 use super::opening;
@@ -13,14 +13,18 @@ use super::review::Reviews;
 use super::scores::Scores;
 use super::source::Source;
 use super::stage::{Folder, Stage};
-use super::summary::{InputReport, Latency, ModelReport, Summary, VerifySummary, milliseconds, per_second};
+use super::summary::{
+    InputReport, Latency, ModelReport, Summary, ValidatorReport, VerifySummary, milliseconds, per_second,
+};
 use super::tally::Tally;
 use super::watch::{Meter, watch};
 use crate::ai::let_model_decide;
 use crate::client::{Signer, Ticket};
+use crate::node::Node;
 use crate::verify::{failed_height, verify};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
+use selfchain_engine::commit::Tip;
 use selfchain_storage::Disk;
 use selfchain_types::crypto::SigningKey;
 use selfchain_types::message::Detail;
@@ -46,22 +50,51 @@ pub fn run(
     let began = Instant::now();
     let plan = Plan::of(&options.source, events)?;
     let folder = Folder::open(options.data.as_deref())?;
-    let disk = folder.disk()?;
-    let stage = Stage::start(&folder, Arc::clone(&disk), &plan, &options.node)?;
+    let disks = folder.disks(options.validators.max(1))?;
+    let stage = Stage::start(&folder, &disks, &plan, &options.node)?;
     let chain_id = stage.node().genesis().chain_id().to_string();
     let played = play(&stage, &plan, options.time_max, stop, events);
     events.event(&Event::Stopping);
     // A node that stopped by itself is the cause of whatever its clients met.
-    stage.stop()?;
+    let tips = stage.stop()?;
     let played = played?;
-    let verify = verify_log(Arc::clone(&disk), events);
-    let scores = match (&played.reviews, &plan) {
-        (Some(reviews), Plan::Replay(..)) => Some(Scores::read(Arc::clone(&disk), reviews.labels())?),
+    let mut verified: Vec<VerifySummary> = Vec::with_capacity(disks.len());
+    for disk in &disks {
+        verified.push(verify_log(Arc::clone(disk), events));
+    }
+    let validators = validators(&tips, &verified);
+    let verify = worst(verified);
+    let scores = match (&played.reviews, &plan, disks.first()) {
+        (Some(reviews), Plan::Replay(..), Some(disk)) => {
+            Some(Scores::read(Arc::clone(disk), reviews.labels())?)
+        }
         _ => None,
     };
-    drop(disk);
+    drop(disks);
     let data = folder.close()?;
-    Ok(played.summary(chain_id, &plan, data, verify, scores.as_ref(), began))
+    let mut summary = played.summary(chain_id, &plan, data, verify, scores.as_ref(), began);
+    summary.validators = validators;
+    Ok(summary)
+}
+
+/// Where several validators stood at the end, and what verifying each one's log said.
+fn validators(tips: &[Tip], verified: &[VerifySummary]) -> Vec<ValidatorReport> {
+    if tips.len() < 2 {
+        return Vec::new();
+    }
+    let each = tips.iter().zip(verified);
+    each.map(|(tip, verified)| ValidatorReport {
+        height: tip.height.0,
+        block: tip.hash.to_hex(),
+        ok: verified.ok,
+    })
+    .collect()
+}
+
+/// Of several verifications the first that failed, else the first.
+fn worst(mut verified: Vec<VerifySummary>) -> VerifySummary {
+    let failed = verified.iter().position(|one| !one.ok);
+    verified.swap_remove(failed.unwrap_or(0))
 }
 
 /// What was streamed, and how it went.
@@ -102,7 +135,8 @@ fn play(
     }
     let signers: Vec<Signer> = keys
         .into_iter()
-        .map(|key| Ok(stage.connect()?.signer(key, 0)?))
+        .enumerate()
+        .map(|(number, key)| Ok(stage.connect_to(number)?.signer(key, 0)?))
         .collect::<Result<_, DemoError>>()?;
     let mut sources = plan.sources()?;
     let tally = Tally::default();
@@ -224,15 +258,28 @@ fn play_sources(
     };
     watch(play, &mut || {
         let pool_len = stage.node().metrics().pool_transactions.get();
-        let live = meter.look(
+        let mut live = meter.look(
             stream.began.elapsed(),
             stream.tally,
             pool_len,
             plan.rows(),
             glance.as_mut(),
         );
+        if stage.nodes().len() > 1 {
+            live.validators = stage.nodes().iter().map(glance_at).collect();
+        }
         events.event(&Event::Streaming(&live));
     })
+}
+
+/// A validator as of now.
+fn glance_at(node: &Node) -> LiveValidator {
+    let metrics = node.metrics();
+    LiveValidator {
+        height: node.tip().height.0,
+        pool_len: metrics.pool_transactions.get(),
+        fault: node.fault(),
+    }
 }
 
 fn compare_balances(
@@ -342,6 +389,7 @@ impl Played {
                 .and_then(|((scores, reviews), scoring)| scores.labels(reviews, scoring.hold)),
             input: self.input,
             balances: self.balances,
+            validators: Vec::new(),
             verify,
         }
     }

@@ -1,7 +1,7 @@
 //! The screen: how far a demo is, in a few lines that change, or in lines that stay, once a second, where nobody can
 //! watch them change.
 
-use super::events::{Event, Events, Live, LiveScores};
+use super::events::{Event, Events, Live, LiveScores, LiveValidator};
 use super::summary::{grouped, share, whole};
 use core::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -112,7 +112,7 @@ fn about(event: &Event<'_>) -> &'static str {
     }
 }
 
-/// What is shown of an event: one line, and two more where transfers are scored.
+/// What is shown of an event: one line, two more where transfers are scored, and one for each of several validators.
 fn lines_of(event: &Event<'_>) -> Vec<String> {
     let mut lines = vec![line(event)];
     if let Event::Streaming(Live {
@@ -120,6 +120,9 @@ fn lines_of(event: &Event<'_>) -> Vec<String> {
     }) = event
     {
         lines.extend([scores_line(scores), reasons_line(scores)]);
+    }
+    if let Event::Streaming(live) = event {
+        lines.extend((0..).zip(&live.validators).map(validator_line));
     }
     lines
 }
@@ -168,6 +171,17 @@ fn live_line(live: &Live) -> String {
     } else {
         format!("{line} ({})", reasons.join(", "))
     }
+}
+
+fn validator_line((position, validator): (usize, &LiveValidator)) -> String {
+    let state = match &validator.fault {
+        None => format!("pool {}", grouped(validator.pool_len)),
+        Some(fault) => format!("stopped: {fault}"),
+    };
+    format!(
+        "validator {position}  block {}  {state}",
+        grouped(validator.height)
+    )
 }
 
 fn scores_line(scores: &LiveScores) -> String {
@@ -232,7 +246,14 @@ mod tests {
             commit_ms_p99: 12.0,
             pool_len: 3,
             scores: None,
+            validators: vec![LiveValidator {
+                height: 1_234,
+                pool_len: 5,
+                fault: None,
+            }],
         };
+        let lines = lines_of(&Event::Streaming(&live));
+        assert_eq!(lines[1..], ["validator 0  block 1,234  pool 5"]);
         assert_eq!(
             line(&Event::Streaming(&live)),
             "  4.2 s  81,234 committed, 19,876/s  commit p50 6.2 ms p99 12.0 ms  pool 3  refused 17 \

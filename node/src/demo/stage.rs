@@ -3,18 +3,18 @@
 use super::error::DemoError;
 use super::plan::Plan;
 use crate::client::{Client, ClientOptions};
+use crate::cluster::{Cluster, Seat, among};
 use crate::keys;
 use crate::ledger::now;
 use crate::node::{Node, NodeConfig, NodeError};
 use crate::store::{Store, StoreError};
-use crate::telemetry::Metrics;
 use core::time::Duration;
+use selfchain_engine::commit::Tip;
 use selfchain_storage::{Disk, FileDisk};
 use selfchain_types::Genesis;
 use selfchain_types::crypto::SigningKey;
 use std::fs;
 use std::io;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -48,9 +48,25 @@ impl Folder {
         }
     }
 
-    /// Its disk, locked for this process.
-    pub(super) fn disk(&self) -> Result<Arc<dyn Disk>, DemoError> {
-        Ok(Arc::new(FileDisk::open(&self.path).map_err(DemoError::Disk)?))
+    /// A disk for each of so many validators, locked for this process: folders in it, or itself for the only one.
+    pub(super) fn disks(&self, validators: u16) -> Result<Vec<Arc<dyn Disk>>, DemoError> {
+        self.paths(validators)
+            .iter()
+            .map(|path| {
+                fs::create_dir_all(path).map_err(failed("make", path))?;
+                let disk: Arc<dyn Disk> = Arc::new(FileDisk::open(path).map_err(DemoError::Disk)?);
+                Ok(disk)
+            })
+            .collect()
+    }
+
+    fn paths(&self, validators: u16) -> Vec<PathBuf> {
+        if validators == 1 {
+            return vec![self.path.clone()];
+        }
+        (0..validators)
+            .map(|at| self.path.join(format!("validator-{at}")))
+            .collect()
     }
 
     /// Removes a temporary directory; says where a kept one is.
@@ -71,31 +87,45 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DemoEr
     move |source| DemoError::Folder { action, path, source }
 }
 
-/// A running node, and the key that made its chain.
+/// The running validators, one or several, and the key of the first, which made the chain.
 pub(super) struct Stage {
-    node: Node,
+    cluster: Cluster,
     key: SigningKey,
     runtime: Runtime,
 }
 
 /// The longest that a client waits for an answer.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// The longest that validators may take to stand at one height at the end.
+const SETTLE_MAX: Duration = Duration::from_secs(10);
 
 impl Stage {
-    /// Makes a chain in a directory that has none, and starts a node on it, listening on this machine only.
+    /// Makes a chain in directories that have none, and starts a validator on each, listening on this machine only.
     pub(super) fn start(
         folder: &Folder,
-        disk: Arc<dyn Disk>,
+        disks: &[Arc<dyn Disk>],
         plan: &Plan<'_>,
         config: &NodeConfig,
     ) -> Result<Self, DemoError> {
-        if Store::exists(&*disk)? {
-            return Err(StoreError::Initialised.into());
+        let mut seats = Vec::with_capacity(disks.len());
+        let paths = folder.paths(u16::try_from(disks.len()).unwrap_or(u16::MAX));
+        for (disk, path) in disks.iter().zip(&paths) {
+            if Store::exists(&**disk)? {
+                return Err(StoreError::Initialised.into());
+            }
+            let key = keys::open_or_create(&path.join(keys::NODE_KEY_FILE))?;
+            let disk = Arc::clone(disk);
+            seats.push(Seat { key, disk });
         }
-        let key = keys::open_or_create(&folder.path.join(keys::NODE_KEY_FILE))?;
+        let first = seats.first().map(|seat| SigningKey::from_seed(&seat.key.seed()));
+        let key = first.ok_or(DemoError::Random)?;
         let mut genesis = Genesis::solo("demo", now()?.0, key.public().clone());
         genesis.op_time = plan.op_time();
-        Store::create(&*disk, &genesis)?;
+        let keys: Vec<SigningKey> = seats
+            .iter()
+            .map(|seat| SigningKey::from_seed(&seat.key.seed()))
+            .collect();
+        let genesis = among(genesis, &keys);
         let thread = |source| DemoError::Thread {
             what: "the node's runtime",
             source,
@@ -105,34 +135,46 @@ impl Stage {
             .thread_name("node")
             .build()
             .map_err(thread)?;
-        let config = NodeConfig {
-            listen: (Ipv4Addr::LOCALHOST, 0).into(),
-            ..config.clone()
-        };
-        let metrics = Arc::new(Metrics::default());
-        let node = Node::start(disk, &key, &config, metrics, runtime.handle(), &mut |_| {})?;
-        Ok(Self { node, key, runtime })
+        let cluster = Cluster::start(seats, &genesis, config, runtime.handle())?;
+        Ok(Self {
+            cluster,
+            key,
+            runtime,
+        })
     }
 
-    /// The node.
+    /// The first validator.
     pub(super) fn node(&self) -> &Node {
-        &self.node
+        &self.cluster.nodes()[0]
     }
 
-    /// The node's key: it issues the asset, and signs what one key signs.
+    /// All of them.
+    pub(super) fn nodes(&self) -> &[Node] {
+        self.cluster.nodes()
+    }
+
+    /// The first validator's key: it issues the asset, and signs what one key signs.
     pub(super) fn key(&self) -> SigningKey {
         SigningKey::from_seed(&self.key.seed())
     }
 
-    /// A connection of its own.
+    /// A connection of its own to the first validator.
     pub(super) fn connect(&self) -> Result<Client, DemoError> {
-        let mut options = ClientOptions::new(self.node.address(), self.node.public_key());
+        self.connect_to(0)
+    }
+
+    /// A connection of its own to one of the validators, counted round.
+    pub(super) fn connect_to(&self, number: usize) -> Result<Client, DemoError> {
+        let node = &self.nodes()[number % self.nodes().len()];
+        let mut options = ClientOptions::new(node.address(), node.public_key());
         options.deadline = DEADLINE;
         Ok(Client::connect(&options)?)
     }
 
-    /// Drains and stops the node.
-    pub(super) fn stop(self) -> Result<(), NodeError> {
-        self.runtime.block_on(self.node.stop())
+    /// Lets all come to one height, drains and stops them. Returns where each stood.
+    pub(super) fn stop(self) -> Result<Vec<Tip>, NodeError> {
+        let tips = self.cluster.settle(SETTLE_MAX);
+        self.runtime.block_on(self.cluster.stop())?;
+        Ok(tips)
     }
 }

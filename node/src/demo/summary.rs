@@ -51,8 +51,22 @@ pub struct Summary {
     /// Scores and holds against the file's labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<LabelReport>,
-    /// The log, replayed.
+    /// Each validator at the end, where there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub validators: Vec<ValidatorReport>,
+    /// The log, replayed; of several the first that does not hold.
     pub verify: VerifySummary,
+}
+
+/// A validator at the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ValidatorReport {
+    /// Its newest block.
+    pub height: u64,
+    /// That block's hash.
+    pub block: String,
+    /// Whether its log holds.
+    pub ok: bool,
 }
 
 /// The model that scored.
@@ -159,7 +173,13 @@ impl Summary {
             .input
             .as_ref()
             .is_none_or(|input| input.outcomes_mismatched == 0);
-        self.verify.ok && balances && outcomes
+        self.verify.ok && balances && outcomes && self.validators_agree()
+    }
+
+    /// Whether all validators stand at the same block.
+    pub fn validators_agree(&self) -> bool {
+        let blocks = self.validators.windows(2);
+        blocks.into_iter().all(|pair| pair[0].block == pair[1].block)
     }
 
     /// One line of JSON.
@@ -229,6 +249,15 @@ impl fmt::Display for Summary {
                 "  verified    {height} blocks, {transfers} operations: every hash, root and total holds"
             )?,
             Some(error) => writeln!(f, "  VERIFICATION FAILED at height {height}: {error}")?,
+        }
+        if !self.validators.is_empty() {
+            let heights: Vec<String> = self.validators.iter().map(|one| grouped(one.height)).collect();
+            let agree = if self.validators_agree() {
+                "one block and one state"
+            } else {
+                "DIFFERENT BLOCKS"
+            };
+            writeln!(f, "  validators  at {}: {agree}", heights.join(", "))?;
         }
         write!(f, "  chain       {}", self.chain_id)?;
         match &self.data {

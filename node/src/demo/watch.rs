@@ -84,6 +84,7 @@ impl Meter {
             commit_ms_p99: milliseconds(recent.quantile(0.99)),
             pool_len,
             scores,
+            validators: Vec::new(),
         }
     }
 }

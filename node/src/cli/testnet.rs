@@ -1,0 +1,155 @@
+//! `testnet`: makes the data directories of several validators of one new chain, and says how to start them.
+
+use super::arguments::{PlaneArgument, TestnetArguments};
+use super::init::{of_store, write_config_to};
+use super::output::Output;
+use super::settings::Settings;
+use super::{ExitStatus, Failure};
+use crate::config::{Config, PeerAddress, Peers};
+use crate::keys;
+use crate::store::Store;
+use selfchain_storage::FileDisk;
+use selfchain_types::Genesis;
+use selfchain_types::crypto::SigningKey;
+use selfchain_types::genesis::{Plane, Validator};
+use serde_json::json;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+/// Ports that one validator takes: for clients, for HTTP, for the other validators; the rest are spare.
+const PORTS_EACH: u16 = 10;
+
+pub(super) fn testnet(
+    arguments: &TestnetArguments,
+    settings: &Settings,
+    output: Output,
+) -> Result<(), Failure> {
+    let made = make(arguments, settings.resolve_without_file()?.config.port_base)?;
+    let commands: Vec<String> = made
+        .directories
+        .iter()
+        .map(|directory| format!("selfchain run --data {}", directory.display()))
+        .collect();
+    let status = format!(
+        "selfchain consensus status --data {}",
+        made.directories[0].display()
+    );
+    let value = json!({
+        "chain_id": made.genesis.chain_id().to_hex(),
+        "plane": made.genesis.plane.name(),
+        "validators": made.genesis.validators.len(),
+        "directories": made.directories,
+        "next": commands,
+        "status": status,
+    });
+    let text = format!(
+        "made chain {} with {} validators ({}) in {}\n\nnext, each in a terminal of its own:\n  {}\n\nthen:\n  {status}\n",
+        made.genesis.chain_id(),
+        made.genesis.validators.len(),
+        made.genesis.plane.name(),
+        arguments.output.display(),
+        commands.join("\n  "),
+    );
+    output.result(&text, &value)
+}
+
+/// A chain of several validators, each in a directory of its own.
+struct Testnet {
+    genesis: Genesis,
+    directories: Vec<PathBuf>,
+}
+
+/// Makes the directories, and nothing where one of them is a chain already.
+fn make(arguments: &TestnetArguments, port_base: u16) -> Result<Testnet, Failure> {
+    let count = arguments.validators;
+    let what = || {
+        format!(
+            "cannot make a chain of {count} validators in {}",
+            arguments.output.display()
+        )
+    };
+    let failed = |error: &(dyn std::error::Error + 'static)| {
+        Failure::new(ExitStatus::Failed, what(), "").because(error)
+    };
+    let last_port = usize::from(port_base) + usize::from(PORTS_EACH) * usize::from(count);
+    if last_port > usize::from(u16::MAX) {
+        let next = "name a lower --port-base or fewer validators";
+        return Err(Failure::usage(
+            format!("{}: port {last_port} does not exist", what()),
+            next,
+        ));
+    }
+    let directories: Vec<PathBuf> = (0..count)
+        .map(|at| arguments.output.join(format!("validator-{at}")))
+        .collect();
+    for directory in &directories {
+        fs::create_dir_all(directory).map_err(|error| failed(&error))?;
+        let disk = FileDisk::open(directory).map_err(|error| failed(&error))?;
+        if Store::exists(&disk).map_err(|error| of_store(what(), &error))? {
+            let next = "name another directory with --output, or remove that one yourself";
+            return Err(Failure::usage(
+                format!("{}: {} holds a chain already", what(), directory.display()),
+                next,
+            ));
+        }
+    }
+    let mut signing = Vec::new();
+    for directory in &directories {
+        let path = directory.join(keys::NODE_KEY_FILE);
+        signing.push(keys::open_or_create(&path).map_err(|error| failed(&error))?);
+    }
+    let genesis = genesis(arguments, &signing)?;
+    for (at, directory) in (0u16..).zip(&directories) {
+        let disk = FileDisk::open(directory).map_err(|error| failed(&error))?;
+        let config = config(at, port_base, &signing);
+        write_config_to(&directory.join("selfchain.toml"), &config).map_err(|error| failed(&error))?;
+        Store::create(&disk, &genesis).map_err(|error| of_store(what(), &error))?;
+    }
+    Ok(Testnet { genesis, directories })
+}
+
+fn genesis(arguments: &TestnetArguments, signing: &[SigningKey]) -> Result<Genesis, Failure> {
+    let mut salt = [0; 8];
+    getrandom::fill(&mut salt)
+        .map_err(|error| Failure::new(ExitStatus::Failed, format!("no random numbers: {error}"), ""))?;
+    let solo = Genesis::solo(
+        &arguments.name,
+        u64::from_le_bytes(salt),
+        signing[0].public().clone(),
+    );
+    let plane = match arguments.plane {
+        PlaneArgument::Stake => Plane::Stake,
+        PlaneArgument::Poai => Plane::Poai,
+    };
+    let validators = signing.iter().map(|key| Validator {
+        key: key.public().clone(),
+        power: POWER_EACH,
+    });
+    let validators = validators.collect();
+    Ok(Genesis {
+        plane,
+        validators,
+        ..solo
+    })
+}
+
+/// Every validator of a test network weighs the same.
+const POWER_EACH: u64 = 1_000;
+
+/// The configuration of the validator at a position of the set.
+fn config(at: u16, port_base: u16, signing: &[SigningKey]) -> Config {
+    let port =
+        |of: u16, what: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port_base + of * PORTS_EACH + what));
+    let mut config = Config::default();
+    config.ingest.listen = port(at, 0);
+    config.http.listen = Some(port(at, 1));
+    config.validator.listen = Some(port(at, 2));
+    let others = (0u16..).zip(signing).filter(|(other, _)| *other != at);
+    let peers = others.map(|(other, key)| PeerAddress {
+        key: key.public().as_bytes().first_chunk().copied().unwrap_or_default(),
+        address: port(other, 2),
+    });
+    config.validator.peers = Peers(peers.collect());
+    config
+}

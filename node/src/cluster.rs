@@ -1,0 +1,159 @@
+//! A cluster: every validator of one new chain in this process, on ports of this machine alone. For demos and
+//! benchmarks; each is the node that `selfchain run` starts.
+
+use crate::config::PeerAddress;
+use crate::node::{Node, NodeConfig, NodeError};
+use crate::store::Store;
+use crate::telemetry::Metrics;
+use core::time::Duration;
+use selfchain_engine::commit::Tip;
+use selfchain_storage::Disk;
+use selfchain_types::Genesis;
+use selfchain_types::crypto::SigningKey;
+use selfchain_types::genesis::{Plane, Validator};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+use thiserror::Error;
+use tokio::runtime::Handle;
+
+/// A validator to be: its key, and where it keeps its data.
+pub struct Seat {
+    /// Its key.
+    pub key: SigningKey,
+    /// An empty directory.
+    pub disk: Arc<dyn Disk>,
+}
+
+/// Why a cluster did not start.
+#[derive(Debug, Error)]
+pub enum ClusterError {
+    /// No port is free.
+    #[error("no port of this machine is free")]
+    Port(#[source] io::Error),
+    /// A node.
+    #[error("validator {position} did not start")]
+    Node {
+        /// Which.
+        position: usize,
+        /// Why.
+        #[source]
+        source: Box<NodeError>,
+    },
+}
+
+/// The running validators, by position.
+pub struct Cluster {
+    nodes: Vec<Node>,
+}
+
+/// Power of each.
+const POWER_EACH: u64 = 1_000;
+
+/// Lets these keys, all of one power, decide instead of the one that a chain begins with; one alone orders alone.
+pub fn among(genesis: Genesis, keys: &[SigningKey]) -> Genesis {
+    let validators = keys.iter().map(|key| Validator {
+        key: key.public().clone(),
+        power: POWER_EACH,
+    });
+    if keys.len() < 2 {
+        return genesis;
+    }
+    Genesis {
+        plane: Plane::Stake,
+        validators: validators.collect(),
+        ..genesis
+    }
+}
+
+/// How often the validators are asked whether they stand at one height.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+impl Cluster {
+    /// Makes `genesis`, which names these validators, on every disk, and starts a node on each.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub fn start(
+        seats: Vec<Seat>,
+        genesis: &Genesis,
+        config: &NodeConfig,
+        runtime: &Handle,
+    ) -> Result<Self, ClusterError> {
+        let addresses = free_addresses(seats.len()).map_err(ClusterError::Port)?;
+        let all: Vec<PeerAddress> = seats
+            .iter()
+            .zip(&addresses)
+            .map(|(seat, address)| PeerAddress {
+                key: seat
+                    .key
+                    .public()
+                    .as_bytes()
+                    .first_chunk()
+                    .copied()
+                    .unwrap_or_default(),
+                address: *address,
+            })
+            .collect();
+        let mut nodes = Vec::with_capacity(seats.len());
+        for (position, (seat, address)) in seats.into_iter().zip(addresses).enumerate() {
+            let failed = |source: NodeError| ClusterError::Node {
+                position,
+                source: Box::new(source),
+            };
+            Store::create(&*seat.disk, genesis).map_err(|error| failed(error.into()))?;
+            let mut config = NodeConfig {
+                listen: (Ipv4Addr::LOCALHOST, 0).into(),
+                ..config.clone()
+            };
+            config.validator.listen = Some(address);
+            config.validator.peers.clone_from(&all);
+            let metrics = Arc::new(Metrics::default());
+            let node = Node::start(seat.disk, &seat.key, &config, metrics, runtime, &mut |_| {});
+            nodes.push(node.map_err(failed)?);
+        }
+        Ok(Self { nodes })
+    }
+
+    /// The validators, by position.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Waits until all stand at one height, at most for `timeout`. Returns their newest durable blocks.
+    pub fn settle(&self, timeout: Duration) -> Vec<Tip> {
+        let began = Instant::now();
+        loop {
+            let tips: Vec<Tip> = self.nodes.iter().map(Node::tip).collect();
+            let is_settled = tips.windows(2).all(|pair| pair[0].hash == pair[1].hash);
+            let is_stopped = self.nodes.iter().any(|node| node.fault().is_some());
+            if is_settled || is_stopped || began.elapsed() > timeout {
+                return tips;
+            }
+            thread::park_timeout(LOOK_EVERY);
+        }
+    }
+
+    /// Stops every one.
+    ///
+    /// # Errors
+    /// What had stopped one before.
+    pub async fn stop(self) -> Result<(), NodeError> {
+        let mut ended = Ok(());
+        for node in self.nodes {
+            ended = ended.and(node.stop().await);
+        }
+        ended
+    }
+}
+
+/// Addresses that nobody listens on now.
+fn free_addresses(count: usize) -> io::Result<Vec<SocketAddr>> {
+    // All are held until each has one, so that no two are the same.
+    let sockets: Vec<UdpSocket> = (0..count)
+        .map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)))
+        .collect::<io::Result<_>>()?;
+    sockets.iter().map(UdpSocket::local_addr).collect()
+}
