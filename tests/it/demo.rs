@@ -33,6 +33,7 @@ fn replayed(input: PathBuf, openings: Option<PathBuf>) -> Options {
         input,
         openings,
         speed: Speed::Max,
+        keeps_time: true,
         scoring: None,
     }))
 }

@@ -14,7 +14,7 @@ fn a_pack_holds_what_its_rules_say_and_the_log_tells_which_and_why() {
     let folder = tempfile::tempdir().unwrap();
     let pack = STARTER.replace("\"amount >= 100_000\"", "\"amount >= 50_000\"");
     let model = Arc::new(Model::read(pack.as_bytes()).unwrap());
-    let summary = demo_by(&folder, 127, Arc::clone(&model));
+    let summary = demo_by(&folder, 127, &model);
     let held = summary.held.unwrap();
     assert!(held.count > 0 && held.voided == held.count, "{held:?}");
     let is_told = |words: &str| held.reasons.iter().any(|(reason, _)| reason == words);

@@ -43,11 +43,11 @@ fn openings() -> String {
 
 /// A demo of these rows whose chain is kept in `chain`.
 pub fn demo(folder: &TempDir, hold: u8) -> Summary {
-    demo_by(folder, hold, Arc::new(default_model()))
+    demo_by(folder, hold, &Arc::new(default_model()))
 }
 
 /// The same with another model.
-pub fn demo_by(folder: &TempDir, hold: u8, model: Arc<Model>) -> Summary {
+pub fn demo_by(folder: &TempDir, hold: u8, model: &Arc<Model>) -> Summary {
     let write = |name: &str, text: String| {
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
@@ -57,13 +57,14 @@ pub fn demo_by(folder: &TempDir, hold: u8, model: Arc<Model>) -> Summary {
         input: write("rows.csv", rows()),
         openings: Some(write("openings.csv", openings())),
         speed: Speed::Max,
+        keeps_time: true,
         scoring: Some(ScoreOptions {
-            model: Arc::clone(&model),
+            model: Arc::clone(model),
             hold,
         }),
     }));
     options.node.scoring.when = ScoreWhen::On;
-    options.node.scoring.models = vec![Arc::clone(&model)];
+    options.node.scoring.models = vec![Arc::clone(model)];
     options.data = Some(folder.path().join("chain"));
     let summary = run(&options, &GO_ON, &mut ()).unwrap();
     println!("{summary}");

@@ -53,6 +53,7 @@ pub fn config() -> NodeConfig {
             },
         },
         scoring: ScoringConfig::default(),
+        validator: Default::default(),
         key_log_path: None,
     }
 }

@@ -70,6 +70,7 @@ fn run() -> Checked<bool> {
         pipeline: PipelineConfig::default(),
         store: StoreConfig::default(),
         scoring: ScoringConfig::default(),
+        validator: Default::default(),
         key_log_path: None,
     };
     let metrics = Arc::new(Metrics::default());

@@ -44,6 +44,7 @@ fn config() -> NodeConfig {
             },
         },
         scoring: ScoringConfig::default(),
+        validator: Default::default(),
         key_log_path: None,
     }
 }

@@ -1,0 +1,115 @@
+//! `simulate`: runs seeds of the simulator until one breaks; each repeats bit for bit.
+
+use selfchain_tests::simulator::{Control, Plan, run};
+use std::process::ExitCode;
+use std::time::Instant;
+
+const USAGE: &str = "\
+simulate --seed S [--count N | --forever] [--validators V] [--heights H] [--calm] [--control no-journal|no-bodies]
+  --seed S         the first seed
+  --count N        how many seeds, one after another [default: 1]
+  --forever        goes on until one breaks
+  --validators V   how many validators [default: 4]
+  --heights H      the height that all honest ones must reach [default: 50]
+  --calm           nothing goes wrong: for speed
+  --control WHAT   takes a safeguard away; then a seed that holds proves nothing
+Exit codes: 0 every checker held, 1 one did not, 2 wrong usage.";
+
+struct Options {
+    seed: u64,
+    count: u64,
+    validators: u16,
+    heights: u64,
+    is_calm: bool,
+    control: Control,
+}
+
+fn options() -> Result<Options, String> {
+    let mut options = Options {
+        seed: 0,
+        count: 1,
+        validators: 4,
+        heights: 50,
+        is_calm: false,
+        control: Control::None,
+    };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or(format!("{word} takes a value"));
+        let number = |text: String| {
+            text.parse::<u64>()
+                .map_err(|_| format!("{text} is no whole number"))
+        };
+        match word.as_str() {
+            "--seed" => options.seed = number(value()?)?,
+            "--count" => options.count = number(value()?)?,
+            "--forever" => options.count = u64::MAX,
+            "--validators" => {
+                let got = number(value()?)?;
+                let validators = u16::try_from(got).ok().filter(|count| (2..=64).contains(count));
+                options.validators =
+                    validators.ok_or(format!("{got} validators: from 2 to 64 are possible"))?;
+            }
+            "--heights" => options.heights = number(value()?)?,
+            "--calm" => options.is_calm = true,
+            "--control" => {
+                options.control = match value()?.as_str() {
+                    "no-journal" => Control::NoJournal,
+                    "no-bodies" => Control::NoBodies,
+                    other => return Err(format!("no control is called {other}")),
+                }
+            }
+            other => return Err(format!("{other} is not known")),
+        }
+    }
+    Ok(options)
+}
+
+fn main() -> ExitCode {
+    let options = match options() {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("{error}\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    let began = Instant::now();
+    let (mut heights, mut crashes) = (0, 0);
+    for seed in (options.seed..).take(usize::try_from(options.count).unwrap_or(usize::MAX)) {
+        let mut plan = if options.is_calm {
+            Plan::calm(seed, options.validators, options.heights)
+        } else {
+            Plan::of_seed(seed, options.validators, options.heights)
+        };
+        plan.control = options.control;
+        match run(&plan) {
+            Ok(outcome) => {
+                heights += outcome.height;
+                crashes += outcome.crashes;
+                println!(
+                    "seed {seed}: holds. {} heights in {:.3} s of virtual time, {} later rounds (highest {}), \
+                     {} power cuts, {} transactions, {} messages, trace {}",
+                    outcome.height,
+                    seconds(outcome.virtual_ns),
+                    outcome.later_rounds,
+                    outcome.round_max,
+                    outcome.crashes,
+                    outcome.transactions,
+                    outcome.messages,
+                    outcome.trace,
+                );
+            }
+            Err(broken) => {
+                println!("seed {seed}: BROKEN: {broken}\nrepeat: {}", plan.command());
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    let took = began.elapsed().as_secs_f64();
+    println!("all held: {heights} heights, {crashes} power cuts in {took:.1} s");
+    ExitCode::SUCCESS
+}
+
+fn seconds(ns: u64) -> f64 {
+    std::time::Duration::from_nanos(ns).as_secs_f64()
+}

@@ -1,0 +1,120 @@
+//! The clients: each lane of the one key sends a transaction, asks until it has an outcome, and sends the next.
+
+use super::random::Random;
+use selfchain::types::crypto::SigningKey;
+use selfchain::types::envelope::EnvelopeView;
+use selfchain::types::{AccountFlags, AccountId, Amount, AssetId, EnvelopeBuilder, Hash, Height, Operation};
+
+/// Lanes that send at once.
+pub(super) const LANES: u32 = 4;
+const MONEY: AssetId = AssetId(7);
+const ISSUANCE: AccountId = AccountId(1_000_000);
+const ACCOUNTS: u64 = 16;
+/// Heights that a transaction is valid for.
+const VALIDITY: u64 = 40;
+
+/// A transaction under way.
+#[derive(Clone, Debug)]
+pub(super) struct Sent {
+    pub(super) tx_id: Hash,
+    pub(super) bytes: Vec<u8>,
+    pub(super) valid_until: Height,
+}
+
+/// What one lane does.
+pub(super) struct Lane {
+    number: u32,
+    counter: u64,
+    made: u128,
+    pub(super) sent: Option<Sent>,
+}
+
+impl Lane {
+    pub(super) fn new(number: u32) -> Self {
+        Self {
+            number,
+            counter: 0,
+            made: 0,
+            sent: None,
+        }
+    }
+
+    /// What the lane sent is in a block.
+    pub(super) fn settled(&mut self) {
+        self.counter += 1;
+        self.sent = None;
+    }
+
+    /// What it sent can be in no block any more: its counter is free.
+    pub(super) fn expired(&mut self) {
+        self.sent = None;
+    }
+
+    /// Its next transaction.
+    pub(super) fn next(
+        &mut self,
+        key: &SigningKey,
+        chain_id: Hash,
+        tip: Height,
+        random: &mut Random,
+    ) -> &Sent {
+        let operations = if self.number == 0 && self.counter == 0 {
+            opening(key)
+        } else {
+            let count = random.between(1, 3);
+            (0..count).map(|_| self.transfer(random)).collect()
+        };
+        let builder = EnvelopeBuilder::new(chain_id, tip, VALIDITY, operations);
+        let bytes = builder.sign(&[(key, self.number, self.counter + 1)]);
+        let tx_id = EnvelopeView::new(&bytes).map_or(Hash::ZERO, |view| view.tx_id());
+        self.sent.insert(Sent {
+            tx_id,
+            bytes,
+            valid_until: Height(tip.0 + VALIDITY),
+        })
+    }
+
+    fn transfer(&mut self, random: &mut Random) -> Operation {
+        self.made += 1;
+        let id = u128::from(self.number) << 64 | self.made;
+        let from = random.below(ACCOUNTS);
+        let to = (from + random.between(1, ACCOUNTS - 1)) % ACCOUNTS;
+        let amount = Amount(u128::from(random.between(1, 40)));
+        Operation::transfer(id, account(from), account(to), amount, MONEY)
+    }
+}
+
+fn account(number: u64) -> AccountId {
+    AccountId(u128::from(number) + 1)
+}
+
+/// The asset, the accounts, and money on each.
+fn opening(key: &SigningKey) -> Vec<Operation> {
+    let mut all = vec![Operation::create_asset(
+        MONEY,
+        ISSUANCE,
+        key.id(),
+        0,
+        Amount(1 << 60),
+    )];
+    for number in 0..ACCOUNTS {
+        let flags = AccountFlags::DEBITS_MUST_NOT_EXCEED_CREDITS;
+        all.push(Operation::open_account(
+            account(number),
+            MONEY,
+            key.id(),
+            flags,
+            Amount(0),
+            0,
+        ));
+        let id = u128::from(number) + (1 << 100);
+        all.push(Operation::transfer(
+            id,
+            ISSUANCE,
+            account(number),
+            Amount(100),
+            MONEY,
+        ));
+    }
+    all
+}

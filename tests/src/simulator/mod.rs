@@ -1,0 +1,18 @@
+//! The simulator: whole validators in one thread, under a virtual clock and one seed.
+//!
+//! Each validator is the node's own [`Replica`](selfchain::replica::Replica) with its plane, chain, pool, journal
+//! and log, the last two on a disk that loses power at any write or sync. Messages are delayed, lost, doubled,
+//! reordered and cut off; clocks differ; one validator lies, as two twins with one key that tell everyone something
+//! else. After every step it is checked that nobody honest signs twice and that all decide the same, and in the end
+//! that the chain went on once the faults stopped. The same seed gives the same run, byte for byte.
+
+mod random;
+mod plan;
+mod client;
+mod check;
+mod validator;
+mod world;
+
+pub use check::Broken;
+pub use plan::{Control, Plan};
+pub use world::{Outcome, run};

@@ -1,0 +1,102 @@
+//! What one run is: how many validators, how far, and what goes wrong.
+
+use super::random::Random;
+
+const MS: u64 = 1_000_000;
+
+/// A safeguard that is taken away, to see that the checkers notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// None is.
+    None,
+    /// Journals are empty after every crash: validators forget what they signed.
+    NoJournal,
+    /// Bodies are not kept across a crash: after one of all, nobody has what they are locked on.
+    NoBodies,
+}
+
+/// One run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where every random choice begins.
+    pub seed: u64,
+    /// How many validators.
+    pub validators: u16,
+    /// The height that all honest ones must reach.
+    pub heights: u64,
+    /// Least and most that a message is under way, in ns.
+    pub delay_ns: (u64, u64),
+    /// Of a thousand messages so many are lost, and so many arrive twice.
+    pub lost_per_mille: u64,
+    /// See above.
+    pub doubled_per_mille: u64,
+    /// Clocks differ by up to so much either way, in ns.
+    pub skew_ns: u64,
+    /// Power cuts of one validator, each at some write or sync.
+    pub crashes: u64,
+    /// Power cuts of all at once.
+    pub blackouts: u64,
+    /// Times when the network is cut in two.
+    pub partitions: u64,
+    /// Whether the last validator lies.
+    pub is_one_lying: bool,
+    /// Faults happen within so much time; what comes after must be calm progress.
+    pub faults_end_ns: u64,
+    /// How long the calm may take to reach the height, in ns.
+    pub calm_ns_max: u64,
+    /// What is taken away.
+    pub control: Control,
+}
+
+impl Plan {
+    /// A run with faults of every kind, chosen by the seed.
+    pub fn of_seed(seed: u64, validators: u16, heights: u64) -> Self {
+        let mut random = Random(seed ^ 0x51ab_5eed);
+        let delay_max = [2, 10, 40, 120][usize::try_from(random.below(4)).unwrap_or_default()] * MS;
+        Self {
+            seed,
+            validators,
+            heights,
+            delay_ns: (MS / 10, delay_max),
+            lost_per_mille: [0, 10, 50, 100][usize::try_from(random.below(4)).unwrap_or_default()],
+            doubled_per_mille: random.below(50),
+            skew_ns: random.below(300) * MS,
+            crashes: random.between(1, 4),
+            blackouts: random.below(3),
+            partitions: random.below(3),
+            is_one_lying: true,
+            faults_end_ns: 8_000 * MS,
+            calm_ns_max: 120_000 * MS,
+            control: Control::None,
+        }
+    }
+
+    /// A run in which nothing goes wrong.
+    pub fn calm(seed: u64, validators: u16, heights: u64) -> Self {
+        Self {
+            delay_ns: (MS / 10, MS / 5),
+            lost_per_mille: 0,
+            doubled_per_mille: 0,
+            skew_ns: 0,
+            crashes: 0,
+            blackouts: 0,
+            partitions: 0,
+            is_one_lying: false,
+            faults_end_ns: 0,
+            ..Self::of_seed(seed, validators, heights)
+        }
+    }
+
+    /// The command that repeats the run.
+    pub fn command(&self) -> String {
+        let control = match self.control {
+            Control::None => "",
+            Control::NoJournal => " --control no-journal",
+            Control::NoBodies => " --control no-bodies",
+        };
+        format!(
+            "cargo run --release -p selfchain-tests --bin simulate -- --seed {} --validators {} --heights {}{control}",
+            self.seed, self.validators, self.heights
+        )
+    }
+}

@@ -1,0 +1,145 @@
+//! One validator of the simulation: its disk, and what runs on it while it has power.
+
+use super::plan::Control;
+use selfchain::replica::{Committed, Event, Options, Outgoing, Replica, ReplicaError, Ticket};
+use selfchain::storage::disk::FaultyDisk;
+use selfchain::storage::{Disk, Journal, JournalConfig, LogConfig, MemoryDisk, Sealing};
+use selfchain::store::{Store, StoreConfig};
+use selfchain::types::crypto::SigningKey;
+use selfchain::types::seam::log::Log;
+use selfchain::types::{Envelope, Genesis, Height, TimeNs, Verified};
+use selfchain_consensus::bft::{self, Bft};
+use selfchain_engine::builder::Order;
+use selfchain_engine::pool::{Pool, PoolLimits, PoolRules};
+use std::error::Error;
+use std::sync::Arc;
+
+/// A transaction that somebody waits for, or not.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waits;
+
+impl Ticket for Waits {
+    fn wants_balances(&self) -> bool {
+        false
+    }
+}
+
+/// A failure of anything: with the power gone it is expected, else not.
+pub(super) type Failed = Box<dyn Error + Send + Sync>;
+
+/// A validator with power.
+pub(super) struct Running {
+    pub(super) replica: Replica<Waits>,
+    store: Store,
+}
+
+/// What a step gave.
+#[derive(Default)]
+pub(super) struct Step {
+    pub(super) outgoing: Vec<Outgoing>,
+    pub(super) committed: Vec<Committed<Waits>>,
+}
+
+const MS: u64 = 1_000_000;
+
+/// Small files, so that a run crosses several segments.
+fn store_config() -> StoreConfig {
+    StoreConfig {
+        log: LogConfig {
+            segment_bytes: 256 << 10,
+            reserve_bytes: 0,
+            sealing: Sealing::Inline,
+            ..LogConfig::default()
+        },
+        ..StoreConfig::default()
+    }
+}
+
+/// Writes a chain's beginning to an empty disk.
+pub(super) fn create(disk: &FaultyDisk, genesis: &Genesis) -> Result<(), Failed> {
+    Ok(Store::create(disk, genesis)?)
+}
+
+impl Running {
+    /// Recovers what the disk holds.
+    pub(super) fn open(
+        disk: &FaultyDisk,
+        genesis: &Genesis,
+        key: &SigningKey,
+        me: u16,
+        control: Control,
+        now: TimeNs,
+    ) -> Result<Self, Failed> {
+        let mut store = Store::open(Arc::new(disk.clone()), &store_config())?;
+        let chain = store.recover(&mut |_| {})?;
+        let journal_disk: Arc<dyn Disk> = match control {
+            Control::NoJournal => Arc::new(MemoryDisk::new()),
+            Control::None | Control::NoBodies => Arc::new(disk.clone()),
+        };
+        let config = JournalConfig {
+            reserve_bytes: 0,
+            ..JournalConfig::default()
+        };
+        let tip = chain.tip().height;
+        let journal = Journal::open(journal_disk, config, tip.0)?;
+        let plane = Bft::new(
+            genesis.chain_id(),
+            SigningKey::from_seed(&key.seed()),
+            bft::Options::default(),
+        );
+        let pool = Pool::new(PoolLimits::default(), PoolRules::of(genesis), tip.next());
+        let options = Options {
+            me,
+            proposer: key.id(),
+            order: Order::Fee,
+            envelopes_max: 64,
+            interval_ns: 20 * MS,
+            tip_every_ns: 500 * MS,
+            keeps_bodies: control != Control::NoBodies,
+        };
+        let log = store.log_reader();
+        let replica = Replica::open(options, chain, Box::new(plane), pool, journal, log, now)?;
+        Ok(Self { replica, store })
+    }
+
+    /// Takes one event in, and verifies what other validators' clients sent.
+    pub(super) fn handle(&mut self, event: Event, now: TimeNs) -> Result<(), ReplicaError> {
+        self.replica.handle(event, now)?;
+        let unverified = self.replica.take_unverified();
+        if !unverified.is_empty() {
+            for (_, bytes) in unverified {
+                self.submit(bytes, false);
+            }
+            self.replica.handle(Event::Clock, now)?;
+        }
+        Ok(())
+    }
+
+    /// A client's transaction, or another validator's. A refusal is the client's to see: it asks the chain.
+    pub(super) fn submit(&mut self, bytes: Vec<u8>, is_own: bool) {
+        if let Ok(envelope) = Envelope::decode(bytes)
+            && let Ok(verified) = Verified::check(envelope, &())
+        {
+            let _refused = self.replica.submit(verified, Waits, is_own);
+        }
+    }
+
+    /// What came of the steps since the last call. Decided blocks are appended to the log, not synced.
+    pub(super) fn take(&mut self) -> Result<Step, Failed> {
+        let outgoing = self.replica.take_outgoing();
+        let committed = self.replica.take_committed();
+        self.replica.take_refused();
+        self.replica.take_evidence();
+        for committed in &committed {
+            let block = &committed.block;
+            self.store.log.append(block.tip.height.0, &block.row)?;
+        }
+        Ok(Step { outgoing, committed })
+    }
+
+    /// Makes the log durable.
+    pub(super) fn sync(&mut self, now: TimeNs) -> Result<(), Failed> {
+        let tip = self.store.log.sync()?;
+        Ok(self.replica.handle(Event::Durable(Height(tip)), now)?)
+    }
+}

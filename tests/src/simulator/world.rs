@@ -1,0 +1,612 @@
+//! The world of a run: the clock, the network, the faults, and the order in which everything happens.
+
+use super::check::{Broken, Checks};
+use super::client::{LANES, Lane};
+use super::plan::Plan;
+use super::random::Random;
+use super::validator::{Failed, Running, Step, create};
+use selfchain::replica::{Event, To};
+use selfchain::storage::disk::{Faults, FaultyDisk};
+use selfchain::types::block::Row;
+use selfchain::types::crypto::SigningKey;
+use selfchain::types::genesis::{Plane, Validator};
+use selfchain::types::peer::Lane as LinkLane;
+use selfchain::types::{Genesis, Hash, Height, TimeNs};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+const MS: u64 = 1_000_000;
+/// When a run begins: validators' clocks show this.
+const EPOCH_NS: u64 = 1_700_000_000_000_000_000;
+/// How often clients look.
+const CLIENT_EVERY_NS: u64 = 20 * MS;
+/// How long a client waits before it asks another validator.
+const CLIENT_PATIENCE_NS: u64 = 500 * MS;
+/// Messages that the liar keeps to say again.
+const REPLAYS_MAX: usize = 256;
+/// How long the last transactions may take once no more are sent.
+const DRAIN_NS: u64 = 60_000 * MS;
+
+/// What a run that held came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The highest block.
+    pub height: u64,
+    /// Virtual time that it took, in ns.
+    pub virtual_ns: u64,
+    /// Power cuts that happened.
+    pub crashes: u64,
+    /// The highest round that a block was decided in.
+    pub round_max: u32,
+    /// Blocks that were decided in a later round than the first.
+    pub later_rounds: u64,
+    /// Transactions in blocks.
+    pub transactions: usize,
+    /// Messages sent.
+    pub messages: u64,
+    /// Hash of all that was decided: equal for equal seeds.
+    pub trace: Hash,
+}
+
+/// What is to happen.
+enum Happening {
+    Deliver {
+        instance: usize,
+        from: u16,
+        bytes: Arc<[u8]>,
+    },
+    Wake {
+        instance: usize,
+        life: u64,
+    },
+    Sync {
+        instance: usize,
+        life: u64,
+    },
+    Cut {
+        instance: usize,
+        after_ops: u64,
+    },
+    CutNow {
+        instance: usize,
+    },
+    PowerOn {
+        instance: usize,
+    },
+    Divide {
+        groups: u64,
+    },
+    Heal,
+    Sides,
+    Clients,
+    Calm,
+}
+
+/// A validator, or one twin of the lying one.
+struct Instance {
+    position: u16,
+    disk: FaultyDisk,
+    running: Option<Running>,
+    /// Counts its starts: what was meant for an earlier one is nobody's.
+    life: u64,
+    skew_ns: u64,
+    tip: Height,
+    wakes_at: Option<u64>,
+    syncs: bool,
+}
+
+struct World {
+    plan: Plan,
+    random: Random,
+    now: u64,
+    sequence: u64,
+    queue: BTreeMap<(u64, u64), Happening>,
+    genesis: Genesis,
+    keys: Vec<SigningKey>,
+    instances: Vec<Instance>,
+    checks: Checks,
+    lanes: Vec<(Lane, u64)>,
+    is_calm: bool,
+    is_draining: bool,
+    groups: Option<u64>,
+    /// Which honest validators the first twin talks to.
+    sides: u64,
+    replays: Vec<Arc<[u8]>>,
+    outcome: Outcome,
+}
+
+/// Runs a plan.
+///
+/// # Errors
+/// What does not hold.
+pub fn run(plan: &Plan) -> Result<Outcome, Broken> {
+    World::new(plan)?.run()
+}
+
+impl World {
+    fn new(plan: &Plan) -> Result<Self, Broken> {
+        let mut random = Random(plan.seed);
+        let keys: Vec<SigningKey> = (0..plan.validators)
+            .map(|position| {
+                let mut seed = [7; 32];
+                seed[..2].copy_from_slice(&position.to_le_bytes());
+                SigningKey::from_seed(&seed)
+            })
+            .collect();
+        let mut genesis = Genesis::solo("simulated", plan.seed, keys[0].public().clone());
+        genesis.plane = Plane::Stake;
+        genesis.validators = keys
+            .iter()
+            .map(|key| Validator {
+                key: key.public().clone(),
+                power: 10,
+            })
+            .collect();
+        let count = usize::from(plan.validators) + usize::from(plan.is_one_lying);
+        let mut instances = Vec::new();
+        for number in 0..count {
+            let position = u16::try_from(number).unwrap_or(u16::MAX).min(plan.validators - 1);
+            let disk = FaultyDisk::new(random.next());
+            create(&disk, &genesis).map_err(|error| stopped(position, &*error))?;
+            instances.push(Instance {
+                position,
+                disk,
+                running: None,
+                life: 0,
+                skew_ns: random.below(plan.skew_ns + 1),
+                tip: Height::GENESIS,
+                wakes_at: None,
+                syncs: false,
+            });
+        }
+        Ok(Self {
+            plan: plan.clone(),
+            now: EPOCH_NS,
+            sequence: 0,
+            queue: BTreeMap::new(),
+            genesis,
+            keys,
+            instances,
+            checks: Checks::default(),
+            lanes: (0..LANES).map(|number| (Lane::new(number), 0)).collect(),
+            is_calm: false,
+            is_draining: false,
+            groups: None,
+            sides: random.next(),
+            replays: Vec::new(),
+            outcome: Outcome {
+                height: 0,
+                virtual_ns: 0,
+                crashes: 0,
+                round_max: 0,
+                later_rounds: 0,
+                transactions: 0,
+                messages: 0,
+                trace: Hash::ZERO,
+            },
+            random,
+        })
+    }
+
+    fn run(mut self) -> Result<Outcome, Broken> {
+        for instance in 0..self.instances.len() {
+            self.power_on(instance)?;
+        }
+        self.schedule_faults();
+        self.after(0, Happening::Clients);
+        let end = EPOCH_NS + self.plan.faults_end_ns + self.plan.calm_ns_max;
+        let mut drained_by = end;
+        while let Some(((at, _), happening)) = self.queue.pop_first() {
+            self.now = at;
+            if at > drained_by {
+                return Err(self.unfinished());
+            }
+            self.happen(happening)?;
+            if self.is_calm && !self.is_draining && self.reached() {
+                self.is_draining = true;
+                drained_by = self.now + DRAIN_NS;
+            }
+            if self.is_draining && self.lanes.iter().all(|(lane, _)| lane.sent.is_none()) {
+                return Ok(self.close());
+            }
+        }
+        Err(self.unfinished())
+    }
+
+    fn close(mut self) -> Outcome {
+        self.outcome.height = self.checks.tip().0;
+        self.outcome.virtual_ns = self.now - EPOCH_NS;
+        self.outcome.transactions = self.checks.transactions();
+        self.outcome.trace = self.checks.trace();
+        self.outcome
+    }
+
+    fn unfinished(&self) -> Broken {
+        let left = self.lanes.iter().find_map(|(lane, _)| lane.sent.as_ref());
+        match left.filter(|_| self.is_draining) {
+            Some(sent) => Broken::Forgotten { tx_id: sent.tx_id },
+            None => Broken::Stalled {
+                tips: self.honest().map(|one| self.instances[one].tip.0).collect(),
+                want: self.plan.heights,
+            },
+        }
+    }
+
+    fn is_lying(&self, position: u16) -> bool {
+        self.plan.is_one_lying && position == self.plan.validators - 1
+    }
+
+    /// The honest validators: their instances have their positions.
+    fn honest(&self) -> impl Iterator<Item = usize> + use<> {
+        0..usize::from(self.plan.validators) - usize::from(self.plan.is_one_lying)
+    }
+
+    fn reached(&self) -> bool {
+        let want = Height(self.plan.heights);
+        self.honest().all(|one| self.instances[one].tip >= want)
+    }
+
+    fn after(&mut self, delay_ns: u64, happening: Happening) {
+        self.at(self.now.saturating_add(delay_ns), happening);
+    }
+
+    fn at(&mut self, at: u64, happening: Happening) {
+        self.sequence += 1;
+        self.queue.insert((at.max(self.now), self.sequence), happening);
+    }
+
+    fn schedule_faults(&mut self) {
+        let window = self.plan.faults_end_ns;
+        if window == 0 {
+            self.is_calm = true;
+            return;
+        }
+        let honest = self.honest().count();
+        for _ in 0..self.plan.crashes {
+            let instance = usize::try_from(self.random.below(wide(honest))).unwrap_or_default();
+            let after_ops = self.random.below(24);
+            let at = self.random.below(window);
+            self.after(at, Happening::Cut { instance, after_ops });
+        }
+        for _ in 0..self.plan.blackouts {
+            let at = self.random.below(window);
+            for instance in 0..self.instances.len() {
+                // Each stops at a write or sync of its own; whoever makes none soon, in the middle of nothing.
+                let after_ops = self.random.below(8);
+                self.after(at, Happening::Cut { instance, after_ops });
+                self.after(at + 5 * MS, Happening::CutNow { instance });
+            }
+        }
+        for _ in 0..self.plan.partitions {
+            let at = self.random.below(window);
+            let groups = self.random.next();
+            self.after(at, Happening::Divide { groups });
+            let lasts = self.random.between(200, 2_000) * MS;
+            self.after(at + lasts, Happening::Heal);
+        }
+        if self.plan.is_one_lying {
+            self.after(500 * MS, Happening::Sides);
+        }
+        self.after(window, Happening::Calm);
+    }
+
+    fn happen(&mut self, happening: Happening) -> Result<(), Broken> {
+        match happening {
+            Happening::Deliver {
+                instance,
+                from,
+                bytes,
+            } => {
+                let bytes = bytes.to_vec();
+                self.step(instance, |running, now| {
+                    Ok(running.handle(Event::Peer { from, bytes }, now)?)
+                })
+            }
+            Happening::Wake { instance, life } if self.instances[instance].life == life => {
+                self.instances[instance].wakes_at = None;
+                self.step(instance, |running, now| Ok(running.handle(Event::Clock, now)?))
+            }
+            Happening::Sync { instance, life } if self.instances[instance].life == life => {
+                self.instances[instance].syncs = false;
+                self.step(instance, Running::sync)
+            }
+            Happening::Wake { .. } | Happening::Sync { .. } => Ok(()),
+            Happening::Cut { instance, after_ops } => {
+                let disk = &self.instances[instance].disk;
+                disk.set_faults(Faults {
+                    crash_at: Some(disk.ops() + after_ops),
+                    ..Faults::default()
+                });
+                Ok(())
+            }
+            Happening::CutNow { instance } => {
+                if self.instances[instance].running.is_some() {
+                    self.cut(instance);
+                }
+                Ok(())
+            }
+            Happening::PowerOn { instance } => self.power_on(instance),
+            Happening::Divide { groups } => {
+                self.groups = Some(groups).filter(|_| !self.is_calm);
+                Ok(())
+            }
+            Happening::Heal => {
+                self.groups = None;
+                Ok(())
+            }
+            Happening::Sides => {
+                self.sides = self.random.next();
+                self.after(500 * MS, Happening::Sides);
+                Ok(())
+            }
+            Happening::Clients => self.clients(),
+            Happening::Calm => {
+                self.is_calm = true;
+                self.groups = None;
+                for instance in &self.instances {
+                    instance.disk.set_faults(Faults::default());
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The power of one instance goes, and comes back later.
+    fn cut(&mut self, instance: usize) {
+        let one = &mut self.instances[instance];
+        one.running = None;
+        one.life += 1;
+        one.disk = one.disk.restart();
+        self.outcome.crashes += 1;
+        let off = self.random.between(10, 1_500) * MS;
+        self.after(off, Happening::PowerOn { instance });
+    }
+
+    fn power_on(&mut self, instance: usize) -> Result<(), Broken> {
+        let one = &self.instances[instance];
+        if one.running.is_some() {
+            return Ok(());
+        }
+        let (position, now) = (one.position, TimeNs(self.now + one.skew_ns));
+        let key = &self.keys[usize::from(position)];
+        let opened = Running::open(&one.disk, &self.genesis, key, position, self.plan.control, now);
+        match opened {
+            Ok(running) => {
+                let one = &mut self.instances[instance];
+                one.running = Some(running);
+                (one.wakes_at, one.syncs) = (None, false);
+                self.step(instance, |running, now| Ok(running.handle(Event::Clock, now)?))
+            }
+            Err(_) if one.disk.crashed() => {
+                self.cut(instance);
+                Ok(())
+            }
+            Err(error) => Err(stopped(position, &*error)),
+        }
+    }
+
+    /// Lets an instance do something, and carries out what it wants.
+    fn step(
+        &mut self,
+        instance: usize,
+        act: impl FnOnce(&mut Running, TimeNs) -> Result<(), Failed>,
+    ) -> Result<(), Broken> {
+        let one = &mut self.instances[instance];
+        let now = TimeNs(self.now + one.skew_ns);
+        let Some(running) = &mut one.running else {
+            return Ok(());
+        };
+        let acted = act(running, now);
+        // What it had said by then is under way, whatever happened after.
+        let outgoing_before = if acted.is_err() {
+            running.replica.take_outgoing()
+        } else {
+            Vec::new()
+        };
+        let taken = acted.and_then(|()| running.take());
+        let (position, is_lying) = (one.position, self.is_lying(self.instances[instance].position));
+        let step = match taken {
+            Ok(step) => step,
+            Err(_) if self.instances[instance].disk.crashed() => {
+                let said = self.random.below(wide(outgoing_before.len()) + 1);
+                let said = usize::try_from(said).unwrap_or_default();
+                for message in outgoing_before.into_iter().take(said) {
+                    self.send(instance, message.to, message.lane, &message.bytes)?;
+                }
+                self.cut(instance);
+                return Ok(());
+            }
+            // A liar may meet itself.
+            Err(_) if is_lying => {
+                self.cut(instance);
+                return Ok(());
+            }
+            Err(error) => return Err(stopped(position, &*error)),
+        };
+        self.carry_out(instance, step)?;
+        self.schedule(instance);
+        Ok(())
+    }
+
+    fn carry_out(&mut self, instance: usize, step: Step) -> Result<(), Broken> {
+        let position = self.instances[instance].position;
+        let is_lying = self.is_lying(position);
+        let has_decided = !step.committed.is_empty();
+        for committed in step.committed {
+            let block = &committed.block;
+            let tip = block.tip;
+            if !is_lying {
+                let ids: Vec<Hash> = block.transactions.iter().map(|one| one.tx_id).collect();
+                let result = Row::decode(&block.row).map_or(&[][..], |row| row.result);
+                let state = Hash(*blake3::hash(result).as_bytes());
+                let is_first = tip.height > self.checks.tip();
+                self.checks.decided(position, tip.height, tip.hash, state, &ids)?;
+                if is_first {
+                    self.outcome.round_max = self.outcome.round_max.max(committed.round);
+                    self.outcome.later_rounds += u64::from(committed.round > 0);
+                }
+            }
+            self.instances[instance].tip = tip.height;
+        }
+        if has_decided && !self.instances[instance].syncs {
+            self.instances[instance].syncs = true;
+            let life = self.instances[instance].life;
+            let after = self.random.below(10 * MS);
+            self.after(after, Happening::Sync { instance, life });
+        }
+        for message in step.outgoing {
+            self.send(instance, message.to, message.lane, &message.bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Sees to it that an instance is woken when it wants to be.
+    fn schedule(&mut self, instance: usize) {
+        let one = &self.instances[instance];
+        let Some(running) = &one.running else { return };
+        let at = running.replica.next_wake().0.saturating_sub(one.skew_ns);
+        let at = at.max(self.now + MS / 10);
+        if one.wakes_at.is_none_or(|planned| at < planned) {
+            let life = one.life;
+            self.instances[instance].wakes_at = Some(at);
+            self.at(at, Happening::Wake { instance, life });
+        }
+    }
+
+    fn send(&mut self, instance: usize, to: To, lane: LinkLane, bytes: &Arc<[u8]>) -> Result<(), Broken> {
+        let from = self.instances[instance].position;
+        if !self.is_lying(from) {
+            self.checks.said(from, bytes)?;
+        }
+        let everyone = 0..self.plan.validators;
+        let receivers: Vec<u16> = match to {
+            To::All => everyone.filter(|position| *position != from).collect(),
+            To::One(position) => vec![position],
+        };
+        for receiver in receivers {
+            if self.is_lying(from) {
+                self.lie(instance, receiver, lane, bytes);
+            } else {
+                self.deliver_to(from, receiver, bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// A message of a twin: to its own side, now and then to the other too, spoilt, withheld or an old one.
+    fn lie(&mut self, instance: usize, receiver: u16, lane: LinkLane, bytes: &Arc<[u8]>) {
+        let from = self.instances[instance].position;
+        let is_first = instance < usize::from(self.plan.validators);
+        let is_its_side = (self.sides >> receiver & 1 == 0) == is_first;
+        let is_withheld = lane == LinkLane::Bodies && self.random.chance(200);
+        if (!is_its_side && !self.random.chance(100)) || is_withheld {
+            return;
+        }
+        let mut said = Arc::clone(bytes);
+        if self.random.chance(20) && !bytes.is_empty() {
+            let mut spoilt = bytes.to_vec();
+            let at = usize::try_from(self.random.below(wide(spoilt.len()))).unwrap_or_default();
+            spoilt[at] ^= 1 << self.random.below(8);
+            said = spoilt.into();
+        } else if self.replays.len() < REPLAYS_MAX {
+            self.replays.push(Arc::clone(bytes));
+        }
+        self.deliver_to(from, receiver, &said);
+        if self.random.chance(20) && !self.replays.is_empty() {
+            let old = self.random.below(wide(self.replays.len()));
+            let old = Arc::clone(&self.replays[usize::try_from(old).unwrap_or_default()]);
+            self.deliver_to(from, receiver, &old);
+        }
+    }
+
+    fn deliver_to(&mut self, from: u16, receiver: u16, bytes: &Arc<[u8]>) {
+        self.outcome.messages += 1;
+        let is_cut = self
+            .groups
+            .is_some_and(|groups| (groups >> from & 1) != (groups >> receiver & 1));
+        let is_lost = !self.is_calm && self.random.chance(self.plan.lost_per_mille);
+        if is_cut || is_lost {
+            return;
+        }
+        let first = usize::from(receiver);
+        let mut instances = vec![first];
+        if self.is_lying(receiver) {
+            let second = first + 1;
+            instances = if self.random.chance(200) {
+                vec![first, second]
+            } else if self.sides >> from & 1 == 0 {
+                vec![first]
+            } else {
+                vec![second]
+            };
+        }
+        let times = 1 + u64::from(!self.is_calm && self.random.chance(self.plan.doubled_per_mille));
+        for instance in instances {
+            for _ in 0..times {
+                let (least, most) = self.plan.delay_ns;
+                let delay = self.random.between(least, most);
+                let bytes = Arc::clone(bytes);
+                self.after(
+                    delay,
+                    Happening::Deliver {
+                        instance,
+                        from,
+                        bytes,
+                    },
+                );
+            }
+        }
+    }
+
+    fn clients(&mut self) -> Result<(), Broken> {
+        let tip = self.checks.tip();
+        for number in 0..self.lanes.len() {
+            let (lane, asked_at) = &mut self.lanes[number];
+            if let Some(sent) = &lane.sent {
+                if self.checks.block_of(&sent.tx_id).is_some() {
+                    lane.settled();
+                } else if tip > sent.valid_until {
+                    lane.expired();
+                }
+            }
+            // The others' accounts are opened by the first lane's first transaction.
+            let is_first = number == 0 || self.checks.transactions() > 0;
+            if lane.sent.is_none() && !self.is_draining && is_first {
+                let chain_id = self.genesis.chain_id();
+                lane.next(&self.keys[0], chain_id, tip.next(), &mut self.random);
+                *asked_at = 0;
+            }
+            let Some(sent) = &lane.sent else { continue };
+            if self.now.saturating_sub(*asked_at) < CLIENT_PATIENCE_NS {
+                continue;
+            }
+            *asked_at = self.now;
+            let bytes = sent.bytes.clone();
+            let honest = wide(self.honest().count());
+            let instance = usize::try_from(self.random.below(honest)).unwrap_or_default();
+            self.step(instance, |running, now| {
+                running.submit(bytes, true);
+                Ok(running.handle(Event::Clock, now)?)
+            })?;
+        }
+        self.after(CLIENT_EVERY_NS, Happening::Clients);
+        Ok(())
+    }
+}
+
+fn stopped(validator: u16, error: &(dyn std::error::Error + Send + Sync)) -> Broken {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    Broken::Stopped {
+        validator,
+        error: text,
+    }
+}
+
+fn wide(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
