@@ -8,7 +8,7 @@ pub(crate) mod bytes;
 use selfchain_types::certificate::Precommit;
 use selfchain_types::crypto::PublicKey;
 use selfchain_types::genesis::Validator;
-use selfchain_types::seam::standing::{Change, ChangeRefusal, Observed, StandingError};
+use selfchain_types::seam::standing::{Change, ChangeRefusal, Observed, Offence, StandingError};
 use selfchain_types::{Hash, Height, KeyId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -215,6 +215,14 @@ impl Roll {
         }
     }
 
+    /// The set of a height from the previous epoch up to the next block; `None` of others.
+    pub fn validators_of(&self, height: Height) -> Option<Arc<[Validator]>> {
+        let known = self.previous.since..=self.height.next();
+        known
+            .contains(&height)
+            .then(|| Arc::clone(&self.set_of(height).validators))
+    }
+
     /// Whether a validator's bond must stay locked: it is on the roll, or in a set whose offences still count.
     pub fn holds(&self, id: &KeyId) -> bool {
         self.number(id).is_some()
@@ -302,16 +310,21 @@ impl Roll {
     fn check_offences(&self, block: &Observed<'_>) -> Result<(), StandingError> {
         for (at, offence) in block.offences.iter().enumerate() {
             let in_order = at == 0 || block.offences.get(at - 1) < Some(offence);
-            let height = self.previous.since..block.height;
-            let signed = self.set_of(offence.height).position(&offence.validator).is_some();
-            let number = self.number_of_signer(&offence.validator);
-            let member = number.and_then(|number| self.members.get(&number));
-            let is_new = member.is_none_or(|member| offence.height > member.offended);
-            if !(in_order && height.contains(&offence.height) && signed && is_new) {
+            if !(in_order && self.punishes(offence)) {
                 return Err(StandingError::Offence { at });
             }
         }
         Ok(())
+    }
+
+    /// Whether the next block may bring proof of this offence.
+    pub fn punishes(&self, offence: &Offence) -> bool {
+        let heights = self.previous.since..=self.height;
+        let signed = self.set_of(offence.height).position(&offence.validator).is_some();
+        let number = self.number_of_signer(&offence.validator);
+        let member = number.and_then(|number| self.members.get(&number));
+        let is_new = member.is_none_or(|member| offence.height > member.offended);
+        heights.contains(&offence.height) && signed && is_new
     }
 
     /// Takes a change of the set.

@@ -6,7 +6,9 @@ use selfchain_types::codec::{DecodeError, Reader};
 use selfchain_types::genesis::{POWER_TOTAL_END, Validator};
 use selfchain_types::roots::Table;
 use selfchain_types::seam::consensus::Schedule;
-use selfchain_types::seam::standing::{Change, ChangeRefusal, Observed, Reward, Standing, StandingError};
+use selfchain_types::seam::standing::{
+    Change, ChangeRefusal, Observed, Offence, Reward, Standing, StandingError,
+};
 use selfchain_types::{Amount, Hash, Height, KeyId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -127,6 +129,22 @@ impl Standing for Stake {
 
     fn next_validators(&self) -> Arc<[Validator]> {
         Arc::clone(&self.roll.upcoming().validators)
+    }
+
+    fn validators_of(&self, height: Height) -> Option<Arc<[Validator]>> {
+        self.roll.validators_of(height)
+    }
+
+    fn reveals_before(&self, validator: &KeyId) -> Option<Hash> {
+        self.roll.current().position(validator).map(|_| Hash::ZERO)
+    }
+
+    fn misses(&self, _: Height, _: u16) -> bool {
+        false
+    }
+
+    fn punishes(&self, offence: &Offence) -> bool {
+        self.roll.punishes(offence)
     }
 
     fn schedule(&self) -> Schedule {

@@ -31,6 +31,38 @@ pub enum EvidenceError {
     Signature,
 }
 
+/// Most proofs of misbehaviour in a block.
+pub const EVIDENCE_PER_BLOCK_MAX: usize = 16;
+
+/// Appends the bytes of each, one after the other: section 5 of a body.
+pub fn encode_evidence(all: &[Evidence], out: &mut Vec<u8>) {
+    for evidence in all {
+        evidence.first.encode(out);
+        evidence.second.encode(out);
+    }
+}
+
+/// Reads what [`encode_evidence`] wrote. What was read may still prove nothing: [`Evidence::verify`].
+///
+/// # Errors
+/// [`DecodeError`]; there are at most [`EVIDENCE_PER_BLOCK_MAX`].
+pub fn decode_evidence(bytes: &[u8]) -> Result<Vec<Evidence>, DecodeError> {
+    let mut reader = Reader::new("evidence", bytes);
+    let mut all = Vec::new();
+    while reader.left() > 0 {
+        if all.len() == EVIDENCE_PER_BLOCK_MAX {
+            return Err(DecodeError::Value {
+                what: "proofs of misbehaviour, of which there are more than",
+                value: crate::codec::wide(EVIDENCE_PER_BLOCK_MAX),
+            });
+        }
+        let first = Ballot::read(&mut reader)?;
+        let second = Ballot::read(&mut reader)?;
+        all.push(Evidence { first, second });
+    }
+    Ok(all)
+}
+
 impl Evidence {
     /// Evidence of two ballots, in either order.
     ///
@@ -164,6 +196,33 @@ mod tests {
             Evidence::new(prevote.clone(), prevote.clone()),
             Err(EvidenceError::Same)
         );
+    }
+
+    #[test]
+    fn a_blocks_evidence_round_trips_up_to_the_limit() {
+        let one = ballot(1, Statement::Prevote(Some(Hash([1; 32]))));
+        let evidence = Evidence::new(one, ballot(1, Statement::Prevote(None))).unwrap();
+        let mut bytes = Vec::new();
+        encode_evidence(&[evidence.clone(), evidence.clone()], &mut bytes);
+        assert_eq!(
+            decode_evidence(&bytes).unwrap(),
+            [evidence.clone(), evidence.clone()]
+        );
+        let half = bytes.len() / 2;
+        for cut in 0..bytes.len() {
+            assert_eq!(
+                decode_evidence(&bytes[..cut]).is_ok(),
+                cut % half == 0,
+                "cut at {cut}"
+            );
+        }
+        let many = alloc::vec![evidence; EVIDENCE_PER_BLOCK_MAX + 1];
+        let read = |count: usize| {
+            let mut bytes = Vec::new();
+            encode_evidence(&many[..count], &mut bytes);
+            decode_evidence(&bytes)
+        };
+        assert!(read(EVIDENCE_PER_BLOCK_MAX).is_ok() && read(EVIDENCE_PER_BLOCK_MAX + 1).is_err());
     }
 
     #[test]

@@ -151,6 +151,17 @@ pub fn validators_hash(set: &[Validator]) -> Hash {
     hash::VALIDATORS.hash(&bytes)
 }
 
+/// What several validators begin with, beside their keys and powers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Founding {
+    /// Blocks of an epoch: sets change at its end.
+    pub epoch_blocks: u32,
+    /// Id of the network that decides qualities; zero where none does.
+    pub network: Hash,
+    /// The last link of each validator's chain of reveals, in their order; zero for none.
+    pub reveals: Vec<Hash>,
+}
+
 /// What a chain is born with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Genesis {
@@ -172,6 +183,8 @@ pub struct Genesis {
     pub authority: KeyId,
     /// The first validators, at least one.
     pub validators: Vec<Validator>,
+    /// What several validators begin with; one alone has none of it.
+    pub founding: Option<Founding>,
 }
 
 mod kind {
@@ -179,6 +192,7 @@ mod kind {
     pub(super) const FEES: u16 = 2;
     pub(super) const LIMITS: u16 = 3;
     pub(super) const VALIDATORS: u16 = 4;
+    pub(super) const FOUNDING: u16 = 5;
 }
 
 impl Genesis {
@@ -197,6 +211,7 @@ impl Genesis {
                 key: validator,
                 power: 1
             }],
+            founding: None,
         }
     }
 
@@ -237,6 +252,15 @@ impl Genesis {
                 out.extend_from_slice(&validator.power.to_le_bytes());
             }
         });
+        if let Some(founding) = &self.founding {
+            put_section(&mut out, kind::FOUNDING, |out| {
+                out.extend_from_slice(&founding.epoch_blocks.to_le_bytes());
+                out.extend_from_slice(founding.network.as_bytes());
+                for head in &founding.reveals {
+                    out.extend_from_slice(head.as_bytes());
+                }
+            });
+        }
         out
     }
 
@@ -245,7 +269,13 @@ impl Genesis {
     /// # Errors
     /// [`DecodeError`].
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let kinds = [kind::CHAIN, kind::FEES, kind::LIMITS, kind::VALIDATORS];
+        let kinds = [
+            kind::CHAIN,
+            kind::FEES,
+            kind::LIMITS,
+            kind::VALIDATORS,
+            kind::FOUNDING,
+        ];
         let parts = known_sections(bytes, kinds)?;
         let part = |at: usize| parts[at].ok_or(DecodeError::MissingSection { kind: kinds[at] });
         let mut chain = Reader::new("genesis chain", part(0)?);
@@ -271,6 +301,10 @@ impl Genesis {
         )?;
         let authority = KeyId(chain.hash()?);
         chain.finish()?;
+        let validators = decode_validators(part(3)?)?;
+        let founding = parts[4]
+            .map(|bytes| decode_founding(bytes, validators.len()))
+            .transpose()?;
         Ok(Self {
             name,
             salt,
@@ -280,7 +314,8 @@ impl Genesis {
             authority,
             fees: decode_fees(part(1)?)?,
             limits: decode_limits(part(2)?)?,
-            validators: decode_validators(part(3)?)?,
+            validators,
+            founding,
         })
     }
 }
@@ -380,6 +415,34 @@ fn decode_validators(bytes: &[u8]) -> Result<Vec<Validator>, DecodeError> {
     Ok(validators)
 }
 
+fn decode_founding(bytes: &[u8], validators: usize) -> Result<Founding, DecodeError> {
+    let mut reader = Reader::new("genesis founding", bytes);
+    if validators < 2 {
+        return Err(DecodeError::Value {
+            what: "genesis founding where the number of validators is",
+            value: crate::codec::wide(validators),
+        });
+    }
+    let epoch_blocks = reader.u32()?;
+    if epoch_blocks == 0 {
+        return Err(DecodeError::Value {
+            what: "genesis epoch_blocks",
+            value: 0,
+        });
+    }
+    let network = reader.hash()?;
+    let mut reveals = Vec::with_capacity(validators);
+    for _ in 0..validators {
+        reveals.push(reader.hash()?);
+    }
+    reader.finish()?;
+    Ok(Founding {
+        epoch_blocks,
+        network,
+        reveals,
+    })
+}
+
 /// At least one, each once, each with a power, and a total that agreement can count.
 fn check_validators(validators: &[Validator]) -> Result<(), DecodeError> {
     let refuse = |what, value| Err(DecodeError::Value { what, value });
@@ -421,6 +484,48 @@ mod tests {
         assert_ne!(other.chain_id(), genesis.chain_id());
         let bytes = genesis.to_bytes();
         assert!((0..bytes.len()).all(|cut| Genesis::decode(&bytes[..cut]).is_err()));
+    }
+
+    #[test]
+    fn a_founding_is_in_the_id_and_fits_its_validators() {
+        let key = |seed: u8| SigningKey::from_seed(&[seed; 32]).public().clone();
+        let mut genesis = Genesis::solo("test", 1, key(1));
+        let validator = |seed| Validator {
+            key: key(seed),
+            power: 5,
+        };
+        genesis.validators = alloc::vec![validator(1), validator(2)];
+        let without = genesis.chain_id();
+        genesis.founding = Some(Founding {
+            epoch_blocks: 64,
+            network: Hash([3; 32]),
+            reveals: alloc::vec![Hash([4; 32]), Hash::ZERO],
+        });
+        assert_ne!(genesis.chain_id(), without);
+        let bytes = genesis.to_bytes();
+        assert_eq!(Genesis::decode(&bytes).unwrap(), genesis);
+        let check = |change: &dyn Fn(&mut Genesis), want: &str| {
+            let mut wrong = genesis.clone();
+            change(&mut wrong);
+            let error = Genesis::decode(&wrong.to_bytes()).unwrap_err();
+            assert!(alloc::format!("{error}").contains(want), "{error}");
+        };
+        let founding = |change: fn(&mut Founding)| {
+            move |genesis: &mut Genesis| genesis.founding.iter_mut().for_each(change)
+        };
+        check(&founding(|founding| founding.epoch_blocks = 0), "epoch_blocks");
+        check(
+            &founding(|founding| founding.reveals.truncate(1)),
+            "genesis founding",
+        );
+        check(
+            &founding(|founding| founding.reveals.push(Hash::ZERO)),
+            "genesis founding",
+        );
+        check(
+            &|genesis| genesis.validators.truncate(1),
+            "number of validators is",
+        );
     }
 
     #[test]

@@ -47,6 +47,8 @@ struct Desk {
     set: Set,
     seat: Seat,
     round: u32,
+    /// When the round began.
+    since: TimeNs,
     proposer: Option<u16>,
     timers: Timers,
     questions: BTreeMap<Hash, Question>,
@@ -90,6 +92,7 @@ impl Sitting {
                 set,
                 seat,
                 round: 0,
+                since: TimeNs::ZERO,
                 proposer: None,
                 timers: Timers::default(),
                 questions: BTreeMap::new(),
@@ -335,6 +338,7 @@ impl Desk {
             }
             CoreEffect::StartRound(_, round, proposer, _, resume) => {
                 self.round = number(round);
+                self.since = tools.now;
                 self.proposer = Some(proposer.0);
                 self.build = None;
                 resume.resume_with(())
@@ -495,7 +499,8 @@ impl Desk {
                     finding: Finding::Valid,
                     extension: Vec::new(),
                 }));
-                tools.effects.push(Effect::Judge { block, round });
+                let since = self.since;
+                tools.effects.push(Effect::Judge { block, round, since });
             }
         }
     }

@@ -35,6 +35,7 @@ pub struct Bft {
     validators: Arc<[Validator]>,
     later: Later,
     watch: Watch,
+    says: fn(&[u8]) -> bool,
     unreachable: BTreeSet<KeyId>,
 }
 
@@ -51,8 +52,15 @@ impl Bft {
             sitting: None,
             validators: Arc::new([]),
             later: Later::default(),
+            says: |_| true,
             unreachable: BTreeSet::new(),
         }
+    }
+
+    /// Counts only precommits of which this holds: a block that carries another would be invalid.
+    #[must_use]
+    pub fn with_extensions(self, says: fn(&[u8]) -> bool) -> Self {
+        Self { says, ..self }
     }
 
     /// Counts more than `numerator / denominator` of the power as a quorum: a plane that forks, for a simulation
@@ -143,6 +151,7 @@ impl Bft {
         let Ok(message) = Message::decode(&bytes) else {
             return Ok(());
         };
+        let says = self.says;
         let (sitting, mut tools) = self.at_work("message", now, effects)?;
         let (height, of) = (sitting.height(), message.height());
         if of > height {
@@ -154,12 +163,17 @@ impl Bft {
         if matches!(&message, Message::Ballot(ballot) if of == height && is_far_ahead(ballot)) {
             return Ok(());
         }
-        if !is_good(&message, checked && of == height, tools.watch) {
+        if !is_good(&message, checked && of == height, says, tools.watch) {
             return Ok(());
         }
         keep_all(&message, &mut tools);
         if is_for_now {
-            sitting.message(&message, &mut tools)?;
+            return sitting.message(&message, &mut tools);
+        }
+        for ballot in message.ballots() {
+            if matches!(ballot.statement, Statement::Precommit(..)) {
+                tools.effects.push(Effect::Late(ballot.clone()));
+            }
         }
         Ok(())
     }
@@ -171,9 +185,11 @@ impl Bft {
         effects: &mut Vec<Effect>,
     ) -> Result<(), PlaneError> {
         let validators = Arc::clone(&self.validators);
+        let says = self.says;
         let (sitting, mut tools) = self.at_work("synced", now, effects)?;
         if sitting.height() != certificate.height
             || sitting.is_decided()
+            || !certificate.precommits.iter().all(|one| says(&one.extension))
             || certificate.verify(tools.chain_id, &validators).is_err()
         {
             return Ok(());
@@ -276,13 +292,21 @@ impl Plane for Bft {
     }
 }
 
-/// Whether every ballot is its validator's. Of a validator that was found out, single ballots more are dropped
+/// Whether every ballot is its validator's, and says what it may. Of a validator that was found out, single ballots more are dropped
 /// unread; in a list they still count.
-fn is_good(message: &Message, checked: bool, watch: &Watch) -> bool {
-    message.ballots().iter().all(|ballot| match watch.known(ballot) {
-        Known::Good => true,
-        Known::Stranger => false,
-        Known::Surplus if matches!(message, Message::Ballot(_)) => false,
-        Known::Surplus | Known::New => checked || watch.is_good(ballot),
+fn is_good(message: &Message, checked: bool, says: fn(&[u8]) -> bool, watch: &Watch) -> bool {
+    let is_allowed = |ballot: &Ballot| match &ballot.statement {
+        Statement::Precommit(_, extension) => says(extension),
+        _ => true,
+    };
+    let mut ballots = message.ballots().iter();
+    ballots.all(|ballot| {
+        is_allowed(ballot)
+            && match watch.known(ballot) {
+                Known::Good => true,
+                Known::Stranger => false,
+                Known::Surplus if matches!(message, Message::Ballot(_)) => false,
+                Known::Surplus | Known::New => checked || watch.is_good(ballot),
+            }
     })
 }

@@ -114,6 +114,7 @@ fn a_precommit_says_what_the_verdict_said() {
     let judge = Effect::Judge {
         block: BLOCK,
         round: 0,
+        since: TimeNs(0),
     };
     assert!(effects.contains(&judge), "{effects:?}");
     let verdict = Input::Verdict {
@@ -336,4 +337,108 @@ fn records_and_messages_have_one_byte_string() {
     for message in refused {
         assert!(Message::decode(&message.to_bytes()).is_err(), "{message:?}");
     }
+}
+
+/// What a plane does first after a crash that left these records.
+fn recovered(seat: u8, entries: Vec<Entry>) -> (Bft, Vec<Effect>) {
+    let mut plane = Bft::new(CHAIN, key(seat), Options::default());
+    for entry in entries {
+        let height = Height(1);
+        let record = Record { height, entry }.to_bytes();
+        assert_eq!(step(&mut plane, Input::Recovered(record)), Ok(vec![]));
+    }
+    let effects = step(&mut plane, start(1)).expect("a start");
+    (plane, effects)
+}
+
+fn kept(seat: u8, statement: Statement) -> Entry {
+    Entry::Message(Message::Ballot(signed(seat, 0, statement)))
+}
+
+fn found(finding: Finding, proposer: u16, extension: Vec<u8>) -> Entry {
+    Entry::Block(Judged {
+        block: BLOCK,
+        round: 0,
+        polka: None,
+        proposer,
+        finding,
+        extension,
+    })
+}
+
+/// The plane's own precommits when these prevote the block.
+fn precommits(plane: &mut Bft, seats: [u8; 3]) -> Vec<Statement> {
+    let mut said = Vec::new();
+    for seat in seats {
+        let prevote = signed(seat, 0, Statement::Prevote(Some(BLOCK)));
+        said.extend(step(plane, message(&prevote)).expect("a prevote"));
+    }
+    let ballot = |effect: Effect| match effect {
+        Effect::Broadcast(bytes) => Ballot::decode(&bytes).ok(),
+        _ => None,
+    };
+    let said = said.into_iter().filter_map(ballot).map(|ballot| ballot.statement);
+    said.filter(|statement| matches!(statement, Statement::Precommit(..)))
+        .collect()
+}
+
+#[test]
+fn a_ballot_that_a_crash_prevented_is_kept_before_it_is_sent() {
+    let (_, effects) = recovered(1, vec![Entry::Timeout(Wait::Propose, 0)]);
+    assert_eq!(names(&effects), ["keep Prevote", "send Ok(Prevote)"]);
+}
+
+#[test]
+fn of_rounds_that_are_over_nothing_is_sent_again() {
+    let others = [0, 2];
+    let mut entries = vec![
+        Entry::Timeout(Wait::Propose, 0),
+        kept(1, Statement::Prevote(None)),
+    ];
+    entries.extend(others.map(|seat| kept(seat, Statement::Prevote(None))));
+    entries.push(kept(1, Statement::NilPrecommit));
+    entries.extend(others.map(|seat| kept(seat, Statement::NilPrecommit)));
+    entries.push(Entry::Timeout(Wait::Precommit, 0));
+    let (plane, effects) = recovered(1, entries);
+    assert_eq!(plane.round(), Some((Height(1), 1)));
+    assert_eq!(names(&effects), ["Build { height: Height(1), round: 1 }"]);
+}
+
+#[test]
+fn a_block_without_a_verdict_is_judged_again() {
+    let (_, effects) = recovered(1, vec![kept(0, Statement::Proposal(BLOCK, None))]);
+    let judge = Effect::Judge {
+        block: BLOCK,
+        round: 0,
+        since: TimeNs(0),
+    };
+    assert_eq!(effects.iter().filter(|effect| **effect == judge).count(), 1);
+}
+
+#[test]
+fn an_objection_yields_after_a_crash_too() {
+    let entries = vec![
+        kept(0, Statement::Proposal(BLOCK, None)),
+        found(Finding::Objection, 0, vec![7]),
+    ];
+    let (mut plane, effects) = recovered(1, entries);
+    assert_eq!(
+        names(&effects),
+        ["keep Prevote", "keep Valid", "send Ok(Prevote)"]
+    );
+    assert_eq!(
+        precommits(&mut plane, [0, 2, 3]),
+        [Statement::Precommit(BLOCK, vec![7])]
+    );
+}
+
+#[test]
+fn the_first_extension_stands() {
+    let (mut plane, effects) = recovered(0, vec![found(Finding::Valid, 0, vec![1])]);
+    assert_eq!(names(&effects), ["Build { height: Height(1), round: 0 }"]);
+    step(&mut plane, built(vec![2])).expect("built again");
+    assert_eq!(
+        precommits(&mut plane, [1, 2, 3]),
+        [Statement::Precommit(BLOCK, vec![1])]
+    );
 }

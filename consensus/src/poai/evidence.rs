@@ -31,6 +31,15 @@ pub struct Open {
     pub votes: Vec<Option<Vote>>,
 }
 
+impl Open {
+    /// Whether the validator at this position is in the height's set and none of its precommits was committed.
+    pub fn lacks(&self, validator: u16) -> bool {
+        self.votes
+            .get(usize::from(validator))
+            .is_some_and(Option::is_none)
+    }
+}
+
 /// A precommit that was committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Vote {

@@ -17,7 +17,9 @@ use selfchain_types::late::place;
 use selfchain_types::quality::{Network, NetworkError};
 use selfchain_types::roots::Table;
 use selfchain_types::seam::consensus::Schedule;
-use selfchain_types::seam::standing::{Change, ChangeRefusal, Observed, Reward, Standing, StandingError};
+use selfchain_types::seam::standing::{
+    Change, ChangeRefusal, Observed, Offence, Reward, Standing, StandingError,
+};
 use selfchain_types::{Amount, Hash, Height, KeyId};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -198,11 +200,7 @@ impl Poai {
             let open = self.plane.window.get(late.height);
             let open = open.filter(|open| open.decided.is_some());
             let open = open.ok_or(StandingError::Late { height: late.height })?;
-            let is_missing = open
-                .votes
-                .get(usize::from(validator))
-                .is_some_and(Option::is_none);
-            if !is_missing || previous >= Some(place(late)) {
+            if !open.lacks(validator) || previous >= Some(place(late)) {
                 return Err(StandingError::Precommit { validator });
             }
             previous = Some(place(late));
@@ -420,6 +418,24 @@ impl Standing for Poai {
 
     fn next_validators(&self) -> Arc<[Validator]> {
         Arc::clone(&self.roll.upcoming().validators)
+    }
+
+    fn validators_of(&self, height: Height) -> Option<Arc<[Validator]>> {
+        self.roll.validators_of(height)
+    }
+
+    fn reveals_before(&self, validator: &KeyId) -> Option<Hash> {
+        let at = self.roll.current().position(validator)?;
+        Some(self.roll.head(at))
+    }
+
+    fn misses(&self, height: Height, validator: u16) -> bool {
+        let open = self.plane.window.get(height);
+        open.is_some_and(|open| open.decided.is_some() && open.lacks(validator))
+    }
+
+    fn punishes(&self, offence: &Offence) -> bool {
+        self.roll.punishes(offence)
     }
 
     fn schedule(&self) -> Schedule {

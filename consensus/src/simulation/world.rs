@@ -501,6 +501,7 @@ impl<'a> World<'a> {
             }
             Effect::Decided(certificate) => self.decided(node, certificate),
             Effect::Evidence(bytes) => self.evidence(&bytes),
+            Effect::Late(_) => {}
         }
     }
 

@@ -5,7 +5,7 @@ use selfchain_types::block::{BlockResult, Body, Exception, Header, Row};
 use selfchain_types::certificate::{Certificate, Precommit, precommit_digest};
 use selfchain_types::evidence::Evidence;
 use selfchain_types::genesis::{
-    AccountIds, Fees, Genesis, Limits, OpTime, Plane, Validator, validators_hash,
+    AccountIds, Fees, Founding, Genesis, Limits, OpTime, Plane, Validator, validators_hash,
 };
 use selfchain_types::roots::{Roots, Table};
 use selfchain_types::{AccountId, Amount, AssetId, Hash, Height, KeyId, Operation, Outcome, TimeNs, receipt};
@@ -343,6 +343,16 @@ pub fn genesis() -> Vec<Vector> {
         validators: set(&[(1, 40), (2, 20), (3, 1_000)]),
         ..solo.clone()
     };
+    let founded = Genesis {
+        plane: Plane::Poai,
+        validators: set(&[(1, 40), (2, 20)]),
+        founding: Some(Founding {
+            epoch_blocks: 1_024,
+            network: filled(0x0f),
+            reveals: vec![filled(0x10), Hash::ZERO],
+        }),
+        ..solo.clone()
+    };
     let replay = Genesis {
         op_time: OpTime::Effective,
         ..solo.clone()
@@ -359,6 +369,7 @@ pub fn genesis() -> Vec<Vector> {
         of("solo with defaults", solo),
         of("effective time", replay),
         of("stake with every field set", staked),
+        of("poai with a founding", founded),
     ]
 }
 
@@ -371,7 +382,7 @@ fn genesis_fields(genesis: &Genesis) -> Value {
             "power": validator.power.to_string(),
         })
     });
-    json!({
+    let mut fields = json!({
         "name": genesis.name,
         "salt": genesis.salt.to_string(),
         "plane": genesis.plane.name(),
@@ -397,7 +408,16 @@ fn genesis_fields(genesis: &Genesis) -> Value {
             "snapshot_interval": limits.snapshot_interval,
         },
         "validators": validators.collect::<Vec<_>>(),
-    })
+    });
+    if let Some(founding) = &genesis.founding {
+        let reveals: Vec<String> = founding.reveals.iter().map(Hash::to_hex).collect();
+        fields["founding"] = json!({
+            "epoch_blocks": founding.epoch_blocks,
+            "network": founding.network.to_hex(),
+            "reveals": reveals,
+        });
+    }
+    fields
 }
 
 pub fn roots() -> Vec<Vector> {

@@ -11,6 +11,7 @@
 //!   height after that tip. A decided height may then be decided again, by the same certificate.
 //! - After an error nothing more may be asked of the plane: the node stops.
 
+use crate::ballot::Ballot;
 use crate::certificate::Certificate;
 use crate::codec::DecodeError;
 use crate::genesis::Validator;
@@ -162,7 +163,11 @@ pub enum Effect {
         block: Hash,
         /// Round it was proposed in.
         round: u32,
+        /// When that round began here.
+        since: TimeNs,
     },
+    /// A good precommit that a decision had to do without: for a later block. The same may come again.
+    Late(Ballot),
     /// The height is decided. The driver commits the block and then starts the next height.
     Decided(Certificate),
     /// Proof that a validator misbehaved, for a later block: the bytes of [`crate::evidence::Evidence`].

@@ -27,7 +27,7 @@ use std::vec::Vec;
 use thiserror::Error;
 
 /// The standing of validators.
-pub trait Standing: Send {
+pub trait Standing: Send + Sync {
     /// Whether what a candidate for the next height says of validators is valid. Every node finds the same.
     ///
     /// # Errors
@@ -62,8 +62,21 @@ pub trait Standing: Send {
     /// The validators of the height after the next.
     fn next_validators(&self) -> Arc<[Validator]>;
 
+    /// The validators of a height of this epoch or the one before, up to the next height; `None` of others.
+    fn validators_of(&self, height: Height) -> Option<Arc<[Validator]>>;
+
     /// Who proposes at the next height.
     fn schedule(&self) -> Schedule;
+
+    /// The link of a validator's chain of reveals that its next reveal must come before; zero where it must reveal
+    /// zero. `None` of nobody in the next height's set.
+    fn reveals_before(&self, validator: &KeyId) -> Option<Hash>;
+
+    /// Whether the next block may bring a late precommit of the validator at this position of a height's set.
+    fn misses(&self, height: Height, validator: u16) -> bool;
+
+    /// Whether the next block may bring proof of this offence.
+    fn punishes(&self, offence: &Offence) -> bool;
 
     /// Whether a validator's bond must stay locked: it has power, waits for some, or could still be found to have
     /// misbehaved. A bond that is given back earlier answers for nothing.
@@ -97,7 +110,7 @@ pub struct Observed<'a> {
     pub proposer: KeyId,
     /// The header's.
     pub reveal: Hash,
-    /// How much of the block's bytes or effects is used, whichever is more, in thousandths.
+    /// How much of the block's room its envelopes' bytes or its operations use, whichever is more, in thousandths.
     pub fill: u16,
     /// The certificate of height − 1 that the body carries; none in the first block.
     pub parent: Option<&'a Certificate>,
