@@ -1,5 +1,6 @@
 //! A candidate: a block that is built and hashed but not decided.
 
+use super::council::Parts;
 use crate::proof;
 use rayon::prelude::*;
 use selfchain_types::block::{Body, Header, Proposed};
@@ -17,6 +18,10 @@ pub struct Candidate {
     pub(super) reasons: Vec<u8>,
     /// Bytes of the certificate of the block before; empty in solo.
     pub(super) parent_certificate: Vec<u8>,
+    /// Bytes of precommits that came late.
+    pub(super) late_precommits: Vec<u8>,
+    /// Bytes of proofs of misbehaviour.
+    pub(super) evidence: Vec<u8>,
 }
 
 impl Candidate {
@@ -73,7 +78,20 @@ impl Candidate {
             scores: &self.risk.scores,
             reasons: &self.reasons,
             parent_certificate: &self.parent_certificate,
-            ..Body::default()
+            late_precommits: &self.late_precommits,
+            evidence: &self.evidence,
+        }
+    }
+
+    /// What it says of validators, and how large it is.
+    pub(super) fn parts(&self) -> Parts<'_> {
+        let envelopes = self.envelopes.iter();
+        Parts {
+            parent_certificate: &self.parent_certificate,
+            late_precommits: &self.late_precommits,
+            evidence: &self.evidence,
+            bytes: envelopes.map(|envelope| envelope.as_bytes().len()).sum(),
+            operations: self.views().iter().map(|view| view.operations().len()).sum(),
         }
     }
 }

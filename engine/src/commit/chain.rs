@@ -1,7 +1,9 @@
 //! The chain as its executor sees it: the state after the tip, and what the next header must commit to.
 
 use super::candidate::{Candidate, transactions_root};
+use super::council::{Certified, Council};
 use super::receipts;
+use super::verify::VerifyError;
 use crate::ledger::{Broken, Executed, HistoryChange, InvalidBlock, Ledger};
 use crate::proof::Mountain;
 use alloc::collections::VecDeque;
@@ -10,9 +12,14 @@ use selfchain_types::block::{BlockResult, Header, PROTOCOL_VERSION, Row};
 use selfchain_types::certificate::Certificate;
 use selfchain_types::crypto::PublicKey;
 use selfchain_types::envelope::EnvelopeView;
-use selfchain_types::genesis::{OpTime, validators_hash};
+use selfchain_types::evidence::Evidence;
+use selfchain_types::genesis::{OpTime, Validator};
+use selfchain_types::late::LatePrecommit;
 use selfchain_types::roots::{Roots, Table};
+use selfchain_types::seam::consensus::Schedule;
+use selfchain_types::seam::standing::{Offence, Standing, StandingError};
 use selfchain_types::{Genesis, Hash, Height, KeyId, Risk, TimeNs, Verified, codec};
+use std::sync::Arc;
 use thiserror::Error;
 
 /// Where the chain stands.
@@ -52,8 +59,14 @@ pub struct Proposing<'a> {
     pub proposer: KeyId,
     /// The round.
     pub round: u32,
+    /// The proposer's next reveal; zero in solo.
+    pub reveal: Hash,
     /// Bytes of the certificate of the block before; empty in solo and for height 1.
     pub parent_certificate: &'a [u8],
+    /// Bytes of precommits that came late.
+    pub late_precommits: &'a [u8],
+    /// Bytes of proofs of misbehaviour.
+    pub evidence: &'a [u8],
 }
 
 impl Proposing<'_> {
@@ -62,7 +75,10 @@ impl Proposing<'_> {
         Self {
             proposer,
             round: 0,
+            reveal: Hash::ZERO,
             parent_certificate: &[],
+            late_precommits: &[],
+            evidence: &[],
         }
     }
 }
@@ -104,6 +120,24 @@ pub enum ChainError {
         #[source]
         source: InvalidBlock,
     },
+    /// What the block says of validators cannot be folded.
+    #[error("what block {height} says of validators is invalid")]
+    Standing {
+        /// Its height.
+        height: Height,
+        /// What it breaks.
+        #[source]
+        source: StandingError,
+    },
+    /// What the block says of validators cannot be read.
+    #[error("what block {height} says of validators cannot be read")]
+    Said {
+        /// Its height.
+        height: Height,
+        /// What is wrong.
+        #[source]
+        source: Box<VerifyError>,
+    },
     /// Money was made or lost: the node must stop, and nothing of the block may be kept.
     #[error("block {height} breaks conservation")]
     Broken {
@@ -120,7 +154,7 @@ pub enum ChainError {
 pub struct Chain {
     pub(super) genesis: Genesis,
     pub(super) chain_id: Hash,
-    pub(super) validators_hash: Hash,
+    pub(super) council: Council,
     pub(super) ledger: Ledger,
     pub(super) receipts: Mountain,
     pub(super) tip: Tip,
@@ -139,26 +173,50 @@ pub struct ChainSnapshot {
     /// The receipts' peaks at the tip.
     pub receipts: Mountain,
     pub(super) commitments: Vec<Commitment>,
+    /// The standing's two tables; empty where one validator decides.
+    pub(super) tables: [Vec<u8>; 2],
+    pub(super) certified: Vec<Certified>,
+}
+
+/// Why a chain cannot go on from a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum RestoreError {
+    /// A table has another root than the snapshot says.
+    #[error("the {} table does not have the root that the snapshot says", .0.name())]
+    Root(Table),
+    /// The standing of validators cannot be read.
+    #[error("the standing of validators cannot be read")]
+    Standing(#[from] codec::DecodeError),
 }
 
 impl Chain {
-    /// The chain before its first block.
-    pub fn new(genesis: Genesis) -> Self {
+    /// The chain before its first block, with the standing of its validators at genesis where there are several.
+    pub fn new(genesis: Genesis, standing: Option<Box<dyn Standing>>) -> Self {
         let ledger = Ledger::new(&genesis);
-        Self::at(genesis, ledger, Mountain::new(), Tip::default(), Vec::new())
+        let council = Council::new(standing, &genesis.validators);
+        Self::at(
+            genesis,
+            council,
+            ledger,
+            Mountain::new(),
+            Tip::default(),
+            Vec::new(),
+        )
     }
 
     fn at(
         genesis: Genesis,
+        council: Council,
         mut ledger: Ledger,
         receipts: Mountain,
         tip: Tip,
         commitments: Vec<Commitment>,
     ) -> Self {
-        let roots = ledger.roots();
+        let mut roots = ledger.roots();
+        council.set_roots(&mut roots);
         let mut chain = Self {
             chain_id: genesis.chain_id(),
-            validators_hash: validators_hash(&genesis.validators),
+            council,
             genesis,
             ledger,
             receipts,
@@ -172,13 +230,27 @@ impl Chain {
         chain
     }
 
-    /// The chain at a snapshot, its ledger already restored from the tables.
+    /// The chain at a snapshot, its ledger already restored from the tables; `standing` is that at genesis.
     ///
     /// # Errors
-    /// The table whose root is not the snapshot's.
-    pub fn restore(genesis: Genesis, ledger: Ledger, snapshot: ChainSnapshot) -> Result<Self, Table> {
+    /// [`RestoreError`].
+    pub fn restore(
+        genesis: Genesis,
+        standing: Option<Box<dyn Standing>>,
+        ledger: Ledger,
+        snapshot: ChainSnapshot,
+    ) -> Result<Self, RestoreError> {
+        let mut council = Council::new(standing, &genesis.validators);
+        council.restore(&snapshot.tables, snapshot.certified)?;
+        let height = council
+            .standing()
+            .map_or(snapshot.tip.height, |standing| standing.height());
+        if height != snapshot.tip.height {
+            return Err(RestoreError::Root(Table::Validators));
+        }
         let chain = Self::at(
             genesis,
+            council,
             ledger,
             snapshot.receipts,
             snapshot.tip,
@@ -186,7 +258,7 @@ impl Chain {
         );
         match chain.roots.first_difference(&snapshot.roots) {
             None => Ok(chain),
-            Some(table) => Err(table),
+            Some(table) => Err(RestoreError::Root(table)),
         }
     }
 
@@ -197,6 +269,8 @@ impl Chain {
             roots: self.roots.clone(),
             receipts: self.receipts.clone(),
             commitments: self.commitments.iter().cloned().collect(),
+            tables: self.council.tables(),
+            certified: self.council.all_certified().collect(),
         }
     }
 
@@ -230,6 +304,43 @@ impl Chain {
     /// The state after the tip.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// The next height's validators, in the order that precommits count in.
+    pub fn validators(&self) -> Arc<[Validator]> {
+        self.council.validators()
+    }
+
+    /// The validators of an earlier height, as far back as they are known; of the tip and the next height always.
+    pub fn validators_of(&self, height: Height) -> Option<Arc<[Validator]>> {
+        self.council.validators_of(height)
+    }
+
+    /// Who proposes at the next height.
+    pub fn schedule(&self) -> Schedule {
+        self.council.schedule()
+    }
+
+    /// The standing of several validators after the tip.
+    pub fn standing(&self) -> Option<&dyn Standing> {
+        self.council.standing()
+    }
+
+    /// The round that the certificate in a later block decided this height in, while late precommits of it count.
+    pub fn certified_round(&self, height: Height) -> Option<u32> {
+        self.council.certified(height).map(|certified| certified.round)
+    }
+
+    /// Whether a next block may bring this late precommit.
+    pub fn lacks(&self, late: &LatePrecommit) -> bool {
+        let standing = self.council.standing();
+        standing.is_some_and(|standing| standing.misses(late.height, late.precommit.validator))
+            && self.council.is_signed(&self.chain_id, late)
+    }
+
+    /// What a proof of misbehaviour says, if it holds and its validator is known.
+    pub fn offence(&self, evidence: &Evidence) -> Option<Offence> {
+        self.council.offence(&self.chain_id, evidence)
     }
 
     /// The table of roots after the tip.
@@ -267,6 +378,7 @@ impl Chain {
             .front()
             .expect("one for every height of the lag")
             .clone();
+        let (validators_hash, next_validators_hash) = self.council.hashes();
         let mut candidate = Candidate {
             header: Header {
                 protocol_version: PROTOCOL_VERSION,
@@ -276,14 +388,14 @@ impl Chain {
                 parent: self.tip.hash,
                 time_ns: self.next_time(&views(&envelopes), now),
                 proposer: proposing.proposer,
-                reveal: Hash::ZERO,
+                reveal: proposing.reveal,
                 transactions_root: transactions_root(&envelopes),
                 body_hash: Hash::ZERO,
                 state_root: commitment.state_root,
                 receipts_root: commitment.receipts_root,
                 receipts_size: commitment.receipts_size,
-                validators_hash: self.validators_hash,
-                next_validators_hash: self.validators_hash,
+                validators_hash,
+                next_validators_hash,
                 models: self.ledger.models_named_at(self.tip.height.next()),
                 policy_version: self.ledger.policy_version(),
             },
@@ -291,6 +403,8 @@ impl Chain {
             envelopes,
             reasons: Vec::new(),
             parent_certificate: proposing.parent_certificate.to_vec(),
+            late_precommits: proposing.late_precommits.to_vec(),
+            evidence: proposing.evidence.to_vec(),
             risk,
         };
         candidate.risk.encode_reasons(&mut candidate.reasons);
@@ -334,9 +448,22 @@ impl Chain {
             .validate(height, header.time_ns, &views)
             .and_then(|()| self.ledger.validate_risk(header, &views, &candidate.risk))
             .map_err(|source| ChainError::Invalid { height, source })?;
-        self.ledger
+        let said = self
+            .council
+            .read(header, &self.genesis.limits, &candidate.parts())
+            .map_err(|source| ChainError::Said {
+                height,
+                source: Box::new(source),
+            })?;
+        self.council
+            .observe(header, said)
+            .map_err(|source| ChainError::Standing { height, source })?;
+        let executed = self
+            .ledger
             .execute(height, header.time_ns, &views, &candidate.risk, wants_balances)
-            .map_err(|source| ChainError::Broken { height, source })
+            .map_err(|source| ChainError::Broken { height, source })?;
+        self.council.close();
+        Ok(executed)
     }
 
     /// Moves the tip onto a candidate that was just executed: its roots, and beside them its receipts and row.
@@ -385,9 +512,10 @@ impl Chain {
         &mut self,
         header: &Header,
         hash: Hash,
-        roots: Roots,
+        mut roots: Roots,
         leaves: &[Hash],
     ) -> Vec<Hash> {
+        self.council.set_roots(&mut roots);
         let nodes = self.append_receipts(leaves);
         self.roots = roots;
         self.tip = Tip {

@@ -2,9 +2,8 @@
 
 use super::candidate::Candidate;
 use super::chain::Chain;
-use super::verify::{VerifyError, check_body};
+use super::verify::{VerifyError, check_body, parts};
 use selfchain_types::block::{Body, Header, Proposed};
-use selfchain_types::certificate::Certificate;
 use selfchain_types::crypto::BatchVerifier;
 use selfchain_types::envelope::EnvelopeView;
 use selfchain_types::{Hash, Height, Risk};
@@ -15,6 +14,8 @@ pub struct Proposal {
     header: Header,
     hash: Hash,
     bytes: Vec<u8>,
+    /// Hashes of its whole envelopes.
+    leaves: Vec<Hash>,
 }
 
 impl Proposal {
@@ -31,7 +32,7 @@ impl Proposal {
             Header::decode(proposed.header).map_err(|source| damaged(Height::GENESIS, "header", source))?;
         let height = header.height;
         let body = Body::decode(proposed.body).map_err(|source| damaged(height, "body", source))?;
-        check_body(&header, &body)?;
+        let leaves = check_body(&header, &body)?;
         let mut canonical = Vec::with_capacity(bytes.len());
         Proposed::encode(&header, &body, &mut canonical);
         if canonical != bytes {
@@ -39,7 +40,12 @@ impl Proposal {
             return Err(VerifyError::Mismatch { height, what });
         }
         let hash = header.hash();
-        Ok(Self { header, hash, bytes })
+        Ok(Self {
+            header,
+            hash,
+            bytes,
+            leaves,
+        })
     }
 
     /// The header.
@@ -59,12 +65,17 @@ impl Proposal {
 }
 
 impl Chain {
-    /// Whether a block may follow the tip: all but its scores, which only a model can judge, and who proposed it in
-    /// which round, which only the plane knows. `signatures` checks those of its envelopes.
+    /// Whether a block may follow the tip: all but its scores, which only a model can judge. `signatures` checks those of
+    /// its envelopes that are not `known` by the hash of the whole to have been verified here before.
     ///
     /// # Errors
     /// [`VerifyError`], the first rule that it breaks.
-    pub fn judge(&self, proposal: &Proposal, signatures: &BatchVerifier) -> Result<Candidate, VerifyError> {
+    pub fn judge(
+        &self,
+        proposal: &Proposal,
+        signatures: &BatchVerifier,
+        known: &(dyn Fn(&Hash) -> bool + Sync),
+    ) -> Result<Candidate, VerifyError> {
         let height = self.tip().height.next();
         let damaged = |what, source| VerifyError::Decode { height, what, source };
         let header = &proposal.header;
@@ -73,13 +84,10 @@ impl Chain {
         self.check_validators(header)?;
         let proposed = Proposed::decode(&proposal.bytes).map_err(|source| damaged("block", source))?;
         let body = Body::decode(proposed.body).map_err(|source| damaged("body", source))?;
-        self.check_parent_certificate(height, body.parent_certificate)?;
-        if !body.late_precommits.is_empty() || !body.evidence.is_empty() {
-            let what = "late precommits or evidence: this protocol version has none";
-            return Err(VerifyError::Mismatch { height, what });
-        }
         let risk = Risk::decode(body.scores, body.reasons).map_err(|source| damaged("reasons", source))?;
-        let envelopes = self.check_signatures(header, &proposal.hash, &body, signatures)?;
+        let envelopes = self.check_signatures(header, &proposal.hash, &body, signatures, &|at| {
+            proposal.leaves.get(at).is_some_and(known)
+        })?;
         let candidate = Candidate {
             header: header.clone(),
             hash: proposal.hash,
@@ -87,36 +95,15 @@ impl Chain {
             risk,
             reasons: body.reasons.to_vec(),
             parent_certificate: body.parent_certificate.to_vec(),
+            late_precommits: body.late_precommits.to_vec(),
+            evidence: body.evidence.to_vec(),
         };
         let views: Vec<EnvelopeView<'_>> = candidate.views();
+        self.check_said(header, &parts(&body, &views))?;
         self.ledger()
             .validate(height, header.time_ns, &views)
             .and_then(|()| self.ledger().validate_risk(header, &views, &candidate.risk))
             .map_err(|source| VerifyError::Invalid { height, source })?;
         Ok(candidate)
-    }
-
-    /// A block carries the certificate of the one before: not in height 1, nor where one validator decides.
-    pub(super) fn check_parent_certificate(&self, height: Height, bytes: &[u8]) -> Result<(), VerifyError> {
-        let mismatch = |what| Err(VerifyError::Mismatch { height, what });
-        let is_wanted = height > Height(1) && self.genesis().validators.len() > 1;
-        if !is_wanted {
-            return if bytes.is_empty() {
-                Ok(())
-            } else {
-                mismatch("parent certificate, where there is none")
-            };
-        }
-        let certificate = Certificate::decode(bytes).map_err(|source| VerifyError::Decode {
-            height,
-            what: "parent certificate",
-            source,
-        })?;
-        if certificate.block != self.tip().hash || certificate.height != self.tip().height {
-            return mismatch("block of the parent certificate");
-        }
-        certificate
-            .verify(&self.chain_id(), &self.genesis().validators)
-            .map_err(|source| VerifyError::Certificate { height, source })
     }
 }

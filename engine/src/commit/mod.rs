@@ -2,6 +2,7 @@
 
 mod candidate;
 mod chain;
+mod council;
 mod receipts;
 mod judge;
 mod replay;
@@ -10,7 +11,7 @@ mod verify;
 
 pub use crate::ledger::Executed;
 pub use candidate::Candidate;
-pub use chain::{Block, Chain, ChainError, ChainSnapshot, Proposing, Tip, Transaction};
+pub use chain::{Block, Chain, ChainError, ChainSnapshot, Proposing, RestoreError, Tip, Transaction};
 pub use judge::Proposal;
 pub use receipts::{actual_amount, operation_leaves};
 pub use replay::{Folded, Prepared};

@@ -2,7 +2,7 @@
 
 use super::chain::{Chain, Tip, Transaction, transactions};
 use super::receipts;
-use super::verify::VerifyError;
+use super::verify::{VerifyError, parts};
 use crate::ledger::HistoryChange;
 use rayon::prelude::*;
 use selfchain_types::block::{BlockResult, Body, Header, Row};
@@ -136,6 +136,14 @@ impl Chain {
         self.ledger
             .validate_risk(&block.header, &block.views, &block.risk)
             .map_err(|source| VerifyError::Invalid { height, source })?;
+        let said = self.council.read(
+            &block.header,
+            &self.genesis.limits,
+            &parts(&block.body, &block.views),
+        )?;
+        self.council
+            .observe(&block.header, said)
+            .map_err(|source| VerifyError::Standing { height, source })?;
         let folded = self
             .ledger
             .fold(
@@ -146,6 +154,7 @@ impl Chain {
                 &block.result,
             )
             .map_err(|source| VerifyError::Fold { height, source })?;
+        self.council.close();
         let receipt_nodes = if with_roots {
             let roots = self.ledger.roots();
             self.advance(&block.header, block.hash, roots, &block.leaves)

@@ -1,6 +1,7 @@
 //! The chain's part of a snapshot as bytes: the manifest beside the ledger's tables.
 
 use super::chain::{ChainSnapshot, Commitment, Tip};
+use super::council::Certified;
 use crate::proof::Mountain;
 use selfchain_types::codec::{DecodeError, Reader, known_sections, put_section};
 use selfchain_types::roots::Roots;
@@ -11,10 +12,13 @@ mod kind {
     pub(super) const ROOTS: u16 = 2;
     pub(super) const RECEIPTS: u16 = 3;
     pub(super) const COMMITMENTS: u16 = 4;
+    pub(super) const VALIDATORS: u16 = 5;
+    pub(super) const PLANE: u16 = 6;
+    pub(super) const CERTIFIED: u16 = 7;
 }
 
 impl ChainSnapshot {
-    /// The canonical bytes.
+    /// The canonical bytes. What only several validators have is left out where it is empty.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
         put_section(&mut out, kind::TIP, |out| {
@@ -31,6 +35,20 @@ impl ChainSnapshot {
                 out.extend_from_slice(&commitment.receipts_size.to_le_bytes());
             }
         });
+        for (kind, table) in [kind::VALIDATORS, kind::PLANE].into_iter().zip(&self.tables) {
+            if !table.is_empty() {
+                put_section(&mut out, kind, |out| out.extend_from_slice(table));
+            }
+        }
+        if !self.certified.is_empty() {
+            put_section(&mut out, kind::CERTIFIED, |out| {
+                for certified in &self.certified {
+                    out.extend_from_slice(&certified.height.0.to_le_bytes());
+                    out.extend_from_slice(&certified.round.to_le_bytes());
+                    out.extend_from_slice(certified.block.as_bytes());
+                }
+            });
+        }
         out
     }
 
@@ -39,7 +57,15 @@ impl ChainSnapshot {
     /// # Errors
     /// [`DecodeError`].
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let kinds = [kind::TIP, kind::ROOTS, kind::RECEIPTS, kind::COMMITMENTS];
+        let kinds = [
+            kind::TIP,
+            kind::ROOTS,
+            kind::RECEIPTS,
+            kind::COMMITMENTS,
+            kind::VALIDATORS,
+            kind::PLANE,
+            kind::CERTIFIED,
+        ];
         let parts = known_sections(bytes, kinds)?;
         let part = |at: usize| parts[at].ok_or(DecodeError::MissingSection { kind: kinds[at] });
         let mut tip = Reader::new("snapshot tip", part(0)?);
@@ -58,11 +84,23 @@ impl ChainSnapshot {
                 receipts_size: reader.u64()?,
             });
         }
+        let table = |at: usize| parts[at].unwrap_or_default().to_vec();
+        let mut reader = Reader::new("snapshot certified", parts[6].unwrap_or_default());
+        let mut certified = Vec::new();
+        while reader.left() > 0 {
+            certified.push(Certified {
+                height: Height(reader.u64()?),
+                round: reader.u32()?,
+                block: reader.hash()?,
+            });
+        }
         Ok(Self {
             tip: read,
             roots: Roots::decode(part(1)?)?,
             receipts: Mountain::decode(part(2)?)?,
             commitments,
+            tables: [table(4), table(5)],
+            certified,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Verify: decides a block anew and compares everything that its row says.
 
 use super::chain::Chain;
+use super::council::{Parts, Said};
 use super::replay::Prepared;
 use crate::ledger::{Broken, FoldError, InvalidBlock, Ledger};
 use crate::proof;
@@ -9,7 +10,9 @@ use selfchain_types::block::{Body, Header};
 use selfchain_types::certificate::{Certificate, CertificateError};
 use selfchain_types::codec::DecodeError;
 use selfchain_types::crypto::{BatchVerifier, PublicKey};
-use selfchain_types::envelope::KeyLookup;
+use selfchain_types::envelope::{EnvelopeView, KeyLookup};
+use selfchain_types::genesis::validators_hash;
+use selfchain_types::seam::standing::StandingError;
 use selfchain_types::{Envelope, Hash, Height, KeyId, Refusal, Verified, hash};
 use thiserror::Error;
 
@@ -54,6 +57,15 @@ pub enum VerifyError {
         #[source]
         source: CertificateError,
     },
+    /// What a block says of validators is invalid.
+    #[error("height {height}: what the block says of validators is invalid")]
+    Standing {
+        /// Where.
+        height: Height,
+        /// Why.
+        #[source]
+        source: StandingError,
+    },
     /// A block that no honest node would have decided.
     #[error("height {height}: the block is invalid")]
     Invalid {
@@ -91,6 +103,7 @@ impl VerifyError {
             | Self::Envelope { height, .. }
             | Self::Mismatch { height, .. }
             | Self::Certificate { height, .. }
+            | Self::Standing { height, .. }
             | Self::Invalid { height, .. }
             | Self::Broken { height, .. }
             | Self::Fold { height, .. } => *height,
@@ -109,9 +122,10 @@ impl Chain {
         self.check_links(&block.header)?;
         self.check_commitment(&block.header)?;
         self.check_certificate(block)?;
-        self.check_parent_certificate(height, block.body.parent_certificate)?;
+        self.check_validators(&block.header)?;
         check_body(&block.header, &block.body)?;
-        self.check_signatures(&block.header, &block.hash, &block.body, signatures)?;
+        let said = self.check_said(&block.header, &parts(&block.body, &block.views))?;
+        self.check_signatures(&block.header, &block.hash, &block.body, signatures, &|_| false)?;
         self.ledger
             .validate(height, block.header.time_ns, &block.views)
             .and_then(|()| {
@@ -119,6 +133,9 @@ impl Chain {
                     .validate_risk(&block.header, &block.views, &block.risk)
             })
             .map_err(|source| VerifyError::Invalid { height, source })?;
+        self.council
+            .observe(&block.header, said)
+            .map_err(|source| VerifyError::Standing { height, source })?;
         let executed = self
             .ledger
             .execute(height, block.header.time_ns, &block.views, &block.risk, &|_| {
@@ -131,13 +148,16 @@ impl Chain {
                 what: "result",
             });
         }
+        self.council.close();
         let roots = self.ledger.roots();
         self.advance(&block.header, block.hash, roots, &block.leaves);
         Ok(executed.applied)
     }
 
     /// Checks what a block at or below the tip says by itself: that it follows the block whose hash is `parent`,
-    /// if that is known, its certificate and its body. What it did needs the state before it.
+    /// if that is known, its certificate and its body. What it did needs the state before it. Certificates from
+    /// before the epochs that the standing remembers are passed over: the hashes of the blocks after them stand for
+    /// what they decided.
     ///
     /// # Errors
     /// [`VerifyError`], naming the height.
@@ -155,7 +175,8 @@ impl Chain {
             () if parent.is_some_and(|parent| header.parent != parent) => mismatch("parent hash"),
             () => {
                 self.check_certificate(block)?;
-                check_body(header, &block.body)
+                self.check_sealed_validators(header)?;
+                check_body(header, &block.body).map(|_| ())
             }
         }
     }
@@ -168,26 +189,53 @@ impl Chain {
             what: "certificate",
             source,
         })?;
-        certificate
-            .verify(&self.chain_id, &self.genesis.validators)
-            .map_err(|source| VerifyError::Certificate { height, source })?;
         match () {
             () if certificate.block != block.hash => mismatch("certified hash"),
             () if certificate.height != height => mismatch("certified height"),
-            () => self.check_validators(&block.header),
+            () => match self.council.validators_of(height) {
+                Some(validators) => certificate
+                    .verify(&self.chain_id, &validators)
+                    .map_err(|source| VerifyError::Certificate { height, source }),
+                None => Ok(()),
+            },
         }
     }
 
-    /// Checks what the header says of validators.
+    /// Checks what a header at or below the tip says of validators, as far as they are known.
+    fn check_sealed_validators(&self, header: &Header) -> Result<(), VerifyError> {
+        let height = header.height;
+        let is_other = |height, said: Hash| {
+            let known = self.council.validators_of(height);
+            known.is_some_and(|validators| validators_hash(&validators) != said)
+        };
+        let mismatch = |what| Err(VerifyError::Mismatch { height, what });
+        match () {
+            () if is_other(height, header.validators_hash) => mismatch("validators hash"),
+            () if is_other(height.next(), header.next_validators_hash) => mismatch("next validators hash"),
+            () => Ok(()),
+        }
+    }
+
+    /// Checks what a next block says of validators beside its header's hashes, and gives it decoded.
+    pub(super) fn check_said(&self, header: &Header, parts: &Parts<'_>) -> Result<Option<Said>, VerifyError> {
+        let said = self.council.read(header, &self.genesis.limits, parts)?;
+        self.council
+            .check(&self.chain_id, &self.tip, header, said.as_ref(), parts)?;
+        Ok(said)
+    }
+
+    /// Checks what a next header says of validators.
     pub(super) fn check_validators(&self, header: &Header) -> Result<(), VerifyError> {
         let mismatch = |what| {
             let height = header.height;
             Err(VerifyError::Mismatch { height, what })
         };
-        let is_validator = |id: &KeyId| self.genesis.validators.iter().any(|one| one.key.id() == *id);
+        let validators = self.council.validators();
+        let is_validator = |id: &KeyId| validators.iter().any(|one| one.key.id() == *id);
+        let (this, next) = self.council.hashes();
         match () {
-            () if header.validators_hash != self.validators_hash => mismatch("validators hash"),
-            () if header.next_validators_hash != self.validators_hash => mismatch("next validators hash"),
+            () if header.validators_hash != this => mismatch("validators hash"),
+            () if header.next_validators_hash != next => mismatch("next validators hash"),
             () if !is_validator(&header.proposer) => mismatch("proposer"),
             () => Ok(()),
         }
@@ -200,6 +248,7 @@ impl Chain {
         hash: &Hash,
         body: &Body<'_>,
         signatures: &BatchVerifier,
+        known: &(dyn Fn(usize) -> bool + Sync),
     ) -> Result<Vec<Verified>, VerifyError> {
         check_signatures(
             header.height,
@@ -207,11 +256,24 @@ impl Chain {
             &body.envelopes,
             &LedgerKeys(&self.ledger),
             signatures,
+            known,
         )
     }
 }
 
-pub(super) fn check_body(header: &Header, body: &Body<'_>) -> Result<(), VerifyError> {
+/// What a body says of validators, and how large it is.
+pub(super) fn parts<'a>(body: &Body<'a>, views: &[EnvelopeView<'_>]) -> Parts<'a> {
+    Parts {
+        parent_certificate: body.parent_certificate,
+        late_precommits: body.late_precommits,
+        evidence: body.evidence,
+        bytes: body.envelopes.iter().map(|envelope| envelope.len()).sum(),
+        operations: views.iter().map(|view| view.operations().len()).sum(),
+    }
+}
+
+/// Checks that a body is the header's. Returns the hashes of its whole envelopes.
+pub(super) fn check_body(header: &Header, body: &Body<'_>) -> Result<Vec<Hash>, VerifyError> {
     let height = header.height;
     let leaves: Vec<Hash> = body
         .envelopes
@@ -230,16 +292,18 @@ pub(super) fn check_body(header: &Header, body: &Body<'_>) -> Result<(), VerifyE
             what: "body hash",
         });
     }
-    Ok(())
+    Ok(leaves)
 }
 
-/// Checks every signature, in parallel batches, with the keys that the registry held before the block.
+/// Checks every signature but those of envelopes that are `known` by position, in parallel batches, with the keys that
+/// the registry held before the block.
 fn check_signatures(
     height: Height,
     block: &Hash,
     envelopes: &[&[u8]],
     keys: &(impl KeyLookup + Sync),
     signatures: &BatchVerifier,
+    known: &(dyn Fn(usize) -> bool + Sync),
 ) -> Result<Vec<Verified>, VerifyError> {
     let check = |(chunk, batch): (usize, &[&[u8]])| {
         let failed = |at: usize, refusal| VerifyError::Envelope {
@@ -247,16 +311,23 @@ fn check_signatures(
             index: chunk * SIGNATURE_BATCH + at,
             refusal,
         };
-        let decoded = batch
-            .iter()
-            .enumerate()
-            .map(|(at, bytes)| Envelope::decode(bytes.to_vec()).map_err(|refusal| failed(at, refusal)));
-        let decoded = decoded.collect::<Result<Vec<Envelope>, _>>()?;
-        let answers = Verified::check_batch(decoded, keys, signatures, &block.0);
-        let checked = answers.into_iter().enumerate();
-        checked
-            .map(|(at, answer)| answer.map_err(|(_, refusal)| failed(at, refusal)))
-            .collect::<Result<Vec<Verified>, _>>()
+        let (mut new, mut places) = (Vec::new(), Vec::new());
+        let mut verified: Vec<Option<Verified>> = Vec::with_capacity(batch.len());
+        for (at, bytes) in batch.iter().enumerate() {
+            let envelope = Envelope::decode(bytes.to_vec()).map_err(|refusal| failed(at, refusal))?;
+            if known(chunk * SIGNATURE_BATCH + at) {
+                verified.push(Some(Verified::known(envelope)));
+            } else {
+                verified.push(None);
+                places.push(at);
+                new.push(envelope);
+            }
+        }
+        let answers = Verified::check_batch(new, keys, signatures, &block.0);
+        for (at, answer) in places.into_iter().zip(answers) {
+            verified[at] = Some(answer.map_err(|(_, refusal)| failed(at, refusal))?);
+        }
+        Ok(verified.into_iter().flatten().collect::<Vec<Verified>>())
     };
     let batches: Vec<Result<Vec<Verified>, VerifyError>> = envelopes
         .par_chunks(SIGNATURE_BATCH)

@@ -14,4 +14,4 @@ mod pooled;
 
 pub(crate) use entry::Rank;
 pub use entry::{Entry, Ticket};
-pub use pooled::{LaneView, Pool, PoolLimits, PoolRules};
+pub use pooled::{LaneView, Pool, PoolLimits, PoolRules, Waiting};

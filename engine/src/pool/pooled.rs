@@ -94,6 +94,21 @@ pub struct Pool<T> {
     pub(super) gauges: Gauges,
 }
 
+/// A transaction that waits, as others may see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its id.
+    pub tx_id: Hash,
+    /// What it pays a byte, in 2^-16 units; zero in a chain without fees.
+    pub rate: u64,
+    /// Admissions up to it: different for each.
+    pub arrival: u64,
+    /// Its bytes.
+    pub bytes: u64,
+    /// Its operations.
+    pub effects: u64,
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Gauges {
     pub(super) waiting: usize,
@@ -145,6 +160,26 @@ impl<T> Pool<T> {
     /// Operations of the transactions that wait.
     pub fn effects(&self) -> u64 {
         self.gauges.waiting_effects
+    }
+
+    /// Admissions so far.
+    pub fn admissions(&self) -> u64 {
+        self.arrivals
+    }
+
+    /// Those that wait and that the next block may hold, in order of arrival.
+    pub fn waiting(&self) -> impl Iterator<Item = Waiting> + '_ {
+        let next = |at: &u32| some(self.slots[*at].order.next);
+        core::iter::successors(some(self.arrival.first), next).map(|at| {
+            let slot = &self.slots[at];
+            Waiting {
+                tx_id: slot.tx_id,
+                rate: slot.rate,
+                arrival: slot.arrival,
+                bytes: slot.bytes,
+                effects: slot.effects,
+            }
+        })
     }
 
     /// Transactions that proposals hold.
