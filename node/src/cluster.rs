@@ -3,6 +3,7 @@
 
 use crate::config::PeerAddress;
 use crate::node::{Node, NodeConfig, NodeError};
+use crate::standing::{EPOCH_BLOCKS, found};
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use core::time::Duration;
@@ -10,7 +11,7 @@ use selfchain_engine::commit::Tip;
 use selfchain_storage::Disk;
 use selfchain_types::Genesis;
 use selfchain_types::crypto::SigningKey;
-use selfchain_types::genesis::{Plane, Validator};
+use selfchain_types::genesis::Plane;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -49,23 +50,16 @@ pub struct Cluster {
     nodes: Vec<Node>,
 }
 
-/// Power of each.
-const POWER_EACH: u64 = 1_000;
+/// Own blocks that each validator of a cluster has reveals for: more than a demo or a benchmark decides.
+const REVEALS: u32 = 1 << 18;
 
-/// Lets these keys, all of one power, decide instead of the one that a chain begins with; one alone orders alone.
-pub fn among(genesis: Genesis, keys: &[SigningKey]) -> Genesis {
-    let validators = keys.iter().map(|key| Validator {
-        key: key.public().clone(),
-        power: POWER_EACH,
-    });
+/// Lets these keys, all of one power, decide by `plane` instead of the one key that a chain begins with; one alone
+/// orders alone.
+pub fn among(genesis: Genesis, plane: Plane, keys: &[SigningKey]) -> Genesis {
     if keys.len() < 2 {
         return genesis;
     }
-    Genesis {
-        plane: Plane::Stake,
-        validators: validators.collect(),
-        ..genesis
-    }
+    found(genesis, plane, keys, EPOCH_BLOCKS, REVEALS)
 }
 
 /// How often the validators are asked whether they stand at one height.

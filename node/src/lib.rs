@@ -8,6 +8,7 @@
 //!
 //! Status: formats are version 1; the Rust API is young.
 
+pub mod standing;
 pub mod store;
 pub mod recover;
 pub mod remember;

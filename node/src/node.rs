@@ -1,13 +1,13 @@
 //! The running node: a recovered chain, its pipeline, and the QUIC server in front of it.
 
 use crate::drive::shadow::Shadow;
-use crate::drive::{Pipeline, PipelineConfig, PipelineError, Proposing, Scoring};
+use crate::drive::{Deciding, Pipeline, PipelineConfig, PipelineError, Proposing, Scoring};
 use crate::ledger::LedgerError;
 use crate::recover::Progress;
 use crate::service::NodeService;
 use crate::store::{Store, StoreConfig, StoreError};
 use crate::telemetry::Metrics;
-use crate::validating::{ValidatingError, ValidatorConfig, Waker, plane, validating};
+use crate::validating::{ValidatingError, ValidatorConfig, Waker, validating};
 use core::time::Duration;
 use selfchain_ai::Projection;
 use selfchain_ai::model::{Model, Predict, default_model};
@@ -16,7 +16,6 @@ use selfchain_engine::commit::{Chain, Tip};
 use selfchain_storage::{Disk, StorageMetrics};
 use selfchain_transport::{Limits, Server, ServerConfig, StartError};
 use selfchain_types::crypto::SigningKey;
-use selfchain_types::seam::consensus::Plane;
 use selfchain_types::seam::log::LogReader;
 use selfchain_types::seam::scorer::Scorer;
 use selfchain_types::{Genesis, Hash};
@@ -240,11 +239,11 @@ impl Node {
         let log = store.log_reader();
         let scoring = scoring(&store, &chain, &config.scoring, &metrics, progress)?;
         let waker = Waker::default();
-        let (plane, validating): (Box<dyn Plane>, _) = if validators == 1 {
+        let deciding = if validators == 1 {
             let key = SigningKey::from_seed(&key.seed());
-            (Box::new(Solo::new(chain.chain_id(), key)), None)
+            Deciding::Alone(Box::new(Solo::new(chain.chain_id(), key)))
         } else {
-            let validating = validating(
+            Deciding::Among(validating(
                 &genesis,
                 me,
                 key,
@@ -254,8 +253,7 @@ impl Node {
                 config.key_log_path.clone(),
                 runtime,
                 &waker,
-            )?;
-            (plane(&genesis, key, &config.validator)?, Some(validating))
+            )?)
         };
         let woken: Arc<OnceLock<selfchain_transport::Tip>> = Arc::default();
         let wake = Arc::clone(&woken);
@@ -268,10 +266,9 @@ impl Node {
             store,
             chain,
             Proposing {
-                plane,
+                deciding,
                 proposer: key.id(),
                 scoring,
-                validating,
             },
             &config.pipeline,
             &metrics,

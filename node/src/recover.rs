@@ -1,9 +1,10 @@
 //! Recovery: from the newest usable snapshot, the log is folded up to its durable tip.
 
 use crate::remember::write_memory;
+use crate::standing::{FoundingError, standing};
 use crate::store::{Store, StoreError};
 use rayon::prelude::*;
-use selfchain_engine::commit::{Chain, ChainSnapshot, Folded, Prepared, Transaction};
+use selfchain_engine::commit::{Chain, ChainSnapshot, Folded, Prepared, RestoreError, Transaction};
 use selfchain_engine::ledger::{Cause, HistoryChange, Ledger};
 use selfchain_engine::proof::mountain::node_count;
 use selfchain_storage::index::{HistoryEntry, TxEntry};
@@ -35,9 +36,10 @@ impl Store {
     pub fn recover(&mut self, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<Chain, StoreError> {
         let reader = self.log_reader();
         let tip = Height(reader.tip().unwrap_or(0));
-        let mut chain = self
-            .newest_snapshot(tip)?
-            .unwrap_or_else(|| Chain::new(self.genesis.clone()));
+        let mut chain = match self.newest_snapshot(tip)? {
+            Some(chain) => chain,
+            None => Chain::new(self.genesis.clone(), standing(&self.genesis)?),
+        };
         let next = chain.tip().height.next();
         match reader.first() {
             Some(first) if first > next.0 => return Err(StoreError::Unreachable { first }),
@@ -110,7 +112,8 @@ pub(crate) fn restore(
     if snapshot.tip.height.0 != height {
         return Err(RestoreFailure::Height(snapshot.tip.height));
     }
-    Chain::restore(genesis.clone(), ledger, snapshot).map_err(RestoreFailure::Root)
+    let standing = standing(genesis)?;
+    Ok(Chain::restore(genesis.clone(), standing, ledger, snapshot)?)
 }
 
 impl Store {
@@ -185,9 +188,12 @@ pub enum RestoreFailure {
     /// It is of another height than its name.
     #[error("it is of height {0}")]
     Height(Height),
-    /// A table has another root than its manifest says.
-    #[error("its {} table does not have the root it says", .0.name())]
-    Root(Table),
+    /// The chain's validators cannot begin.
+    #[error(transparent)]
+    Founding(#[from] FoundingError),
+    /// It does not say itself what its manifest says of it.
+    #[error(transparent)]
+    Chain(#[from] RestoreError),
 }
 
 /// A table of a snapshot that cannot be read.

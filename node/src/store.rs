@@ -91,6 +91,9 @@ pub enum StoreError {
         #[source]
         source: Box<crate::recover::RestoreFailure>,
     },
+    /// Its validators cannot begin.
+    #[error("the chain's validators cannot begin")]
+    Founding(#[from] crate::standing::FoundingError),
     /// The log says what cannot be.
     #[error("the log does not hold")]
     Verify(#[from] selfchain_engine::commit::VerifyError),

@@ -203,7 +203,7 @@ mod tests {
             slice_min: 1,
             waiting_bytes_max: 1,
         };
-        let chain = Chain::new(Genesis::solo("sweep", 0, key.public().clone()));
+        let chain = Chain::new(Genesis::solo("sweep", 0, key.public().clone()), None);
         (chain, Sweeper::new(config, Arc::clone(&metrics)), metrics)
     }
 

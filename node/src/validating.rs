@@ -2,16 +2,16 @@
 
 use crate::config::PeerAddress;
 use crate::drive::{FromPeer, Peers, Validating};
-use crate::replica::{Outgoing, To};
+use crate::replica::{Agreement, Outgoing, To};
+use crate::standing::{reveals, says};
 use bytes::Bytes;
 use core::time::Duration;
 use selfchain_consensus::bft::{self, Bft};
 use selfchain_storage::{Disk, Journal, JournalConfig, JournalError};
 use selfchain_transport::links::{self, Event, LinkLimits, Links};
 use selfchain_types::crypto::SigningKey;
-use selfchain_types::genesis::{self, Plane as Named};
+use selfchain_types::genesis;
 use selfchain_types::peer::Lane;
-use selfchain_types::seam::consensus::Plane;
 use selfchain_types::{Genesis, Hash, Height};
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -60,12 +60,6 @@ pub enum ValidatingError {
         /// Its public key.
         key: Hash,
     },
-    /// The chain wants a plane that this program has not.
-    #[error("this program cannot run the plane {} yet", .plane.name())]
-    Plane {
-        /// Which.
-        plane: Named,
-    },
     /// The journal.
     #[error("the journal of votes could not be opened")]
     Journal(#[from] JournalError),
@@ -77,26 +71,24 @@ pub enum ValidatingError {
 /// Wakes the thread that takes what the links bring, once there is one.
 pub type Waker = Arc<OnceLock<Arc<dyn Fn() + Send + Sync>>>;
 
-/// The consensus plane of a chain of several validators.
-///
-/// # Errors
-/// [`ValidatingError::Plane`].
-pub fn plane(
-    genesis: &Genesis,
-    key: &SigningKey,
-    config: &ValidatorConfig,
-) -> Result<Box<dyn Plane>, ValidatingError> {
+/// How a validator of several waits for the others.
+fn waits(config: &ValidatorConfig) -> bft::Options {
     let ns = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-    let options = bft::Options {
+    bft::Options {
         propose_ns: ns(config.propose_timeout),
         prevote_ns: ns(config.vote_timeout),
         precommit_ns: ns(config.vote_timeout),
         ..bft::Options::default()
-    };
-    let key = SigningKey::from_seed(&key.seed());
-    match genesis.plane {
-        Named::Stake => Ok(Box::new(Bft::new(genesis.chain_id(), key, options))),
-        plane @ (Named::Solo | Named::Poai) => Err(ValidatingError::Plane { plane }),
+    }
+}
+
+/// What a validator with this key agrees by: all planes of several agree alike, and differ in how validators stand.
+pub fn agreement(genesis: &Genesis, key: &SigningKey, options: bft::Options) -> Agreement {
+    let signing = SigningKey::from_seed(&key.seed());
+    let bft = Bft::new(genesis.chain_id(), signing, options).with_extensions(says(genesis.plane));
+    Agreement {
+        plane: Box::new(bft),
+        reveals: reveals(genesis, key),
     }
 }
 
@@ -135,6 +127,7 @@ pub fn validating(
     let peers = peers(&genesis.validators, me, &config.peers)?;
     let links = Links::start(options, key, &peers, runtime)?;
     Ok(Validating {
+        agreement: agreement(genesis, key, waits(config)),
         me: u16::try_from(me).unwrap_or(u16::MAX),
         journal,
         peers: Box::new(Mesh(links)),

@@ -4,6 +4,7 @@
 //! roots that it says, and the headers after it must commit to those.
 
 use crate::recover::{for_each_prepared, restore};
+use crate::standing::standing;
 use crate::store::{StoreError, read_genesis};
 use selfchain_engine::commit::{Chain, VerifyError};
 use selfchain_storage::{Disk, LogConfig, SegmentLog, SnapshotConfig, Snapshots, StorageMetrics};
@@ -56,7 +57,8 @@ pub fn verify(
         check_sealed(&*reader, &chain, first, progress)?;
         chain
     } else {
-        Chain::new(genesis)
+        let standing = standing(&genesis)?;
+        Chain::new(genesis, standing)
     };
     let from = chain.tip().height.next();
     let mut transfers = 0;

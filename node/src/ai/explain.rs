@@ -3,6 +3,7 @@
 use crate::answers::{AnswerError, Past};
 use crate::recover::{Progress, for_each_prepared};
 use crate::remember::{Memory, timed};
+use crate::standing::standing;
 use crate::store::{Store, StoreError};
 use selfchain_ai::explain::Reason;
 use selfchain_ai::features::{Contexts, Row, Rows};
@@ -162,7 +163,8 @@ pub fn explain(
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Explanation, ExplainError> {
     let (height, index) = find(store, tx_id)?;
-    let chain = Chain::new(store.genesis.clone());
+    let standing = standing(&store.genesis).map_err(StoreError::from)?;
+    let chain = Chain::new(store.genesis.clone(), standing);
     let before = Height(height.0.saturating_sub(1));
     let mut past = store.recall(chain.ledger(), before, &Contexts::default, progress)?;
     let mut explanation = None;

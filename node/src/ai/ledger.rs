@@ -3,6 +3,7 @@
 use super::reports::{ReportsError, Verdicts};
 use crate::recover::{Progress, try_each_prepared};
 use crate::remember::{learnt, timed};
+use crate::standing::standing;
 use crate::store::{StoreError, read_genesis};
 use core::ops::Range;
 use selfchain_ai::dataset::Dataset;
@@ -64,12 +65,13 @@ impl LedgerRows {
         let log = log.reader();
         let first = Height(log.first().unwrap_or(1));
         let tip = Height(log.tip().unwrap_or(0));
+        let standing = standing(&genesis).map_err(StoreError::from)?;
         let verdicts = Verdicts::read(&*log, (first, tip), &mut |height| {
             progress(Progress { height, tip });
         })?;
         Ok(Self {
             log,
-            chain: Chain::new(genesis),
+            chain: Chain::new(genesis, standing),
             verdicts,
             first,
             tip,

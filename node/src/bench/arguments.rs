@@ -7,6 +7,7 @@ use selfchain_bench::load::schedule::Arrivals;
 use selfchain_bench::load::workload::Profile;
 use selfchain_bench::prepared::FILE_BYTES_MAX;
 use selfchain_types::crypto::Scheme;
+use selfchain_types::genesis::Plane;
 use std::path::PathBuf;
 
 /// Measures this machine and the node on it; every result is printed against this machine's own limits.
@@ -111,6 +112,9 @@ pub struct Flags {
     /// Validators that agree [default: 1; cluster: 4].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub validators: Option<u16>,
+    /// How several validators agree.
+    #[arg(long, value_enum, default_value_t = PlaneArgument::Stake)]
+    pub plane: PlaneArgument,
     /// Bytes of log that the node keeps; 0 = all. With it the node writes snapshots, and forgets up to them.
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     pub retention: u64,
@@ -121,6 +125,24 @@ pub struct Flags {
 pub enum SchemeArgument {
     /// Ed25519 under ZIP-215.
     Ed25519,
+}
+
+/// How several validators agree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PlaneArgument {
+    /// Bonded power, proposers in turn.
+    Stake,
+    /// Proof of AI.
+    Poai,
+}
+
+impl From<PlaneArgument> for Plane {
+    fn from(argument: PlaneArgument) -> Self {
+        match argument {
+            PlaneArgument::Stake => Self::Stake,
+            PlaneArgument::Poai => Self::Poai,
+        }
+    }
 }
 
 /// How fast to send.
@@ -172,6 +194,7 @@ impl Flags {
             profile: self.profile.unwrap_or(Profile::Uniform),
             seed: self.seed,
             validators: self.validators.unwrap_or(1),
+            plane: self.plane.into(),
         }
     }
 }

@@ -5,7 +5,7 @@ use selfchain_bench::load::workload::{Profile, Workload, WorkloadError, Workload
 use selfchain_bench::prepared::{self, PrepareProgress, PreparedError, PreparedHeader};
 use selfchain_types::crypto::{Scheme, SigningKey};
 use selfchain_types::envelope::OPERATIONS_MAX;
-use selfchain_types::genesis::Limits;
+use selfchain_types::genesis::{Limits, Plane};
 use selfchain_types::{
     AccountFlags, AccountId, Amount, AssetId, EnvelopeBuilder, Genesis, Height, KeyId, Operation, codec,
 };
@@ -27,6 +27,8 @@ pub struct LoadShape {
     pub seed: u64,
     /// Validators of the chain that it is for.
     pub validators: u16,
+    /// How several agree.
+    pub plane: Plane,
 }
 
 /// Most keys of a load: enough that no batch of signatures meets the same key often.
@@ -70,7 +72,7 @@ impl SignedLoad {
             },
             ..Genesis::solo("bench", shape.seed, issuer.public().clone())
         };
-        let genesis = among(solo, &validators(&shape));
+        let genesis = among(solo, shape.plane, &validators(&shape));
         let groups = groups(&shape);
         let keys = rayon::iter::IntoParallelIterator::into_par_iter(0..groups);
         let keys = rayon::iter::ParallelIterator::map(keys, |group| key(shape.seed, group));

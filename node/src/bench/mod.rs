@@ -13,7 +13,7 @@ mod peers;
 mod single;
 
 pub use apply::apply;
-pub use arguments::{BenchArguments, Flags, Rate, SchemeArgument, Tier, UnknownRate};
+pub use arguments::{BenchArguments, Flags, PlaneArgument, Rate, SchemeArgument, Tier, UnknownRate};
 pub use ceiling::ceiling;
 pub use error::{BenchError, Tell};
 pub use load::{LoadShape, PrepareError, SignedLoad, prepare};

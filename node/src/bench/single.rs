@@ -434,6 +434,7 @@ fn shape_of(path: &Path, flags: &Flags) -> Result<LoadShape, BenchError> {
         profile: header.profile.parse()?,
         seed: header.seed,
         validators: said.validators,
+        plane: said.plane,
     };
     let differs = flags.ops.is_some_and(|ops| usize::from(ops) != shape.operations)
         || flags.accounts.is_some_and(|accounts| accounts != shape.accounts)

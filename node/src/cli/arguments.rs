@@ -3,6 +3,7 @@
 use super::ai::AiCommand;
 use super::demo::DemoArguments;
 use super::settings::KeyFlags;
+use crate::bench::PlaneArgument;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::Shell;
 use std::ffi::OsString;
@@ -124,14 +125,6 @@ pub(super) struct TestnetArguments {
     /// The chain's name, for people.
     #[arg(long, default_value = "testnet")]
     pub(super) name: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum PlaneArgument {
-    /// Bonded power, proposers in turn.
-    Stake,
-    /// Proof of AI.
-    Poai,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

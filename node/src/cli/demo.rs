@@ -5,6 +5,7 @@ use super::init::of_store;
 use super::output::Output;
 use super::settings::Settings;
 use super::{ExitStatus, Failure};
+use crate::bench::PlaneArgument;
 use crate::demo::{
     DemoError, HOLD_DEFAULT, Options, ReplayOptions, ScoreOptions, Screen, SourceOptions, Speed, Summary,
     TrafficOptions, run,
@@ -54,6 +55,9 @@ pub(super) struct DemoArguments {
     /// times of --input are not the ledger's then.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u16).range(1..=16))]
     validators: u16,
+    /// How several validators agree.
+    #[arg(long, value_enum, default_value_t = PlaneArgument::Stake)]
+    plane: PlaneArgument,
     /// Decides which transfers are generated.
     #[arg(long, value_name = "N", default_value_t = TrafficOptions::default().seed, conflicts_with = "input")]
     seed: u64,
@@ -104,6 +108,7 @@ impl DemoArguments {
             data: data.map(|(_, path)| PathBuf::from(path)),
             node,
             validators: self.validators,
+            plane: self.plane.into(),
         })
     }
 }

@@ -1,17 +1,17 @@
 //! `testnet`: makes the data directories of several validators of one new chain, and says how to start them.
 
-use super::arguments::{PlaneArgument, TestnetArguments};
+use super::arguments::TestnetArguments;
 use super::init::{of_store, write_config_to};
 use super::output::Output;
 use super::settings::Settings;
 use super::{ExitStatus, Failure};
 use crate::config::{Config, PeerAddress, Peers};
 use crate::keys;
+use crate::standing::{EPOCH_BLOCKS, REVEALS, found};
 use crate::store::Store;
 use selfchain_storage::FileDisk;
 use selfchain_types::Genesis;
 use selfchain_types::crypto::SigningKey;
-use selfchain_types::genesis::{Plane, Validator};
 use serde_json::json;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -118,24 +118,9 @@ fn genesis(arguments: &TestnetArguments, signing: &[SigningKey]) -> Result<Genes
         u64::from_le_bytes(salt),
         signing[0].public().clone(),
     );
-    let plane = match arguments.plane {
-        PlaneArgument::Stake => Plane::Stake,
-        PlaneArgument::Poai => Plane::Poai,
-    };
-    let validators = signing.iter().map(|key| Validator {
-        key: key.public().clone(),
-        power: POWER_EACH,
-    });
-    let validators = validators.collect();
-    Ok(Genesis {
-        plane,
-        validators,
-        ..solo
-    })
+    let plane = arguments.plane.into();
+    Ok(found(solo, plane, signing, EPOCH_BLOCKS, REVEALS))
 }
-
-/// Every validator of a test network weighs the same.
-const POWER_EACH: u64 = 1_000;
 
 /// The configuration of the validator at a position of the set.
 fn config(at: u16, port_base: u16, signing: &[SigningKey]) -> Config {

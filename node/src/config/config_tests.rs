@@ -10,6 +10,7 @@ fn file(text: &str) -> Option<(PathBuf, String)> {
 fn other_value(key: &Key) -> String {
     let default = (key.show)(&Config::default());
     let hash = "ab".repeat(32);
+    let peer = format!("{hash}@10.0.0.1:9");
     let candidates = [
         "false",
         "off",
@@ -18,6 +19,7 @@ fn other_value(key: &Key) -> String {
         "json",
         "10.0.0.1:9",
         "http://10.0.0.1:9/v1",
+        &peer,
         "elsewhere",
         &hash,
     ];

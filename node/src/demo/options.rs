@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::node::NodeConfig;
 use core::time::Duration;
 use selfchain_ai::model::Model;
+use selfchain_types::genesis::Plane;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -22,6 +23,8 @@ pub struct Options {
     pub node: NodeConfig,
     /// How many validators agree, all in this process; where there are several, ledger time is the clock's.
     pub validators: u16,
+    /// How several agree.
+    pub plane: Plane,
 }
 
 impl Options {
@@ -33,6 +36,7 @@ impl Options {
             data: None,
             node: Config::default().node_config(None),
             validators: 1,
+            plane: Plane::Stake,
         }
     }
 }

@@ -13,6 +13,7 @@ use selfchain_engine::commit::Tip;
 use selfchain_storage::{Disk, FileDisk};
 use selfchain_types::Genesis;
 use selfchain_types::crypto::SigningKey;
+use selfchain_types::genesis::Plane;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -105,6 +106,7 @@ impl Stage {
         folder: &Folder,
         disks: &[Arc<dyn Disk>],
         plan: &Plan<'_>,
+        plane: Plane,
         config: &NodeConfig,
     ) -> Result<Self, DemoError> {
         let mut seats = Vec::with_capacity(disks.len());
@@ -125,7 +127,7 @@ impl Stage {
             .iter()
             .map(|seat| SigningKey::from_seed(&seat.key.seed()))
             .collect();
-        let genesis = among(genesis, &keys);
+        let genesis = among(genesis, plane, &keys);
         let thread = |source| DemoError::Thread {
             what: "the node's runtime",
             source,

@@ -24,6 +24,6 @@ mod pipeline;
 
 pub use agree::{FromPeer, Peers};
 pub use fault::Fault;
-pub use pipeline::{Pipeline, PipelineConfig, PipelineError, Proposing, Validating};
+pub use pipeline::{Deciding, Pipeline, PipelineConfig, PipelineError, Proposing, Validating};
 pub use scoring::Scoring;
 pub use tag::Tag;

@@ -15,7 +15,7 @@ use super::state::{StateAnswers, StateQuery};
 use crate::answers::Past;
 use crate::ledger::now;
 use crate::recover::write_snapshot;
-use crate::replica::{self, Replica, ReplicaError};
+use crate::replica::{self, Agreement, Replica, ReplicaError};
 use crate::store::Store;
 use crate::sweep::{SNAPSHOT_SLICE_MIN, SnapshotFiler, SweepConfig, Sweeper};
 use crate::telemetry::{Metrics, Queue as Name};
@@ -119,18 +119,26 @@ pub enum PipelineError {
 /// Who decides blocks, who proposes them, and who scores them.
 pub struct Proposing {
     /// Who decides.
-    pub plane: Box<dyn Plane>,
+    pub deciding: Deciding,
     /// Who proposes.
     pub proposer: KeyId,
     /// A scorer that remembers the chain, if blocks are to be scored.
     pub scoring: Option<Scoring>,
-    /// The other validators, where there are any.
-    pub validating: Option<Validating>,
 }
 
-/// What a validator of several needs beside.
+/// Who decides.
+pub enum Deciding {
+    /// This node.
+    Alone(Box<dyn Plane>),
+    /// Several validators, of which it is one.
+    Among(Validating),
+}
+
+/// What a validator of several needs.
 pub struct Validating {
-    /// Its position in the set.
+    /// What it agrees by.
+    pub agreement: Agreement,
+    /// Its position in genesis.
     pub me: u16,
     /// What it must remember across a crash.
     pub journal: Journal,
@@ -261,13 +269,12 @@ impl Pipeline {
         );
         let commit_pool = rayon_pool("commit", config.commit_threads, 0)?;
         let Proposing {
-            plane,
+            deciding,
             proposer,
             scoring,
-            validating,
         } = proposing;
-        let run: Box<dyn FnOnce() -> (Chain, Option<Scoring>) + Send> = match validating {
-            None => {
+        let run: Box<dyn FnOnce() -> (Chain, Option<Scoring>) + Send> = match deciding {
+            Deciding::Alone(plane) => {
                 let order = Order {
                     verified: Arc::clone(&verified),
                     state,
@@ -288,7 +295,7 @@ impl Pipeline {
                 };
                 Box::new(move || order.run())
             }
-            Some(validating) => {
+            Deciding::Among(validating) => {
                 let options = replica::Options {
                     me: validating.me,
                     proposer,
@@ -301,7 +308,7 @@ impl Pipeline {
                 let opened = Replica::open(
                     options,
                     chain,
-                    plane,
+                    validating.agreement,
                     pool,
                     validating.journal,
                     log_reader,

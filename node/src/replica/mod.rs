@@ -11,9 +11,13 @@
 //! durable. It does no network I/O, starts no thread and reads no clock, so that the simulator runs the same code
 //! under a virtual one. Only its journal and the log's reading end touch a disk.
 
+mod seats;
 mod bodies;
 mod catch_up;
+mod remembered;
+mod seen;
+mod word;
 #[allow(clippy::module_inception, reason = "the struct and its folder have one name")]
 mod replica;
 
-pub use replica::{Committed, Event, Options, Outgoing, Replica, ReplicaError, Ticket, To};
+pub use replica::{Agreement, Committed, Event, Options, Outgoing, Replica, ReplicaError, Ticket, To};

@@ -2,6 +2,12 @@
 
 use super::bodies::{BODY_LEAD_MAX, Bodies, Body};
 use super::catch_up::CatchUp;
+use super::remembered::Remembered;
+use super::seats::Seats;
+use super::seen::Arrivals;
+use super::word::Word;
+use crate::standing::{Seen, extension};
+use selfchain_consensus::poai::reveal::RevealChain;
 use selfchain_engine::builder::{BlockLimits, Order, build};
 use selfchain_engine::commit::{Block, Candidate, Chain, ChainError, Proposal, Proposing, VerifyError};
 use selfchain_engine::pool::{Entry, LaneView, Pool};
@@ -10,10 +16,11 @@ use selfchain_types::block::{Proposed, Row};
 use selfchain_types::certificate::Certificate;
 use selfchain_types::codec::{self, DecodeError};
 use selfchain_types::crypto::BatchVerifier;
+use selfchain_types::evidence::Evidence;
 use selfchain_types::peer::{BLOCKS_MAX, Lane, PeerMessage};
-use selfchain_types::seam::consensus::{Effect, Input, Plane, PlaneError, Schedule, Verdict};
+use selfchain_types::seam::consensus::{Effect, Input, Plane, PlaneError, Verdict};
 use selfchain_types::seam::log::{LogError, LogReader};
-use selfchain_types::{Hash, Height, KeyId, Refusal, Risk, TimeNs, Verified};
+use selfchain_types::{Envelope, Hash, Height, KeyId, Refusal, Risk, TimeNs, Verified};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use thiserror::Error;
@@ -23,14 +30,14 @@ use thiserror::Error;
 pub enum Event {
     /// A validator's message arrived.
     Peer {
-        /// Its position in the set, as its connection proves.
+        /// Its position in genesis, as its connection proves.
         from: u16,
         /// [`PeerMessage`].
         bytes: Vec<u8>,
     },
     /// A validator can be reached, or cannot any more.
     Link {
-        /// Its position.
+        /// Its position in genesis.
         peer: u16,
         /// Whether it can.
         is_up: bool,
@@ -52,7 +59,7 @@ pub trait Ticket {
 pub enum To {
     /// Every other validator.
     All,
-    /// One, by position in the set.
+    /// One, by position in genesis.
     One(u16),
 }
 
@@ -81,7 +88,7 @@ pub struct Committed<T> {
 /// How a replica works.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Its position in the set.
+    /// Its position in genesis.
     pub me: u16,
     /// Its key.
     pub proposer: KeyId,
@@ -96,6 +103,14 @@ pub struct Options {
     /// Whether bodies are in the journal before they are voted for. Only the simulator says no, to see what happens:
     /// after a power cut everywhere nobody has the block that all are locked on.
     pub keeps_bodies: bool,
+}
+
+/// What a replica agrees by.
+pub struct Agreement {
+    /// How.
+    pub plane: Box<dyn Plane>,
+    /// What it reveals when it proposes, where its plane asks for it.
+    pub reveals: Option<RevealChain>,
 }
 
 /// Why a replica may not go on.
@@ -126,19 +141,24 @@ pub struct Replica<T> {
     options: Options,
     chain: Chain,
     plane: Box<dyn Plane>,
+    seats: Seats,
+    word: Word,
+    arrivals: Arrivals,
     pool: Pool<T>,
     journal: Journal,
     /// Whether the journal has records that are not durable.
     is_journal_behind: bool,
     log: Arc<dyn LogReader>,
     signatures: BatchVerifier,
+    /// Transactions whose signatures need not be checked again when a block brings them.
+    verified: Remembered,
     bodies: Bodies,
     /// What the own proposal of this height took out of the pool.
     proposed: Vec<Entry<T>>,
     effects: VecDeque<Effect>,
     timers: BTreeMap<u64, TimeNs>,
     /// Blocks whose judgement the plane waits for.
-    judging: Vec<(Hash, u32)>,
+    judging: Vec<Judging>,
     /// A decided block whose body is not here.
     deciding: Option<Certificate>,
     /// Bodies that were asked for: when to ask again, and how often it was.
@@ -162,6 +182,15 @@ pub struct Replica<T> {
     evidence: Vec<Vec<u8>>,
 }
 
+/// A block whose judgement the plane waits for.
+#[derive(Clone, Copy, Debug)]
+struct Judging {
+    block: Hash,
+    round: u32,
+    /// When that round began.
+    since: TimeNs,
+}
+
 /// A decided block with its certificate, as peers are sent them.
 #[derive(Debug)]
 struct Decided {
@@ -179,8 +208,6 @@ const BODY_WAIT_NS: u64 = 50_000_000;
 const BLOCKS_BYTES_MAX: usize = 4 << 20;
 /// A block may be so far ahead of a voter's clock before it objects, in ns; twice that in the second round, and so on.
 const CLOCK_LEAD_MAX_NS: u64 = 2_000_000_000;
-/// Heights after which turns are counted anew, so that they cost little to count.
-const TURNS_EPOCH: u64 = 1_000;
 /// Most records of misbehaviour kept for whoever asks.
 const EVIDENCE_MAX: usize = 256;
 /// Most transactions from peers that wait to be verified.
@@ -194,7 +221,7 @@ impl<T: Ticket> Replica<T> {
     pub fn open(
         options: Options,
         chain: Chain,
-        plane: Box<dyn Plane>,
+        agreement: Agreement,
         pool: Pool<T>,
         journal: Journal,
         log: Arc<dyn LogReader>,
@@ -209,14 +236,18 @@ impl<T: Ticket> Replica<T> {
         };
         let lag = chain.genesis().plane.root_lag();
         let mut replica = Self {
+            seats: Seats::new(&chain.genesis().validators),
+            word: Word::new(options.proposer, agreement.reveals),
+            arrivals: Arrivals::default(),
             options,
             chain,
-            plane,
+            plane: agreement.plane,
             pool,
             journal,
             is_journal_behind: false,
             log,
             signatures: BatchVerifier::new(),
+            verified: Remembered::default(),
             bodies: Bodies::default(),
             proposed: Vec::new(),
             effects: VecDeque::new(),
@@ -331,8 +362,10 @@ impl<T: Ticket> Replica<T> {
         match event {
             Event::Peer { from, bytes } => self.message(from, &bytes, now)?,
             Event::Link { peer, is_up } => {
-                let (validator, alive) = (peer, is_up);
-                self.input(Input::Peer { validator, alive }, now)?;
+                if let Some(validator) = self.seats.of_peer(peer) {
+                    let alive = is_up;
+                    self.input(Input::Peer { validator, alive }, now)?;
+                }
                 if is_up {
                     self.send(To::One(peer), &PeerMessage::Tip(self.chain.tip().height));
                 }
@@ -352,9 +385,11 @@ impl<T: Ticket> Replica<T> {
         match message {
             PeerMessage::Plane { tip, bytes } => {
                 self.catch_up.told(from, tip);
-                let bytes = bytes.to_vec();
-                let checked = false;
-                self.input(Input::Message { from, bytes, checked }, now)?;
+                if let Some(from) = self.seats.of_peer(from) {
+                    let bytes = bytes.to_vec();
+                    let checked = false;
+                    self.input(Input::Message { from, bytes, checked }, now)?;
+                }
             }
             PeerMessage::Tip(tip) => {
                 self.catch_up.told(from, tip);
@@ -383,8 +418,10 @@ impl<T: Ticket> Replica<T> {
     /// The ticket and the [`Refusal`], as [`Pool::admit`] says.
     pub fn submit(&mut self, verified: Verified, ticket: T, is_own: bool) -> Result<(), (T, Refusal)> {
         let bytes = is_own.then(|| verified.as_bytes().to_vec());
+        let leaf = Envelope::leaf(&verified);
         let (pool, lanes) = (&mut self.pool, Lanes(&self.chain));
         pool.admit(verified, ticket, &lanes, &mut self.refused)?;
+        self.verified.add(leaf);
         self.gossip.extend(bytes);
         Ok(())
     }
@@ -471,9 +508,9 @@ impl<T: Ticket> Replica<T> {
 
     fn start(&mut self, now: TimeNs) -> Result<(), ReplicaError> {
         self.is_wanted = false;
-        let validators: Arc<[_]> = self.chain.genesis().validators.clone().into();
+        let (validators, schedule) = (self.chain.validators(), self.chain.schedule());
         let height = self.chain.tip().height.next();
-        let schedule = Schedule::by_power(Height(height.0 - height.0 % TURNS_EPOCH));
+        self.seats.sit(&validators);
         self.input(
             Input::Start {
                 height,
@@ -493,14 +530,18 @@ impl<T: Ticket> Replica<T> {
                     self.journal.append(height.0, &record)?;
                     self.is_journal_behind = true;
                 }
-                Effect::Send { to, bytes } => self.say(To::One(to), &bytes)?,
+                Effect::Send { to, bytes } => {
+                    if let Some(peer) = self.seats.peer_at(to) {
+                        self.say(To::One(peer), &bytes)?;
+                    }
+                }
                 Effect::Broadcast(bytes) => self.say(To::All, &bytes)?,
                 Effect::SetTimer { timer, at } => {
                     self.timers.insert(timer, at);
                 }
                 Effect::Build { height, round } => self.build(height, round, now)?,
-                Effect::Judge { block, round } => {
-                    self.judging.push((block, round));
+                Effect::Judge { block, round, since } => {
+                    self.judging.push(Judging { block, round, since });
                     self.judge(now)?;
                 }
                 Effect::Decided(certificate) => {
@@ -508,7 +549,11 @@ impl<T: Ticket> Replica<T> {
                     self.deciding = Some(certificate);
                     self.decide(now)?;
                 }
+                Effect::Late(ballot) => self.word.late(self.chain.tip().height, ballot),
                 Effect::Evidence(evidence) => {
+                    if let Ok(evidence) = Evidence::decode(&evidence) {
+                        self.word.proof(evidence);
+                    }
                     if self.evidence.len() < EVIDENCE_MAX {
                         self.evidence.push(evidence);
                     }
@@ -541,6 +586,10 @@ impl<T: Ticket> Replica<T> {
 
     fn build(&mut self, height: Height, round: u32, now: TimeNs) -> Result<(), ReplicaError> {
         self.give_back();
+        let Some(said) = self.word.say(&self.chain) else {
+            tracing::warn!(%height, "no reveal is left of this validator's chain: it cannot propose");
+            return Ok(());
+        };
         let ledger = self.chain.ledger();
         let limits = self.chain.genesis().limits;
         let expiries = ledger.expiries_at(ledger.next_time(&[], now));
@@ -556,7 +605,10 @@ impl<T: Ticket> Replica<T> {
         let proposing = Proposing {
             proposer: self.options.proposer,
             round,
+            reveal: said.reveal,
             parent_certificate: &self.tip_certificate,
+            late_precommits: &said.late_precommits,
+            evidence: &said.evidence,
         };
         let candidate = self.chain.propose(envelopes, Risk::default(), now, proposing);
         let block = candidate.hash();
@@ -565,7 +617,8 @@ impl<T: Ticket> Replica<T> {
         self.send(To::All, &PeerMessage::Body(&bytes));
         self.bodies.own(self.options.me, candidate);
         self.last_block = now;
-        let extension = Vec::new();
+        let seen = Seen::own();
+        let extension = extension(self.chain.genesis().plane, &seen);
         let built = Input::Built {
             height,
             round,
@@ -620,16 +673,16 @@ impl<T: Ticket> Replica<T> {
         if self.deciding.is_some() {
             return Ok(());
         }
-        for (block, round) in core::mem::take(&mut self.judging) {
+        for judging in core::mem::take(&mut self.judging) {
+            let block = judging.block;
             match self.bodies.get(&block) {
                 None => {
                     let at = TimeNs(now.0.saturating_add(BODY_WAIT_NS));
                     self.wanted.entry(block).or_insert((at, 0));
-                    self.judging.push((block, round));
+                    self.judging.push(judging);
                 }
                 Some(_) => {
-                    let verdict = self.verdict(&block, round, now)?;
-                    let extension = Vec::new();
+                    let (verdict, extension) = self.verdict(&judging, now)?;
                     let verdict = Input::Verdict {
                         block,
                         verdict,
@@ -642,10 +695,12 @@ impl<T: Ticket> Replica<T> {
         Ok(())
     }
 
-    /// What this node finds of a block whose body is here; a body that is not invalid is in the journal then.
-    fn verdict(&mut self, block: &Hash, round: u32, now: TimeNs) -> Result<Verdict, ReplicaError> {
+    /// What this node finds of a block whose body is here, and what it would say of it beside yes; a body that is not
+    /// invalid is in the journal then.
+    fn verdict(&mut self, judging: &Judging, now: TimeNs) -> Result<(Verdict, Vec<u8>), ReplicaError> {
+        let (block, round) = (&judging.block, judging.round);
         if let Some(Body::Received(proposal)) = self.bodies.get(block) {
-            match self.chain.judge(proposal, &self.signatures) {
+            match (self.chain).judge(proposal, &self.signatures, &|leaf| self.verified.holds(leaf)) {
                 Ok(candidate) => {
                     let (height, bytes) = (proposal.header().height, proposal.as_bytes().to_vec());
                     self.keep_body(height, &bytes)?;
@@ -658,17 +713,28 @@ impl<T: Ticket> Replica<T> {
             }
         }
         let Some(Body::Judged(candidate)) = self.bodies.get(block) else {
-            return Ok(Verdict::Invalid);
+            return Ok((Verdict::Invalid, Vec::new()));
         };
         let header = candidate.header();
         if header.round > round {
-            return Ok(Verdict::Invalid);
+            return Ok((Verdict::Invalid, Vec::new()));
         }
         let lead = CLOCK_LEAD_MAX_NS.saturating_mul(u64::from(round).saturating_add(1));
-        if header.time_ns.0 > now.0.saturating_add(lead) {
-            return Ok(Verdict::Objection);
-        }
-        Ok(Verdict::Valid)
+        let is_ahead = header.time_ns.0 > now.0.saturating_add(lead);
+        let genesis = self.chain.genesis();
+        let compared = self.arrivals.compare(&self.pool, candidate, &genesis.limits);
+        let seen = Seen {
+            efficiency: compared.efficiency,
+            starved: compared.starved,
+            is_ahead,
+            received_ns: now.0.saturating_sub(judging.since.0),
+        };
+        let verdict = if is_ahead {
+            Verdict::Objection
+        } else {
+            Verdict::Valid
+        };
+        Ok((verdict, extension(genesis.plane, &seen)))
     }
 
     /// Commits the block that is decided, once its body is here.
@@ -680,7 +746,7 @@ impl<T: Ticket> Replica<T> {
             Some(Body::Judged(candidate)) => *candidate,
             Some(Body::Received(proposal)) => self
                 .chain
-                .judge(&proposal, &self.signatures)
+                .judge(&proposal, &self.signatures, &|leaf| self.verified.holds(leaf))
                 .map_err(ReplicaError::Disagrees)?,
             Some(Body::Invalid) => {
                 let height = certificate.height;
@@ -713,6 +779,8 @@ impl<T: Ticket> Replica<T> {
         let block = self.chain.commit(candidate, certificate, &wants)?;
         let height = block.tip.height;
         self.pool.advance(height.next(), &mut self.refused);
+        self.arrivals.decided(self.pool.admissions());
+        self.word.decided(&self.chain, certificate);
         let mut bytes = Vec::new();
         certificate.encode(&mut bytes);
         self.tip_certificate.clone_from(&bytes);

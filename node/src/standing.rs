@@ -1,0 +1,201 @@
+//! What makes a chain's plane different from another: how validators stand at genesis, what their precommits say, and
+//! what they reveal. Choosing a plane is one line of genesis; adding one is one match arm in each function here.
+
+use selfchain_consensus::poai::extension::{Extension, WHOLE, verdict};
+use selfchain_consensus::poai::quality::by_hand;
+use selfchain_consensus::poai::reveal::RevealChain;
+use selfchain_consensus::roll::{Founder, RollError};
+use selfchain_consensus::{Poai, Stake};
+use selfchain_types::crypto::SigningKey;
+use selfchain_types::genesis::{Founding, Plane};
+use selfchain_types::quality::Network;
+use selfchain_types::seam::standing::Standing;
+use selfchain_types::{Genesis, Hash, hash};
+use std::sync::Arc;
+use thiserror::Error;
+
+/// Why a chain of several validators cannot begin.
+#[derive(Debug, Error)]
+pub enum FoundingError {
+    /// Genesis does not say what they begin with.
+    #[error("genesis has {validators} validators and does not say what they begin with")]
+    None {
+        /// How many.
+        validators: usize,
+    },
+    /// The plane is for one validator.
+    #[error("genesis has {validators} validators, and the plane solo is for one")]
+    Solo {
+        /// How many.
+        validators: usize,
+    },
+    /// A quality network that this program does not have.
+    #[error("this program does not have the quality network {network}")]
+    Network {
+        /// Its id.
+        network: Hash,
+    },
+    /// They cannot begin like this.
+    #[error("the validators cannot begin like this")]
+    Roll(#[from] RollError),
+}
+
+/// Blocks of an epoch, unless said otherwise.
+pub const EPOCH_BLOCKS: u32 = 1_024;
+
+/// The standing at genesis; `None` where one validator decides.
+///
+/// # Errors
+/// [`FoundingError`].
+pub fn standing(genesis: &Genesis) -> Result<Option<Box<dyn Standing>>, FoundingError> {
+    let validators = genesis.validators.len();
+    if validators < 2 {
+        return Ok(None);
+    }
+    let founding = genesis
+        .founding
+        .as_ref()
+        .ok_or(FoundingError::None { validators })?;
+    let heads = founding
+        .reveals
+        .iter()
+        .copied()
+        .chain(core::iter::repeat(Hash::ZERO));
+    let founders: Vec<Founder> = genesis
+        .validators
+        .iter()
+        .zip(heads)
+        .map(|(validator, reveals)| Founder {
+            reveals,
+            ..Founder::of_genesis(validator)
+        })
+        .collect();
+    let epoch_blocks = founding.epoch_blocks;
+    Ok(Some(match genesis.plane {
+        Plane::Solo => return Err(FoundingError::Solo { validators }),
+        Plane::Stake => Box::new(Stake::new(epoch_blocks, &founders)?),
+        Plane::Poai => {
+            let network = network(founding.network)?;
+            Box::new(Poai::new(&genesis.chain_id(), epoch_blocks, &founders, network)?)
+        }
+    }))
+}
+
+/// The quality network with this id.
+fn network(id: Hash) -> Result<Arc<Network>, FoundingError> {
+    let known = by_hand();
+    if known.id() == id {
+        Ok(Arc::new(known))
+    } else {
+        Err(FoundingError::Network { network: id })
+    }
+}
+
+/// What validators with these keys, all of one power, begin with. Each has a chain of `reveals` reveals where the
+/// plane asks for them: one for each block that it will propose.
+pub fn found(
+    genesis: Genesis,
+    plane: Plane,
+    keys: &[SigningKey],
+    epoch_blocks: u32,
+    reveals: u32,
+) -> Genesis {
+    let salt = genesis.salt;
+    let (network, heads) = match plane {
+        Plane::Solo | Plane::Stake => (Hash::ZERO, vec![Hash::ZERO; keys.len()]),
+        Plane::Poai => {
+            let head = |key: &SigningKey| RevealChain::new(&secret(key, salt), reveals).head();
+            (by_hand().id(), keys.iter().map(head).collect())
+        }
+    };
+    let validators = keys.iter().map(|key| selfchain_types::genesis::Validator {
+        key: key.public().clone(),
+        power: POWER_EACH,
+    });
+    Genesis {
+        plane,
+        validators: validators.collect(),
+        founding: Some(Founding {
+            epoch_blocks,
+            network,
+            reveals: heads,
+        }),
+        ..genesis
+    }
+}
+
+/// Power of each validator of a test network.
+const POWER_EACH: u64 = 1_000;
+
+/// Own blocks that a test network's validators have reveals for: a second's work to make, and weeks of blocks.
+pub const REVEALS: u32 = 1 << 22;
+
+/// This node's chain of reveals, found by the head that genesis names; `None` where it has none, or genesis names one
+/// that is not of this key.
+pub fn reveals(genesis: &Genesis, key: &SigningKey) -> Option<RevealChain> {
+    let at = genesis
+        .validators
+        .iter()
+        .position(|one| one.key == *key.public())?;
+    let head = *genesis.founding.as_ref()?.reveals.get(at)?;
+    if head == Hash::ZERO {
+        return None;
+    }
+    RevealChain::up_to(&secret(key, genesis.salt), &head)
+}
+
+/// What a key's chain of reveals begins from: another for each chain with another salt.
+fn secret(key: &SigningKey, salt: u64) -> [u8; 32] {
+    let seed = key.seed();
+    hash::REVEAL
+        .hash_parts(&[b"secret", seed.as_slice(), &salt.to_le_bytes()])
+        .0
+}
+
+/// What a validator saw of a block that it judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// How near the block is to the one that this node would have built, in thousandths.
+    pub efficiency: u16,
+    /// How much of what was overdue it left out, in thousandths.
+    pub starved: u16,
+    /// Whether its time is too far ahead of this node's clock.
+    pub is_ahead: bool,
+    /// From the start of the round until the whole block was here, in ns.
+    pub received_ns: u64,
+}
+
+impl Seen {
+    /// What a validator sees of its own block.
+    pub fn own() -> Self {
+        Self {
+            efficiency: WHOLE,
+            starved: 0,
+            is_ahead: false,
+            received_ns: 0,
+        }
+    }
+}
+
+/// What a precommit says of a block beside yes.
+pub fn extension(plane: Plane, seen: &Seen) -> Vec<u8> {
+    match plane {
+        Plane::Solo | Plane::Stake => Vec::new(),
+        Plane::Poai => Extension {
+            verdict: if seen.is_ahead { verdict::CLOCK } else { 0 },
+            efficiency: seen.efficiency,
+            starved: seen.starved,
+            received_ms: u32::try_from(seen.received_ns / 1_000_000).unwrap_or(u32::MAX),
+        }
+        .to_bytes()
+        .to_vec(),
+    }
+}
+
+/// Whether a precommit may say this beside yes.
+pub fn says(plane: Plane) -> fn(&[u8]) -> bool {
+    match plane {
+        Plane::Solo | Plane::Stake => <[u8]>::is_empty,
+        Plane::Poai => |extension| Extension::decode(extension).is_ok(),
+    }
+}
