@@ -25,7 +25,7 @@ const BLOCKS: u64 = 60;
 
 /// Decides every row anew, and hands the chain after each to `after`.
 fn replay(genesis: Genesis, rows: impl Iterator<Item = Vec<u8>>, mut after: impl FnMut(&Chain)) {
-    let mut chain = Chain::new(genesis);
+    let mut chain = Chain::new(genesis, None);
     let signatures = BatchVerifier::new();
     for row in rows {
         let block = Prepared::new(chain.tip().height.next(), &row).unwrap();

@@ -1,10 +1,22 @@
 //! Whole validators under a virtual clock: seeds that must hold, and safeguards whose absence must be seen.
 
 use rayon::prelude::*;
-use selfchain_tests::simulator::{Broken, Control, Outcome, Plan, run};
+use selfchain::types::genesis::Plane;
+use selfchain_tests::simulator::{
+    Broken, Control, EPOCH_BLOCKS, Outcome, Plan, THREE_FAILING, compared, run,
+};
 
 const SEEDS: u64 = 200;
 const HEIGHTS: u64 = 50;
+
+/// Both planes in turn.
+fn plane(seed: u64) -> Plane {
+    if seed.is_multiple_of(2) {
+        Plane::Stake
+    } else {
+        Plane::Poai
+    }
+}
 
 fn broken(plans: impl ParallelIterator<Item = Plan>) -> Vec<(Plan, Broken)> {
     plans
@@ -17,7 +29,7 @@ fn every_seed_holds_with_power_cuts_partitions_loss_and_a_lying_validator() {
     let outcomes: Vec<(Plan, Result<Outcome, Broken>)> = (0..SEEDS)
         .into_par_iter()
         .map(|seed| {
-            let plan = Plan::of_seed(seed, 4, HEIGHTS);
+            let plan = Plan::of_seed(seed, plane(seed), 4, HEIGHTS);
             let outcome = run(&plan);
             (plan, outcome)
         })
@@ -36,16 +48,53 @@ fn every_seed_holds_with_power_cuts_partitions_loss_and_a_lying_validator() {
 
 #[test]
 fn a_seed_gives_the_same_run_each_time() {
-    for seed in [3, 77] {
-        let plan = Plan::of_seed(seed, 4, 30);
+    for seed in [3, 78] {
+        let plan = Plan::of_seed(seed, plane(seed), 4, 30);
         assert_eq!(run(&plan), run(&plan));
     }
 }
 
 #[test]
 fn a_calm_network_decides_every_height_in_its_first_round() {
-    let outcome = run(&Plan::calm(1, 4, 100)).unwrap();
-    assert_eq!((outcome.later_rounds, outcome.crashes), (0, 0));
+    for plane in [Plane::Stake, Plane::Poai] {
+        let outcome = run(&Plan::calm(1, plane, 4, 100)).unwrap();
+        assert_eq!(
+            (outcome.later_rounds, outcome.crashes),
+            (0, 0),
+            "{}",
+            plane.name()
+        );
+    }
+}
+
+#[test]
+fn a_lying_validator_is_found_out_and_is_out_of_the_set_at_an_epochs_end() {
+    // With `poai` at most a twentieth of all power moves in an epoch: a quarter takes several.
+    for (plane, heights) in [(Plane::Stake, 64), (Plane::Poai, 192)] {
+        let outcomes: Vec<Outcome> = (0..6u64)
+            .into_par_iter()
+            .map(|seed| Plan::of_seed(seed, plane, 4, heights))
+            .map(|plan| run(&plan).unwrap_or_else(|broken| panic!("{broken}\nrepeat: {}", plan.command())))
+            .collect();
+        for outcome in outcomes {
+            assert!(outcome.proofs > 0, "no block has a proof: {outcome:?}");
+            let left = outcome.liar_left.unwrap_or_default();
+            assert_eq!(left % u64::from(EPOCH_BLOCKS), 1, "{outcome:?}");
+        }
+    }
+}
+
+#[test]
+fn poai_asks_a_dead_proposer_less_often_than_stake_does() {
+    let rounds: Vec<u64> = [Plane::Stake, Plane::Poai]
+        .into_par_iter()
+        .map(|plane| {
+            run(&compared(1, plane, 300, THREE_FAILING))
+                .unwrap()
+                .later_rounds_settled
+        })
+        .collect();
+    assert!(rounds[1] * 2 <= rounds[0] && rounds[0] > 20, "{rounds:?}");
 }
 
 #[test]
@@ -53,7 +102,7 @@ fn without_a_journal_an_honest_validator_signs_twice() {
     let plans = (0..60).into_par_iter().map(|seed| Plan {
         crashes: 12,
         control: Control::NoJournal,
-        ..Plan::of_seed(seed, 4, HEIGHTS)
+        ..Plan::of_seed(seed, Plane::Stake, 4, HEIGHTS)
     });
     let broken = broken(plans);
     let is_seen = |broken: &Broken| matches!(broken, Broken::DoubleSign { .. } | Broken::Fork { .. });
@@ -66,7 +115,7 @@ fn without_bodies_in_the_journal_a_blackout_stops_the_chain() {
         blackouts: 12,
         calm_ns_max: 30_000_000_000,
         control: Control::NoBodies,
-        ..Plan::of_seed(seed, 4, HEIGHTS)
+        ..Plan::of_seed(seed, Plane::Stake, 4, HEIGHTS)
     });
     let broken = broken(plans);
     let is_seen = |broken: &Broken| matches!(broken, Broken::Stalled { .. } | Broken::Stopped { .. });

@@ -1,26 +1,31 @@
 //! `simulate`: runs seeds of the simulator until one breaks; each repeats bit for bit.
 
-use selfchain_tests::simulator::{Control, Plan, run};
+use selfchain::types::genesis::Plane;
+use selfchain_tests::simulator::{Control, Plan, compare, run};
 use std::process::ExitCode;
 use std::time::Instant;
 
 const USAGE: &str = "\
-simulate --seed S [--count N | --forever] [--validators V] [--heights H] [--calm] [--control no-journal|no-bodies]
+simulate --seed S [--count N | --forever] [--plane stake|poai] [--validators V] [--heights H] [--calm] [--compare] [--control no-journal|no-bodies]
   --seed S         the first seed
   --count N        how many seeds, one after another [default: 1]
   --forever        goes on until one breaks
+  --plane P        how validators stand and who proposes: stake or poai [default: stake]
   --validators V   how many validators [default: 4]
   --heights H      the height that all honest ones must reach [default: 50]
   --calm           nothing goes wrong: for speed
+  --compare        both planes to H heights on one network of seven, with a dead, a slow and a starving proposer
   --control WHAT   takes a safeguard away; then a seed that holds proves nothing
 Exit codes: 0 every checker held, 1 one did not, 2 wrong usage.";
 
 struct Options {
     seed: u64,
     count: u64,
+    plane: Plane,
     validators: u16,
     heights: u64,
     is_calm: bool,
+    is_comparing: bool,
     control: Control,
 }
 
@@ -28,9 +33,11 @@ fn options() -> Result<Options, String> {
     let mut options = Options {
         seed: 0,
         count: 1,
+        plane: Plane::Stake,
         validators: 4,
         heights: 50,
         is_calm: false,
+        is_comparing: false,
         control: Control::None,
     };
     let mut words = std::env::args().skip(1);
@@ -44,6 +51,13 @@ fn options() -> Result<Options, String> {
             "--seed" => options.seed = number(value()?)?,
             "--count" => options.count = number(value()?)?,
             "--forever" => options.count = u64::MAX,
+            "--plane" => {
+                options.plane = match value()?.as_str() {
+                    "stake" => Plane::Stake,
+                    "poai" => Plane::Poai,
+                    other => return Err(format!("several validators cannot run the plane {other}")),
+                }
+            }
             "--validators" => {
                 let got = number(value()?)?;
                 let validators = u16::try_from(got).ok().filter(|count| (2..=64).contains(count));
@@ -52,6 +66,7 @@ fn options() -> Result<Options, String> {
             }
             "--heights" => options.heights = number(value()?)?,
             "--calm" => options.is_calm = true,
+            "--compare" => options.is_comparing = true,
             "--control" => {
                 options.control = match value()?.as_str() {
                     "no-journal" => Control::NoJournal,
@@ -73,13 +88,25 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if options.is_comparing {
+        return match compare(options.seed, options.heights) {
+            Ok(comparison) => {
+                print!("{comparison}");
+                ExitCode::SUCCESS
+            }
+            Err(broken) => {
+                println!("BROKEN: {broken}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let began = Instant::now();
     let (mut heights, mut crashes) = (0, 0);
     for seed in (options.seed..).take(usize::try_from(options.count).unwrap_or(usize::MAX)) {
         let mut plan = if options.is_calm {
-            Plan::calm(seed, options.validators, options.heights)
+            Plan::calm(seed, options.plane, options.validators, options.heights)
         } else {
-            Plan::of_seed(seed, options.validators, options.heights)
+            Plan::of_seed(seed, options.plane, options.validators, options.heights)
         };
         plan.control = options.control;
         match run(&plan) {

@@ -1,8 +1,11 @@
 //! The checkers: what must hold at every step, whatever goes wrong.
 
 use selfchain::types::ballot::{Ballot, BallotKind, Statement};
+use selfchain::types::genesis::validators_hash;
 use selfchain::types::peer::PeerMessage;
+use selfchain::types::roots::Table;
 use selfchain::types::{Hash, Height};
+use selfchain_engine::commit::Chain;
 use std::collections::BTreeMap;
 use thiserror::Error;
 
@@ -24,6 +27,14 @@ pub enum Broken {
     /// Two honest validators have different states after one height.
     #[error("validator {validator} has another state after height {height}")]
     State {
+        /// Where.
+        height: Height,
+        /// Who.
+        validator: u16,
+    },
+    /// Two honest validators have different validators, schedules or reputations after one height.
+    #[error("validator {validator} has another standing of validators after height {height}")]
+    Standing {
         /// Where.
         height: Height,
         /// Who.
@@ -91,6 +102,7 @@ pub enum Broken {
 #[derive(Debug, Default)]
 pub(super) struct Checks {
     decided: BTreeMap<Height, (Hash, Hash)>,
+    standings: BTreeMap<Height, Hash>,
     transactions: BTreeMap<Hash, Height>,
     signed: BTreeMap<(u16, Height, u32, BallotKind), Statement>,
 }
@@ -159,6 +171,31 @@ impl Checks {
         Ok(())
     }
 
+    /// How validators stand, by an honest one's chain: the state root with both tables, and the next height's
+    /// schedule.
+    pub(super) fn stands(&mut self, validator: u16, chain: &Chain) -> Result<(), Broken> {
+        let (height, schedule, roots) = (chain.tip().height, chain.schedule(), chain.roots());
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(roots.state_root().as_bytes());
+        for table in [Table::Validators, Table::Plane] {
+            hasher.update(roots.get(table).unwrap_or(Hash::ZERO).as_bytes());
+        }
+        hasher.update(validators_hash(&chain.validators()).as_bytes());
+        hasher.update(schedule.seed.as_bytes());
+        hasher.update(&schedule.since.0.to_le_bytes());
+        for weight in schedule.weights.iter() {
+            hasher.update(&weight.to_le_bytes());
+        }
+        self.stand(validator, height, Hash(*hasher.finalize().as_bytes()))
+    }
+
+    fn stand(&mut self, validator: u16, height: Height, standing: Hash) -> Result<(), Broken> {
+        if *self.standings.entry(height).or_insert(standing) == standing {
+            return Ok(());
+        }
+        Err(Broken::Standing { height, validator })
+    }
+
     /// The block that holds a transaction.
     pub(super) fn block_of(&self, tx_id: &Hash) -> Option<Height> {
         self.transactions.get(tx_id).copied()
@@ -212,5 +249,12 @@ mod tests {
             checks.decided(0, Height(2), block, state, &[tx]),
             Err(Broken::Twice { .. })
         ));
+        assert_eq!(checks.stand(0, Height(1), state), Ok(()));
+        assert_eq!(checks.stand(1, Height(1), state), Ok(()));
+        let (height, validator) = (Height(1), 2);
+        assert_eq!(
+            checks.stand(2, height, block),
+            Err(Broken::Standing { height, validator })
+        );
     }
 }

@@ -12,7 +12,9 @@ mod client;
 mod check;
 mod validator;
 mod world;
+mod compare;
 
 pub use check::Broken;
-pub use plan::{Control, Plan};
+pub use compare::{Comparison, THREE_FAILING, compare, compared};
+pub use plan::{Control, EPOCH_BLOCKS, Failing, Plan, SLOW_FACTOR};
 pub use world::{Outcome, run};

@@ -1,6 +1,7 @@
 //! What one run is: how many validators, how far, and what goes wrong.
 
 use super::random::Random;
+use selfchain::types::genesis::Plane;
 
 const MS: u64 = 1_000_000;
 
@@ -20,6 +21,8 @@ pub enum Control {
 pub struct Plan {
     /// Where every random choice begins.
     pub seed: u64,
+    /// How they stand and who proposes.
+    pub plane: Plane,
     /// How many validators.
     pub validators: u16,
     /// The height that all honest ones must reach.
@@ -44,17 +47,41 @@ pub struct Plan {
     pub faults_end_ns: u64,
     /// How long the calm may take to reach the height, in ns.
     pub calm_ns_max: u64,
+    /// Blocks of an epoch.
+    pub epoch_blocks: u32,
+    /// Proposers that do badly, whatever else happens.
+    pub failing: Failing,
     /// What is taken away.
     pub control: Control,
 }
 
+/// Proposers that do badly, by position; they are honest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Failing {
+    /// Has no power, ever.
+    pub dead: Option<u16>,
+    /// Its messages are under way [`SLOW_FACTOR`] times as long.
+    pub slow: Option<u16>,
+    /// Puts nothing into its blocks.
+    pub starving: Option<u16>,
+    /// Whether the others are told who is dead, so that they may wait less for it.
+    pub is_known: bool,
+}
+
+/// How many times as long a slow validator's messages take.
+pub const SLOW_FACTOR: u64 = 3;
+
+/// Blocks of an epoch: the fewest that may be, so that a short run sees several.
+pub const EPOCH_BLOCKS: u32 = 16;
+
 impl Plan {
     /// A run with faults of every kind, chosen by the seed.
-    pub fn of_seed(seed: u64, validators: u16, heights: u64) -> Self {
+    pub fn of_seed(seed: u64, plane: Plane, validators: u16, heights: u64) -> Self {
         let mut random = Random(seed ^ 0x51ab_5eed);
         let delay_max = [2, 10, 40, 120][usize::try_from(random.below(4)).unwrap_or_default()] * MS;
         Self {
             seed,
+            plane,
             validators,
             heights,
             delay_ns: (MS / 10, delay_max),
@@ -67,12 +94,14 @@ impl Plan {
             is_one_lying: true,
             faults_end_ns: 8_000 * MS,
             calm_ns_max: 120_000 * MS,
+            epoch_blocks: EPOCH_BLOCKS,
+            failing: Failing::default(),
             control: Control::None,
         }
     }
 
     /// A run in which nothing goes wrong.
-    pub fn calm(seed: u64, validators: u16, heights: u64) -> Self {
+    pub fn calm(seed: u64, plane: Plane, validators: u16, heights: u64) -> Self {
         Self {
             delay_ns: (MS / 10, MS / 5),
             lost_per_mille: 0,
@@ -83,7 +112,7 @@ impl Plan {
             partitions: 0,
             is_one_lying: false,
             faults_end_ns: 0,
-            ..Self::of_seed(seed, validators, heights)
+            ..Self::of_seed(seed, plane, validators, heights)
         }
     }
 
@@ -95,8 +124,11 @@ impl Plan {
             Control::NoBodies => " --control no-bodies",
         };
         format!(
-            "cargo run --release -p selfchain-tests --bin simulate -- --seed {} --validators {} --heights {}{control}",
-            self.seed, self.validators, self.heights
+            "cargo run --release -p selfchain-tests --bin simulate -- --seed {} --plane {} --validators {} --heights {}{control}",
+            self.seed,
+            self.plane.name(),
+            self.validators,
+            self.heights
         )
     }
 }

@@ -1,6 +1,6 @@
 //! One validator of the simulation: its disk, and what runs on it while it has power.
 
-use super::plan::Control;
+use super::plan::{Control, Plan};
 use selfchain::replica::{Committed, Event, Options, Outgoing, Replica, ReplicaError, Ticket};
 use selfchain::storage::disk::FaultyDisk;
 use selfchain::storage::{Disk, Journal, JournalConfig, LogConfig, MemoryDisk, Sealing};
@@ -8,7 +8,8 @@ use selfchain::store::{Store, StoreConfig};
 use selfchain::types::crypto::SigningKey;
 use selfchain::types::seam::log::Log;
 use selfchain::types::{Envelope, Genesis, Height, TimeNs, Verified};
-use selfchain_consensus::bft::{self, Bft};
+use selfchain::validating::agreement;
+use selfchain_consensus::bft;
 use selfchain_engine::builder::Order;
 use selfchain_engine::pool::{Pool, PoolLimits, PoolRules};
 use std::error::Error;
@@ -67,9 +68,10 @@ impl Running {
         genesis: &Genesis,
         key: &SigningKey,
         me: u16,
-        control: Control,
+        plan: &Plan,
         now: TimeNs,
     ) -> Result<Self, Failed> {
+        let (control, failing) = (plan.control, plan.failing);
         let mut store = Store::open(Arc::new(disk.clone()), &store_config())?;
         let chain = store.recover(&mut |_| {})?;
         let journal_disk: Arc<dyn Disk> = match control {
@@ -82,23 +84,23 @@ impl Running {
         };
         let tip = chain.tip().height;
         let journal = Journal::open(journal_disk, config, tip.0)?;
-        let plane = Bft::new(
-            genesis.chain_id(),
-            SigningKey::from_seed(&key.seed()),
-            bft::Options::default(),
-        );
+        let mut waits = bft::Options::default();
+        if !failing.is_known {
+            waits.unreachable_ns = None;
+        }
+        let agreement = agreement(genesis, key, waits);
         let pool = Pool::new(PoolLimits::default(), PoolRules::of(genesis), tip.next());
         let options = Options {
             me,
             proposer: key.id(),
             order: Order::Fee,
-            envelopes_max: 64,
+            envelopes_max: if failing.starving == Some(me) { 0 } else { 64 },
             interval_ns: 20 * MS,
             tip_every_ns: 500 * MS,
             keeps_bodies: control != Control::NoBodies,
         };
         let log = store.log_reader();
-        let replica = Replica::open(options, chain, Box::new(plane), pool, journal, log, now)?;
+        let replica = Replica::open(options, chain, agreement, pool, journal, log, now)?;
         Ok(Self { replica, store })
     }
 

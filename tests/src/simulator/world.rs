@@ -2,14 +2,14 @@
 
 use super::check::{Broken, Checks};
 use super::client::{LANES, Lane};
-use super::plan::Plan;
+use super::plan::{Plan, SLOW_FACTOR};
 use super::random::Random;
 use super::validator::{Failed, Running, Step, create};
 use selfchain::replica::{Event, To};
+use selfchain::standing::found;
 use selfchain::storage::disk::{Faults, FaultyDisk};
-use selfchain::types::block::Row;
+use selfchain::types::block::{Body, Row};
 use selfchain::types::crypto::SigningKey;
-use selfchain::types::genesis::{Plane, Validator};
 use selfchain::types::peer::Lane as LinkLane;
 use selfchain::types::{Genesis, Hash, Height, TimeNs};
 use std::collections::BTreeMap;
@@ -18,6 +18,8 @@ use std::sync::Arc;
 const MS: u64 = 1_000_000;
 /// When a run begins: validators' clocks show this.
 const EPOCH_NS: u64 = 1_700_000_000_000_000_000;
+/// Blocks that each validator may propose.
+const REVEALS: u32 = 1 << 14;
 /// How often clients look.
 const CLIENT_EVERY_NS: u64 = 20 * MS;
 /// How long a client waits before it asks another validator.
@@ -40,6 +42,14 @@ pub struct Outcome {
     pub round_max: u32,
     /// Blocks that were decided in a later round than the first.
     pub later_rounds: u64,
+    /// The same, after the first epoch.
+    pub later_rounds_settled: u64,
+    /// From one decision to the next, in ns, after the first epoch: half of them, and 99 of a hundred, took no longer.
+    pub finality_ns: (u64, u64),
+    /// Blocks with proofs of misbehaviour.
+    pub proofs: u64,
+    /// The first height whose set is without the lying validator.
+    pub liar_left: Option<u64>,
     /// Transactions in blocks.
     pub transactions: usize,
     /// Messages sent.
@@ -112,6 +122,9 @@ struct World {
     /// Which honest validators the first twin talks to.
     sides: u64,
     replays: Vec<Arc<[u8]>>,
+    /// When the last block was decided, and from each after the first epoch to the next.
+    decided_at: u64,
+    waits: Vec<u64>,
     outcome: Outcome,
 }
 
@@ -134,14 +147,7 @@ impl World {
             })
             .collect();
         let mut genesis = Genesis::solo("simulated", plan.seed, keys[0].public().clone());
-        genesis.plane = Plane::Stake;
-        genesis.validators = keys
-            .iter()
-            .map(|key| Validator {
-                key: key.public().clone(),
-                power: 10,
-            })
-            .collect();
+        genesis = found(genesis, plan.plane, &keys, plan.epoch_blocks, REVEALS);
         let count = usize::from(plan.validators) + usize::from(plan.is_one_lying);
         let mut instances = Vec::new();
         for number in 0..count {
@@ -174,12 +180,18 @@ impl World {
             groups: None,
             sides: random.next(),
             replays: Vec::new(),
+            decided_at: EPOCH_NS,
+            waits: Vec::new(),
             outcome: Outcome {
                 height: 0,
                 virtual_ns: 0,
                 crashes: 0,
                 round_max: 0,
                 later_rounds: 0,
+                later_rounds_settled: 0,
+                finality_ns: (0, 0),
+                proofs: 0,
+                liar_left: None,
                 transactions: 0,
                 messages: 0,
                 trace: Hash::ZERO,
@@ -218,6 +230,16 @@ impl World {
         self.outcome.virtual_ns = self.now - EPOCH_NS;
         self.outcome.transactions = self.checks.transactions();
         self.outcome.trace = self.checks.trace();
+        self.waits.sort_unstable();
+        let part = |hundredths: usize| {
+            let at = self.waits.len() * hundredths / 100;
+            self.waits
+                .get(at)
+                .or(self.waits.last())
+                .copied()
+                .unwrap_or_default()
+        };
+        self.outcome.finality_ns = (part(50), part(99));
         self.outcome
     }
 
@@ -236,9 +258,11 @@ impl World {
         self.plan.is_one_lying && position == self.plan.validators - 1
     }
 
-    /// The honest validators: their instances have their positions.
+    /// The honest validators that are not dead: their instances have their positions.
     fn honest(&self) -> impl Iterator<Item = usize> + use<> {
-        0..usize::from(self.plan.validators) - usize::from(self.plan.is_one_lying)
+        let dead = self.plan.failing.dead.map(usize::from);
+        let all = 0..usize::from(self.plan.validators) - usize::from(self.plan.is_one_lying);
+        all.filter(move |position| Some(*position) != dead)
     }
 
     fn reached(&self) -> bool {
@@ -263,7 +287,10 @@ impl World {
         }
         let honest = self.honest().count();
         for _ in 0..self.plan.crashes {
-            let instance = usize::try_from(self.random.below(wide(honest))).unwrap_or_default();
+            let chosen = usize::try_from(self.random.below(wide(honest))).unwrap_or_default();
+            let Some(instance) = self.honest().nth(chosen) else {
+                continue;
+            };
             let after_ops = self.random.below(24);
             let at = self.random.below(window);
             self.after(at, Happening::Cut { instance, after_ops });
@@ -364,23 +391,32 @@ impl World {
 
     fn power_on(&mut self, instance: usize) -> Result<(), Broken> {
         let one = &self.instances[instance];
-        if one.running.is_some() {
+        if one.running.is_some() || self.plan.failing.dead == Some(one.position) {
             return Ok(());
         }
         let (position, now) = (one.position, TimeNs(self.now + one.skew_ns));
         let key = &self.keys[usize::from(position)];
-        let opened = Running::open(&one.disk, &self.genesis, key, position, self.plan.control, now);
+        let opened = Running::open(&one.disk, &self.genesis, key, position, &self.plan, now);
         match opened {
             Ok(running) => {
                 let one = &mut self.instances[instance];
                 one.running = Some(running);
                 (one.wakes_at, one.syncs) = (None, false);
-                self.step(instance, |running, now| Ok(running.handle(Event::Clock, now)?))
+                self.stands(instance)?;
+                let dead = self.plan.failing.dead.filter(|_| self.plan.failing.is_known);
+                self.step(instance, |running, now| {
+                    if let Some(peer) = dead {
+                        running.handle(Event::Link { peer, is_up: false }, now)?;
+                    }
+                    Ok(running.handle(Event::Clock, now)?)
+                })
             }
             Err(_) if one.disk.crashed() => {
                 self.cut(instance);
                 Ok(())
             }
+            // A twin's journal may hold what the other signed, which it would not have said itself: it stays down.
+            Err(_) if self.is_lying(position) => Ok(()),
             Err(error) => Err(stopped(position, &*error)),
         }
     }
@@ -437,16 +473,29 @@ impl World {
             let tip = block.tip;
             if !is_lying {
                 let ids: Vec<Hash> = block.transactions.iter().map(|one| one.tx_id).collect();
-                let result = Row::decode(&block.row).map_or(&[][..], |row| row.result);
+                let row = Row::decode(&block.row).ok();
+                let result = row.as_ref().map_or(&[][..], |row| row.result);
                 let state = Hash(*blake3::hash(result).as_bytes());
+                let body = row
+                    .and_then(|row| Body::decode(row.body).ok())
+                    .unwrap_or_default();
                 let is_first = tip.height > self.checks.tip();
                 self.checks.decided(position, tip.height, tip.hash, state, &ids)?;
                 if is_first {
                     self.outcome.round_max = self.outcome.round_max.max(committed.round);
                     self.outcome.later_rounds += u64::from(committed.round > 0);
+                    self.outcome.proofs += u64::from(!body.evidence.is_empty());
+                    if tip.height.0 > u64::from(self.plan.epoch_blocks) {
+                        self.outcome.later_rounds_settled += u64::from(committed.round > 0);
+                        self.waits.push(self.now.saturating_sub(self.decided_at));
+                    }
+                    self.decided_at = self.now;
                 }
             }
             self.instances[instance].tip = tip.height;
+        }
+        if has_decided {
+            self.stands(instance)?;
         }
         if has_decided && !self.instances[instance].syncs {
             self.instances[instance].syncs = true;
@@ -456,6 +505,22 @@ impl World {
         }
         for message in step.outgoing {
             self.send(instance, message.to, message.lane, &message.bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Compares how validators stand after an honest one's tip with the others'.
+    fn stands(&mut self, instance: usize) -> Result<(), Broken> {
+        let one = &self.instances[instance];
+        let Some(running) = one.running.as_ref().filter(|_| !self.is_lying(one.position)) else {
+            return Ok(());
+        };
+        let chain = running.replica.chain();
+        self.checks.stands(one.position, chain)?;
+        let liar = self.keys.last().filter(|_| self.plan.is_one_lying);
+        let has_left = |liar: &SigningKey| chain.validators().iter().all(|one| one.key != *liar.public());
+        if self.outcome.liar_left.is_none() && liar.is_some_and(has_left) {
+            self.outcome.liar_left = Some(chain.tip().height.next().0);
         }
         Ok(())
     }
@@ -544,7 +609,12 @@ impl World {
         for instance in instances {
             for _ in 0..times {
                 let (least, most) = self.plan.delay_ns;
-                let delay = self.random.between(least, most);
+                let factor = if self.plan.failing.slow == Some(from) {
+                    SLOW_FACTOR
+                } else {
+                    1
+                };
+                let delay = factor * self.random.between(least, most);
                 let bytes = Arc::clone(bytes);
                 self.after(
                     delay,
@@ -583,7 +653,10 @@ impl World {
             *asked_at = self.now;
             let bytes = sent.bytes.clone();
             let honest = wide(self.honest().count());
-            let instance = usize::try_from(self.random.below(honest)).unwrap_or_default();
+            let chosen = usize::try_from(self.random.below(honest)).unwrap_or_default();
+            let Some(instance) = self.honest().nth(chosen) else {
+                continue;
+            };
             self.step(instance, |running, now| {
                 running.submit(bytes, true);
                 Ok(running.handle(Event::Clock, now)?)
