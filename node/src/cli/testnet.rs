@@ -31,25 +31,27 @@ pub(super) fn testnet(
         .iter()
         .map(|directory| format!("selfchain run --data {}", directory.display()))
         .collect();
-    let status = format!(
-        "selfchain consensus status --data {}",
-        made.directories[0].display()
-    );
+    let first = made.directories[0].display();
+    let then = [
+        format!("selfchain asset create 978 --scale 2 --data {first}"),
+        format!("selfchain account open 1 --asset 978 --data {first}"),
+    ];
     let value = json!({
         "chain_id": made.genesis.chain_id().to_hex(),
         "plane": made.genesis.plane.name(),
         "validators": made.genesis.validators.len(),
         "directories": made.directories,
         "next": commands,
-        "status": status,
+        "then": then,
     });
     let text = format!(
-        "made chain {} with {} validators ({}) in {}\n\nnext, each in a terminal of its own:\n  {}\n\nthen:\n  {status}\n",
+        "made chain {} with {} validators ({}) in {}\n\nnext, each in a terminal of its own:\n  {}\n\nthen:\n  {}\n",
         made.genesis.chain_id(),
         made.genesis.validators.len(),
         made.genesis.plane.name(),
         arguments.output.display(),
         commands.join("\n  "),
+        then.join("\n  "),
     );
     output.result(&text, &value)
 }
