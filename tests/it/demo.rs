@@ -11,7 +11,8 @@ use selfchain::node::Node;
 use selfchain::storage::{Disk, FileDisk, MemoryDisk};
 use selfchain::store::{Store, StoreError};
 use selfchain::types::crypto::SigningKey;
-use selfchain::types::genesis::OpTime;
+use selfchain::types::genesis::Plane;
+use selfchain::types::genesis::{OpTime, Plane};
 use selfchain::types::{AccountFlags, AccountId, Amount, AssetId, Genesis, KeyId, Operation};
 use selfchain::verify::verify;
 use std::collections::BTreeMap;
@@ -71,6 +72,32 @@ fn check_sums(summary: &Summary) {
         0.0 < ms.p50 && ms.p50 <= ms.p99 && ms.p99 <= ms.p999 && ms.p999 <= ms.max,
         "{ms:?}"
     );
+}
+
+#[test]
+fn four_validators_decide_one_chain_under_both_planes() {
+    for plane in [Plane::Stake, Plane::Poai] {
+        let traffic = TrafficOptions {
+            duration: Duration::from_millis(1_000),
+            rate_per_s: 2_000,
+            accounts: 200,
+            ..TrafficOptions::default()
+        };
+        let options = Options {
+            validators: 4,
+            plane,
+            ..generated(traffic)
+        };
+        let summary = run(&options, &GO_ON, &mut ()).unwrap();
+        println!("{summary}");
+        assert!(summary.holds(), "{summary}");
+        assert_eq!(summary.validators.len(), 4);
+        assert!(
+            summary.validators.iter().all(|one| one.ok && one.height > 2),
+            "{summary}"
+        );
+        assert!(summary.transfers_committed > 500, "{summary}");
+    }
 }
 
 #[test]

@@ -76,6 +76,40 @@ fn wrong_usage_has_its_own_exit_code() {
 }
 
 #[test]
+fn a_test_network_is_made_once_with_a_directory_for_each_validator() {
+    let folder = tempfile::tempdir().unwrap();
+    let net = folder.path().join("net");
+    let output = net.display();
+    check(
+        &format!("testnet --validators 4 --plane poai --output {output} --port-base 9100 --json"),
+        ExitStatus::Done,
+    );
+    check(
+        &format!("testnet --validators 4 --output {output}"),
+        ExitStatus::Usage,
+    );
+    check(
+        &format!("testnet --validators 1 --output {output}-one"),
+        ExitStatus::Usage,
+    );
+    check(
+        &format!("testnet --validators 100 --output {output}-far --port-base 65000"),
+        ExitStatus::Usage,
+    );
+    let genesis = |validator: &str| std::fs::read(net.join(validator).join("genesis")).unwrap();
+    assert_eq!(genesis("validator-0"), genesis("validator-3"));
+    let text = std::fs::read_to_string(net.join("validator-2").join("selfchain.toml")).unwrap();
+    assert!(
+        text.contains("@127.0.0.1:9102") && text.contains("127.0.0.1:9122"),
+        "{text}"
+    );
+    check(
+        &format!("verify --data {output}/validator-1 --json"),
+        ExitStatus::Done,
+    );
+}
+
+#[test]
 fn a_chain_is_made_once_and_its_damage_is_told_apart() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("node").display().to_string();
