@@ -11,7 +11,6 @@ use selfchain::node::Node;
 use selfchain::storage::{Disk, FileDisk, MemoryDisk};
 use selfchain::store::{Store, StoreError};
 use selfchain::types::crypto::SigningKey;
-use selfchain::types::genesis::Plane;
 use selfchain::types::genesis::{OpTime, Plane};
 use selfchain::types::{AccountFlags, AccountId, Amount, AssetId, Genesis, KeyId, Operation};
 use selfchain::verify::verify;
