@@ -7,10 +7,10 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
+use selfchain_tests::random::Random;
 use selfchain_types::crypto::{BatchItem, BatchVerifier, Scheme, SigningKey, verify};
 use serde_json::Value;
 
-use crate::parsers::Random;
 use crate::vectors::{hex, unhex};
 
 /// A signature and whether ZIP-215 accepts it.
@@ -111,7 +111,7 @@ fn check(cases: &[Case]) {
             batch(&(0..len).map(|_| *random.pick(&all)).collect::<Vec<_>>());
             // Mostly good, as in life: one bad case must neither hide nor take others with it.
             let mut mixed: Vec<&Case> = (0..len).map(|_| *random.pick(&good)).collect();
-            mixed[random.below(len)] = *random.pick(&bad);
+            mixed[random.index(len)] = *random.pick(&bad);
             batch(&mixed);
         }
     }

@@ -14,6 +14,7 @@ use selfchain::types::message::{Committed, Detail, Query, Reply, Request};
 use selfchain::types::seam::transport::{CloseReason, Limit};
 use selfchain::types::{Amount, EnvelopeBuilder, Hash, Height, KeyId, Refusal};
 use selfchain::{AccountFlags, AccountId, Operation, Outcome};
+use selfchain_tests::random::Random;
 use selfchain_transport::client::{ReceiveError, SendError};
 use selfchain_transport::limits::Rate;
 use std::net::UdpSocket;
@@ -86,21 +87,8 @@ fn stage() -> Stage {
 /// Positions and outcomes of the operations that were refused.
 type Refusals = Vec<(u32, Outcome)>;
 
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) as usize % bound
-    }
-
-    fn bytes(&mut self, len: usize) -> Vec<u8> {
-        (0..len).map(|_| self.below(256) as u8).collect()
-    }
+fn random_bytes(random: &mut Random, len: usize) -> Vec<u8> {
+    (0..len).map(|_| random.index(256) as u8).collect()
 }
 
 /// Submits all of them, and waits until all are refused and counted.
@@ -136,7 +124,7 @@ fn every_truncation_and_bit_flip_of_an_envelope_is_refused_and_counted() {
         let flipped: Vec<Vec<u8>> = (0..400)
             .map(|_| {
                 let mut bytes = valid.clone();
-                bytes[random.below(valid.len())] ^= 1 << random.below(8);
+                bytes[random.index(valid.len())] ^= 1 << random.index(8);
                 bytes
             })
             .collect();
@@ -159,16 +147,18 @@ fn any_bytes_on_the_port_in_streams_and_in_frames_end_in_a_refusal_or_a_closed_c
         let mut random = Random(5);
         let socket = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
         for _ in 0..500 {
-            let len = random.below(1_400);
-            socket.send_to(&random.bytes(len), stage.node.address()).unwrap();
+            let len = random.index(1_400);
+            socket
+                .send_to(&random_bytes(&mut random, len), stage.node.address())
+                .unwrap();
         }
 
         let mut raw = stage.raw();
         let before = stage.refused_in_all();
         for _ in 0..300 {
             // A kind of request that does not exist, whatever follows.
-            let len = random.below(200);
-            let mut frame = random.bytes(len + 1);
+            let len = random.index(200);
+            let mut frame = random_bytes(&mut random, len + 1);
             frame[0] |= 4;
             raw.sender.send(frame, PATIENCE).unwrap();
         }

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use selfchain_tests::random::Random;
 use selfchain_tests::targets::{TARGETS, Target};
 use selfchain_types::codec::{SECTION_VERSION, put_section_versioned};
 
@@ -25,7 +26,7 @@ fn valid_bytes_pass_every_target() {
 fn random_bytes_break_no_parser() {
     each_target(|run, _, random| {
         for _ in 0..CASES {
-            run(&random.bytes(LEN_MAX));
+            run(&bytes(random, LEN_MAX));
         }
     });
 }
@@ -48,7 +49,7 @@ fn flipped_bits_break_no_parser() {
             let bits = sample.len() * 8;
             let every = sample.len() <= EVERY_BIT_LEN_MAX;
             for at in 0..if every { bits } else { CASES } {
-                let bit = if every { at } else { random.below(bits) };
+                let bit = if every { at } else { random.index(bits) };
                 let mut flipped = sample.clone();
                 flipped[bit / 8] ^= 1 << (bit % 8);
                 run(&flipped);
@@ -83,15 +84,15 @@ fn spliced_bytes_break_no_parser() {
     each_target(|run, samples, random| {
         for _ in 0..CASES {
             let (left, right) = (random.pick(samples), random.pick(&foreign));
-            let right = if random.below(2) == 0 {
+            let right = if random.index(2) == 0 {
                 random.pick(samples)
             } else {
                 right
             };
-            let cut = random.below(left.len() + 1);
-            let from = random.below(right.len() + 1);
-            let to = from + random.below(right.len() - from + 1);
-            let keep = cut + random.below(left.len() - cut + 1);
+            let cut = random.index(left.len() + 1);
+            let from = random.index(right.len() + 1);
+            let to = from + random.index(right.len() - from + 1);
+            let keep = cut + random.index(left.len() - cut + 1);
             run(&[&left[..cut], &right[from..to], &left[keep..]].concat());
         }
     });
@@ -105,15 +106,15 @@ fn made_up_containers_break_no_parser() {
         for _ in 0..CASES {
             let mut out = Vec::new();
             for kind in 1..6 {
-                if random.below(3) == 0 {
+                if random.index(3) == 0 {
                     continue;
                 }
-                let version = if random.below(8) == 0 { 2 } else { SECTION_VERSION };
-                let ignorable = random.below(8) == 0;
-                let content = match random.below(3) {
+                let version = if random.index(8) == 0 { 2 } else { SECTION_VERSION };
+                let ignorable = random.index(8) == 0;
+                let content = match random.index(3) {
                     0 => Vec::new(),
                     1 => random.pick(&contents).clone(),
-                    _ => random.bytes(40),
+                    _ => bytes(random, 40),
                 };
                 put_section_versioned(&mut out, kind, version, ignorable, |out| out.extend(content));
             }
@@ -177,41 +178,17 @@ fn every_target_has_its_fuzz_program() {
     assert_eq!(programs, names);
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014): the same numbers on every machine.
-pub struct Random(pub u64);
-
-impl Random {
-    /// The next number.
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `end`, which is not zero.
-    pub fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
-    }
-
-    /// One of `all`.
-    pub fn pick<'a, T>(&mut self, all: &'a [T]) -> &'a T {
-        &all[self.below(all.len())]
-    }
-
-    /// Fewer than `len_max` bytes. Half of them are small numbers, as in headers and lengths.
-    fn bytes(&mut self, len_max: usize) -> Vec<u8> {
-        let len = self.below(len_max);
-        (0..len)
-            .map(|_| {
-                let word = self.next();
-                if word & 1 == 0 {
-                    (word >> 8) as u8
-                } else {
-                    (word >> 8) as u8 & 3
-                }
-            })
-            .collect()
-    }
+/// Fewer than `len_max` bytes. Half of them are small numbers, as in headers and lengths.
+fn bytes(random: &mut Random, len_max: usize) -> Vec<u8> {
+    let len = random.index(len_max);
+    (0..len)
+        .map(|_| {
+            let word = random.word();
+            if word & 1 == 0 {
+                (word >> 8) as u8
+            } else {
+                (word >> 8) as u8 & 3
+            }
+        })
+        .collect()
 }

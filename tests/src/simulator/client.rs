@@ -1,6 +1,6 @@
 //! The clients: each lane of the one key sends a transaction, asks until it has an outcome, and sends the next.
 
-use super::random::Random;
+use crate::random::Random;
 use selfchain::types::crypto::SigningKey;
 use selfchain::types::envelope::EnvelopeView;
 use selfchain::types::{AccountFlags, AccountId, Amount, AssetId, EnvelopeBuilder, Hash, Height, Operation};

@@ -6,7 +6,6 @@
 //! else. After every step it is checked that nobody honest signs twice and that all decide the same, and in the end
 //! that the chain went on once the faults stopped. The same seed gives the same run, byte for byte.
 
-mod random;
 mod plan;
 mod client;
 mod check;

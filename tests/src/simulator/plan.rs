@@ -1,6 +1,6 @@
 //! What one run is: how many validators, how far, and what goes wrong.
 
-use super::random::Random;
+use crate::random::Random;
 use selfchain::types::genesis::Plane;
 
 const MS: u64 = 1_000_000;

@@ -3,8 +3,8 @@
 use super::check::{Broken, Checks};
 use super::client::{LANES, Lane};
 use super::plan::{Plan, SLOW_FACTOR};
-use super::random::Random;
 use super::validator::{Failed, Running, Step, create};
+use crate::random::Random;
 use selfchain::replica::{Event, To};
 use selfchain::standing::found;
 use selfchain::storage::disk::{Faults, FaultyDisk};
@@ -152,7 +152,7 @@ impl World {
         let mut instances = Vec::new();
         for number in 0..count {
             let position = u16::try_from(number).unwrap_or(u16::MAX).min(plan.validators - 1);
-            let disk = FaultyDisk::new(random.next());
+            let disk = FaultyDisk::new(random.word());
             create(&disk, &genesis).map_err(|error| stopped(position, &*error))?;
             instances.push(Instance {
                 position,
@@ -178,7 +178,7 @@ impl World {
             is_calm: false,
             is_draining: false,
             groups: None,
-            sides: random.next(),
+            sides: random.word(),
             replays: Vec::new(),
             decided_at: EPOCH_NS,
             waits: Vec::new(),
@@ -306,7 +306,7 @@ impl World {
         }
         for _ in 0..self.plan.partitions {
             let at = self.random.below(window);
-            let groups = self.random.next();
+            let groups = self.random.word();
             self.after(at, Happening::Divide { groups });
             let lasts = self.random.between(200, 2_000) * MS;
             self.after(at + lasts, Happening::Heal);
@@ -362,7 +362,7 @@ impl World {
                 Ok(())
             }
             Happening::Sides => {
-                self.sides = self.random.next();
+                self.sides = self.random.word();
                 self.after(500 * MS, Happening::Sides);
                 Ok(())
             }

@@ -2,7 +2,6 @@
 
 use crate::Checked;
 use crate::node::server_key;
-use crate::random::Random;
 use crate::run::Submitted;
 use selfchain::types::codec::wide;
 use selfchain::types::crypto::SigningKey;
@@ -10,6 +9,7 @@ use selfchain::types::envelope::EnvelopeView;
 use selfchain::types::message::{Detail, Reply, Request};
 use selfchain::types::{Amount, AssetId, EnvelopeBuilder, Hash, Height};
 use selfchain::{AccountId, Operation};
+use selfchain_tests::random::Random;
 use selfchain_transport::client::{ClientConfig, ReceiveError, blocking};
 use std::collections::VecDeque;
 use std::net::SocketAddr;

@@ -11,7 +11,6 @@ mod check;
 mod load;
 mod node;
 mod model;
-mod random;
 
 use options::Options;
 use std::error::Error;

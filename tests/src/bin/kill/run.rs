@@ -6,7 +6,6 @@ use crate::load::{ISSUANCE, MONEY, WORKERS, Worker, view};
 use crate::model::Model;
 use crate::node::{NodeProcess, connect, node_key};
 use crate::options::Options;
-use crate::random::Random;
 use selfchain::storage::FileDisk;
 use selfchain::store::Store;
 use selfchain::types::codec::wide;
@@ -16,6 +15,7 @@ use selfchain::types::seam::log::LogError;
 use selfchain::types::{Amount, EnvelopeBuilder, Genesis, Hash, Height, KeyId};
 use selfchain::verify::verify;
 use selfchain::{AccountFlags, Operation};
+use selfchain_tests::random::Random;
 use std::error::Error;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -132,7 +132,7 @@ impl Run {
         Store::create(&FileDisk::open(&directory)?, &genesis)?;
         let mut random = Random(options.seed);
         let workers = (0..WORKERS)
-            .map(|number| Worker::new(number, random.next()))
+            .map(|number| Worker::new(number, random.word()))
             .collect();
         Ok(Self {
             directory,
