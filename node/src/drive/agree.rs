@@ -75,6 +75,8 @@ pub struct Agree {
     pub fault: Fault,
 }
 
+/// How long a node that stops waits for what its clients sent to be decided: without enough of the others it never is.
+const DRAIN_MAX: Duration = Duration::from_secs(3);
 /// Most transactions, and most messages, taken before the next look at the clock.
 const ROUND_MAX: usize = 4_096;
 
@@ -82,15 +84,18 @@ impl Agree {
     /// Runs until nothing more can come, or the node must stop. Gives the chain back.
     pub fn run(mut self) -> Chain {
         let mut durable = Height::GENESIS;
+        let mut draining: Option<Instant> = None;
         while !self.fault.is_raised() {
             self.state.answer(self.replica.chain());
             if let Err(error) = self.round(&mut durable) {
                 self.fault.raise(&error);
                 break;
             }
+            // Its clients wait for what it took in; the other validators go on without it.
             if self.verified.is_done() {
-                // Its clients wait for what it took in; the other validators go on without it.
-                if self.replica.pool().is_empty() || self.replica.pool().proposed() > 0 {
+                let pool = self.replica.pool();
+                let since = draining.get_or_insert_with(Instant::now);
+                if (pool.is_empty() && pool.proposed() == 0) || since.elapsed() > DRAIN_MAX {
                     break;
                 }
             }

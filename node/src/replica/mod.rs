@@ -19,5 +19,6 @@ mod seen;
 mod word;
 #[allow(clippy::module_inception, reason = "the struct and its folder have one name")]
 mod replica;
+mod exchange;
 
 pub use replica::{Agreement, Committed, Event, Options, Outgoing, Replica, ReplicaError, Ticket, To};

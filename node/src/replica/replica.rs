@@ -1,7 +1,8 @@
 //! The replica itself.
 
-use super::bodies::{BODY_LEAD_MAX, Bodies, Body};
+use super::bodies::{Bodies, Body};
 use super::catch_up::CatchUp;
+use super::exchange::BODY_WAIT_NS;
 use super::remembered::Remembered;
 use super::seats::Seats;
 use super::seen::Arrivals;
@@ -12,12 +13,12 @@ use selfchain_engine::builder::{BlockLimits, Order, build};
 use selfchain_engine::commit::{Block, Candidate, Chain, ChainError, Proposal, Proposing, VerifyError};
 use selfchain_engine::pool::{Entry, LaneView, Pool};
 use selfchain_storage::{Journal, JournalError};
-use selfchain_types::block::{Proposed, Row};
+use selfchain_types::block::Row;
 use selfchain_types::certificate::Certificate;
 use selfchain_types::codec::{self, DecodeError};
 use selfchain_types::crypto::BatchVerifier;
 use selfchain_types::evidence::Evidence;
-use selfchain_types::peer::{BLOCKS_MAX, Lane, PeerMessage};
+use selfchain_types::peer::{Lane, PeerMessage};
 use selfchain_types::seam::consensus::{Effect, Input, Plane, PlaneError, Verdict};
 use selfchain_types::seam::log::{LogError, LogReader};
 use selfchain_types::{Envelope, Hash, Height, KeyId, Refusal, Risk, TimeNs, Verified};
@@ -138,74 +139,73 @@ pub enum ReplicaError {
 
 /// One validator of several.
 pub struct Replica<T> {
-    options: Options,
-    chain: Chain,
-    plane: Box<dyn Plane>,
-    seats: Seats,
-    word: Word,
-    arrivals: Arrivals,
-    pool: Pool<T>,
-    journal: Journal,
+    pub(super) options: Options,
+    pub(super) chain: Chain,
+    pub(super) plane: Box<dyn Plane>,
+    pub(super) seats: Seats,
+    pub(super) word: Word,
+    pub(super) arrivals: Arrivals,
+    pub(super) pool: Pool<T>,
+    pub(super) journal: Journal,
     /// Whether the journal has records that are not durable.
-    is_journal_behind: bool,
-    log: Arc<dyn LogReader>,
-    signatures: BatchVerifier,
+    pub(super) is_journal_behind: bool,
+    pub(super) log: Arc<dyn LogReader>,
+    pub(super) signatures: BatchVerifier,
     /// Transactions whose signatures need not be checked again when a block brings them.
-    verified: Remembered,
-    bodies: Bodies,
+    pub(super) verified: Remembered,
+    pub(super) bodies: Bodies,
     /// What the own proposal of this height took out of the pool.
-    proposed: Vec<Entry<T>>,
-    effects: VecDeque<Effect>,
-    timers: BTreeMap<u64, TimeNs>,
+    pub(super) proposed: Vec<Entry<T>>,
+    pub(super) effects: VecDeque<Effect>,
+    pub(super) timers: BTreeMap<u64, TimeNs>,
     /// Blocks whose judgement the plane waits for.
-    judging: Vec<Judging>,
+    pub(super) judging: Vec<Judging>,
     /// A decided block whose body is not here.
-    deciding: Option<Certificate>,
+    pub(super) deciding: Option<Certificate>,
+    /// The decided block that a peer sent, while its certificate is checked: one, so that nobody can fill the memory
+    /// with blocks that were not decided.
+    pub(super) offered: Option<Proposal>,
     /// Bodies that were asked for: when to ask again, and how often it was.
-    wanted: BTreeMap<Hash, (TimeNs, usize)>,
+    pub(super) wanted: BTreeMap<Hash, (TimeNs, usize)>,
     /// Bytes of the tip's certificate.
-    tip_certificate: Vec<u8>,
+    pub(super) tip_certificate: Vec<u8>,
     /// Decided blocks that the log's reading end may not show yet.
-    recent: BTreeMap<Height, Decided>,
-    catch_up: CatchUp,
+    pub(super) recent: BTreeMap<Height, Decided>,
+    pub(super) catch_up: CatchUp,
     /// Empty blocks that are due, so that the newest roots are certified.
-    empties_due: u64,
+    pub(super) empties_due: u64,
     /// Whether the plane was told of this height that a block is wanted.
-    is_wanted: bool,
-    last_block: TimeNs,
-    last_tip: TimeNs,
-    out: Vec<Outgoing>,
-    gossip: Vec<Vec<u8>>,
-    unverified: Vec<(u16, Vec<u8>)>,
-    committed: Vec<Committed<T>>,
-    refused: Vec<(T, Refusal)>,
-    evidence: Vec<Vec<u8>>,
+    pub(super) is_wanted: bool,
+    pub(super) last_block: TimeNs,
+    pub(super) last_tip: TimeNs,
+    pub(super) out: Vec<Outgoing>,
+    pub(super) gossip: Vec<Vec<u8>>,
+    pub(super) unverified: Vec<(u16, Vec<u8>)>,
+    pub(super) committed: Vec<Committed<T>>,
+    pub(super) refused: Vec<(T, Refusal)>,
+    pub(super) evidence: Vec<Vec<u8>>,
 }
 
 /// A block whose judgement the plane waits for.
 #[derive(Clone, Copy, Debug)]
-struct Judging {
-    block: Hash,
-    round: u32,
+pub(super) struct Judging {
+    pub(super) block: Hash,
+    pub(super) round: u32,
     /// When that round began.
-    since: TimeNs,
+    pub(super) since: TimeNs,
 }
 
 /// A decided block with its certificate, as peers are sent them.
 #[derive(Debug)]
-struct Decided {
-    block: Vec<u8>,
-    certificate: Vec<u8>,
+pub(super) struct Decided {
+    pub(super) block: Vec<u8>,
+    pub(super) certificate: Vec<u8>,
 }
 
 /// A record of the journal: the plane's.
 const RECORD_PLANE: u8 = 1;
 /// A record of the journal: a body, as [`Candidate::to_bytes`].
 const RECORD_BODY: u8 = 2;
-/// How long a body that the plane asked about may be under way before it is asked for, in ns.
-const BODY_WAIT_NS: u64 = 50_000_000;
-/// Bytes of blocks that one message brings to a validator that is behind.
-const BLOCKS_BYTES_MAX: usize = 4 << 20;
 /// A block may be so far ahead of a voter's clock before it objects, in ns; twice that in the second round, and so on.
 const CLOCK_LEAD_MAX_NS: u64 = 2_000_000_000;
 /// Most records of misbehaviour kept for whoever asks.
@@ -254,6 +254,7 @@ impl<T: Ticket> Replica<T> {
             timers: BTreeMap::new(),
             judging: Vec::new(),
             deciding: None,
+            offered: None,
             wanted: BTreeMap::new(),
             tip_certificate,
             recent: BTreeMap::new(),
@@ -307,8 +308,9 @@ impl<T: Ticket> Replica<T> {
         &self.pool
     }
 
-    /// Gives the chain and the pool back.
-    pub fn into_parts(self) -> (Chain, Pool<T>) {
+    /// Gives the chain and the pool back, and into the pool what an own proposal holds of it.
+    pub fn into_parts(mut self) -> (Chain, Pool<T>) {
+        self.give_back();
         (self.chain, self.pool)
     }
 
@@ -426,15 +428,6 @@ impl<T: Ticket> Replica<T> {
         Ok(())
     }
 
-    fn flush_gossip(&mut self) {
-        if self.gossip.is_empty() {
-            return;
-        }
-        let gossip = core::mem::take(&mut self.gossip);
-        let envelopes = gossip.iter().map(Vec::as_slice).collect();
-        self.send(To::All, &PeerMessage::Transactions(envelopes));
-    }
-
     fn durable(&mut self, height: Height) -> Result<(), ReplicaError> {
         self.journal.truncate_through(height.0)?;
         self.recent.retain(|decided, _| *decided > height);
@@ -477,29 +470,7 @@ impl<T: Ticket> Replica<T> {
         is_paced && (overdue || self.empties_due > 0 || self.pool.has_ready())
     }
 
-    fn ask_again(&mut self, now: TimeNs) {
-        let height = self.chain.tip().height.next();
-        let peers = self.chain.genesis().validators.len();
-        let due: Vec<Hash> = self
-            .wanted
-            .iter()
-            .filter(|(_, (at, _))| *at <= now)
-            .map(|(block, _)| *block)
-            .collect();
-        for block in due {
-            let Some((at, tries)) = self.wanted.get_mut(&block) else {
-                continue;
-            };
-            // Each other validator in turn.
-            let ahead = 1 + *tries % (peers - 1).max(1);
-            *tries += 1;
-            *at = TimeNs(now.0.saturating_add(BODY_WAIT_NS));
-            let to = u16::try_from((usize::from(self.options.me) + ahead) % peers).unwrap_or_default();
-            self.send(To::One(to), &PeerMessage::WantBody { height, block });
-        }
-    }
-
-    fn input(&mut self, input: Input, now: TimeNs) -> Result<(), ReplicaError> {
+    pub(super) fn input(&mut self, input: Input, now: TimeNs) -> Result<(), ReplicaError> {
         let mut effects = Vec::new();
         self.plane.handle(input, now, &mut effects)?;
         self.effects.extend(effects);
@@ -522,7 +493,7 @@ impl<T: Ticket> Replica<T> {
     }
 
     /// Performs effects until none is left.
-    fn perform(&mut self, now: TimeNs) -> Result<(), ReplicaError> {
+    pub(super) fn perform(&mut self, now: TimeNs) -> Result<(), ReplicaError> {
         while let Some(effect) = self.effects.pop_front() {
             match effect {
                 Effect::Persist { height, record } => {
@@ -579,7 +550,7 @@ impl<T: Ticket> Replica<T> {
         Ok(())
     }
 
-    fn send(&mut self, to: To, message: &PeerMessage<'_>) {
+    pub(super) fn send(&mut self, to: To, message: &PeerMessage<'_>) {
         let (lane, bytes) = (message.lane(), message.to_bytes().into());
         self.out.push(Outgoing { to, lane, bytes });
     }
@@ -594,7 +565,7 @@ impl<T: Ticket> Replica<T> {
         let limits = self.chain.genesis().limits;
         let expiries = ledger.expiries_at(ledger.next_time(&[], now));
         let limits = BlockLimits {
-            bytes_max: u64::from(limits.block_bytes_max),
+            bytes_max: bytes_max(limits.block_bytes_max, round),
             // Expiries come first and count as effects.
             effects_max: u64::from(limits.block_effects_max).saturating_sub(codec::wide(expiries)),
             envelopes_max: self.options.envelopes_max,
@@ -646,30 +617,8 @@ impl<T: Ticket> Replica<T> {
         }
     }
 
-    /// A body arrived, asked for or not.
-    fn body(&mut self, from: u16, bytes: &[u8], now: TimeNs) -> Result<(), ReplicaError> {
-        let proposal = match Proposal::new(bytes.to_vec()) {
-            Ok(proposal) => proposal,
-            Err(error) => {
-                tracing::debug!(from, error = %error, "a peer's block cannot be read");
-                return Ok(());
-            }
-        };
-        let (tip, height, hash) = (self.chain.tip().height, proposal.header().height, proposal.hash());
-        if height <= tip || height.0 > tip.0 + BODY_LEAD_MAX {
-            return Ok(());
-        }
-        let is_wanted = self.wanted.contains_key(&hash);
-        if self.bodies.receive(from, proposal, is_wanted) {
-            self.wanted.remove(&hash);
-            self.decide(now)?;
-            self.judge(now)?;
-        }
-        Ok(())
-    }
-
     /// Judges what the plane asked about, as far as bodies are here.
-    fn judge(&mut self, now: TimeNs) -> Result<(), ReplicaError> {
+    pub(super) fn judge(&mut self, now: TimeNs) -> Result<(), ReplicaError> {
         if self.deciding.is_some() {
             return Ok(());
         }
@@ -716,7 +665,13 @@ impl<T: Ticket> Replica<T> {
             return Ok((Verdict::Invalid, Vec::new()));
         };
         let header = candidate.header();
-        if header.round > round {
+        let bytes = candidate
+            .envelopes()
+            .iter()
+            .map(|one| codec::wide(one.as_bytes().len()));
+        let is_too_large =
+            bytes.sum::<u64>() > bytes_max(self.chain.genesis().limits.block_bytes_max, header.round);
+        if header.round > round || is_too_large {
             return Ok((Verdict::Invalid, Vec::new()));
         }
         let lead = CLOCK_LEAD_MAX_NS.saturating_mul(u64::from(round).saturating_add(1));
@@ -738,30 +693,41 @@ impl<T: Ticket> Replica<T> {
     }
 
     /// Commits the block that is decided, once its body is here.
-    fn decide(&mut self, now: TimeNs) -> Result<(), ReplicaError> {
+    pub(super) fn decide(&mut self, now: TimeNs) -> Result<(), ReplicaError> {
         let Some(certificate) = self.deciding.take() else {
             return Ok(());
         };
         let candidate = match self.bodies.take(&certificate.block) {
             Some(Body::Judged(candidate)) => *candidate,
-            Some(Body::Received(proposal)) => self
-                .chain
-                .judge(&proposal, &self.signatures, &|leaf| self.verified.holds(leaf))
-                .map_err(ReplicaError::Disagrees)?,
+            Some(Body::Received(proposal)) => self.judge_decided(&proposal)?,
             Some(Body::Invalid) => {
                 let height = certificate.height;
                 let what = "block that was found invalid before";
                 return Err(ReplicaError::Disagrees(VerifyError::Mismatch { height, what }));
             }
             None => {
-                self.wanted.entry(certificate.block).or_insert((now, 0));
-                self.deciding = Some(certificate);
-                return Ok(());
+                let offered = self.offered.take();
+                match offered.filter(|offered| offered.hash() == certificate.block) {
+                    Some(offered) => self.judge_decided(&offered)?,
+                    None => {
+                        self.wanted.entry(certificate.block).or_insert((now, 0));
+                        self.deciding = Some(certificate);
+                        return Ok(());
+                    }
+                }
             }
         };
         self.commit(&candidate, &certificate)?;
         self.last_block = now;
         self.start(now)
+    }
+
+    /// What was decided must be valid here.
+    fn judge_decided(&self, proposal: &Proposal) -> Result<Candidate, ReplicaError> {
+        let verified = &self.verified;
+        self.chain
+            .judge(proposal, &self.signatures, &|leaf| verified.holds(leaf))
+            .map_err(ReplicaError::Disagrees)
     }
 
     fn commit(&mut self, candidate: &Candidate, certificate: &Certificate) -> Result<(), ReplicaError> {
@@ -806,77 +772,13 @@ impl<T: Ticket> Replica<T> {
         });
         Ok(())
     }
+}
 
-    /// Decided blocks arrived, asked for or not.
-    fn blocks(&mut self, from: u16, blocks: &[(&[u8], &[u8])], now: TimeNs) -> Result<(), ReplicaError> {
-        let before = self.chain.tip().height;
-        for (block, certificate) in blocks {
-            let (Ok(proposal), Ok(certificate)) =
-                (Proposal::new(block.to_vec()), Certificate::decode(certificate))
-            else {
-                tracing::debug!(from, "a peer's decided block cannot be read");
-                break;
-            };
-            let (height, hash) = (proposal.header().height, proposal.hash());
-            if height <= self.chain.tip().height {
-                continue;
-            }
-            let fits = height == self.chain.tip().height.next()
-                && certificate.height == height
-                && certificate.block == hash;
-            if !fits {
-                break;
-            }
-            self.bodies.receive(from, proposal, true);
-            self.input(Input::Synced(certificate), now)?;
-            self.perform(now)?;
-            if self.chain.tip().height != height {
-                break;
-            }
-        }
-        self.catch_up.answered(from, self.chain.tip().height > before);
-        Ok(())
-    }
-
-    fn serve_body(&mut self, from: u16, height: Height, block: &Hash) -> Result<(), ReplicaError> {
-        let bytes = match self.bodies.get(block) {
-            Some(Body::Judged(candidate)) => candidate.to_bytes(),
-            Some(Body::Received(proposal)) => proposal.as_bytes().to_vec(),
-            Some(Body::Invalid) => return Ok(()),
-            None if height <= self.chain.tip().height => return self.serve_blocks(from, height),
-            None => return Ok(()),
-        };
-        self.send(To::One(from), &PeerMessage::Body(&bytes));
-        Ok(())
-    }
-
-    fn serve_blocks(&mut self, to: u16, from: Height) -> Result<(), ReplicaError> {
-        let mut rows: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
-        let mut bytes = 0;
-        let mut height = from.max(Height(1));
-        while height <= self.chain.tip().height && rows.len() < BLOCKS_MAX && bytes < BLOCKS_BYTES_MAX {
-            let pair = match self.recent.get(&height) {
-                Some(decided) => (decided.block.clone(), decided.certificate.clone()),
-                None => match self.log.read(height.0) {
-                    Ok(row) => {
-                        let row = Row::decode(&row).map_err(ReplicaError::Row)?;
-                        (Proposed::from(row).to_bytes(), row.local.to_vec())
-                    }
-                    // Retention has dropped it: another validator may have it.
-                    Err(LogError::Pruned { .. } | LogError::NotFound { .. }) => break,
-                    Err(error) => return Err(error.into()),
-                },
-            };
-            bytes += pair.0.len() + pair.1.len();
-            rows.push(pair);
-            height = height.next();
-        }
-        let blocks = rows
-            .iter()
-            .map(|(block, certificate)| (block.as_slice(), certificate.as_slice()));
-        self.send(To::One(to), &PeerMessage::Blocks(blocks.collect()));
-        Ok(())
-    }
+/// Bytes of envelopes that a block may have which is first proposed in a round: half as many in each round as in the
+/// one before. Every body that may be decided stays in the journal until its height is; so, however long a height
+/// takes, they have two full blocks' bytes together.
+fn bytes_max(block_bytes_max: u32, round: u32) -> u64 {
+    u64::from(block_bytes_max).checked_shr(round).unwrap_or(0)
 }
 
 /// The lanes as the newest executed block left them.
@@ -885,5 +787,17 @@ struct Lanes<'a>(&'a Chain);
 impl LaneView for Lanes<'_> {
     fn lane(&self, key: &KeyId, lane: u32) -> u64 {
         self.0.ledger().lane(key, lane)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_of_all_rounds_together_have_two_full_blocks() {
+        let all: u64 = (0..1_000).map(|round| bytes_max(16 << 20, round)).sum();
+        assert!(all < 2 * (16 << 20));
+        assert_eq!((bytes_max(16 << 20, 0), bytes_max(16 << 20, 40)), (16 << 20, 0));
     }
 }

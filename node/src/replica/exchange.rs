@@ -1,0 +1,186 @@
+//! What a replica and its peers ask of one another: bodies, decided blocks, transactions.
+
+use super::bodies::{BODY_LEAD_MAX, Body};
+use super::replica::{Replica, ReplicaError, Ticket, To};
+use selfchain_engine::commit::Proposal;
+use selfchain_types::block::{Proposed, Row};
+use selfchain_types::certificate::Certificate;
+use selfchain_types::peer::{BLOCKS_MAX, PeerMessage};
+use selfchain_types::seam::consensus::Input;
+use selfchain_types::seam::log::LogError;
+use selfchain_types::{Hash, Height, TimeNs};
+
+/// How long a body that the plane asked about may be under way before it is asked for, in ns.
+pub(super) const BODY_WAIT_NS: u64 = 50_000_000;
+/// Bytes of blocks that one message brings to a validator that is behind.
+const BLOCKS_BYTES_MAX: usize = 4 << 20;
+/// Bytes of transactions in one message, unless one alone has more: a quarter of what the lane carries.
+const GOSSIP_BYTES_MAX: usize = 1 << 20;
+
+impl<T: Ticket> Replica<T> {
+    pub(super) fn flush_gossip(&mut self) {
+        let gossip = core::mem::take(&mut self.gossip);
+        for part in parts(&gossip, GOSSIP_BYTES_MAX, Vec::len) {
+            let envelopes = part.iter().map(Vec::as_slice).collect();
+            self.send(To::All, &PeerMessage::Transactions(envelopes));
+        }
+    }
+
+    pub(super) fn ask_again(&mut self, now: TimeNs) {
+        let height = self.chain.tip().height.next();
+        let peers = self.chain.genesis().validators.len();
+        let due: Vec<Hash> = self
+            .wanted
+            .iter()
+            .filter(|(_, (at, _))| *at <= now)
+            .map(|(block, _)| *block)
+            .collect();
+        for block in due {
+            let Some((at, tries)) = self.wanted.get_mut(&block) else {
+                continue;
+            };
+            // Each other validator in turn.
+            let ahead = 1 + *tries % (peers - 1).max(1);
+            *tries += 1;
+            *at = TimeNs(now.0.saturating_add(BODY_WAIT_NS));
+            let to = u16::try_from((usize::from(self.options.me) + ahead) % peers).unwrap_or_default();
+            self.send(To::One(to), &PeerMessage::WantBody { height, block });
+        }
+    }
+
+    /// A body arrived, asked for or not.
+    pub(super) fn body(&mut self, from: u16, bytes: &[u8], now: TimeNs) -> Result<(), ReplicaError> {
+        let proposal = match Proposal::new(bytes.to_vec()) {
+            Ok(proposal) => proposal,
+            Err(error) => {
+                tracing::debug!(from, error = %error, "a peer's block cannot be read");
+                return Ok(());
+            }
+        };
+        let (tip, height, hash) = (self.chain.tip().height, proposal.header().height, proposal.hash());
+        if height <= tip || height.0 > tip.0 + BODY_LEAD_MAX {
+            return Ok(());
+        }
+        let is_wanted = self.wanted.contains_key(&hash);
+        if self.bodies.receive(from, proposal, is_wanted) {
+            self.wanted.remove(&hash);
+            self.decide(now)?;
+            self.judge(now)?;
+        }
+        Ok(())
+    }
+
+    /// Decided blocks arrived, asked for or not.
+    pub(super) fn blocks(
+        &mut self,
+        from: u16,
+        blocks: &[(&[u8], &[u8])],
+        now: TimeNs,
+    ) -> Result<(), ReplicaError> {
+        let before = self.chain.tip().height;
+        for (block, certificate) in blocks {
+            let (Ok(proposal), Ok(certificate)) =
+                (Proposal::new(block.to_vec()), Certificate::decode(certificate))
+            else {
+                tracing::debug!(from, "a peer's decided block cannot be read");
+                break;
+            };
+            let (height, hash) = (proposal.header().height, proposal.hash());
+            if height <= self.chain.tip().height {
+                continue;
+            }
+            let fits = height == self.chain.tip().height.next()
+                && certificate.height == height
+                && certificate.block == hash;
+            if !fits {
+                break;
+            }
+            self.offered = Some(proposal);
+            self.input(Input::Synced(certificate), now)?;
+            self.perform(now)?;
+            self.offered = None;
+            if self.chain.tip().height != height {
+                break;
+            }
+        }
+        self.catch_up.answered(from, self.chain.tip().height > before);
+        Ok(())
+    }
+
+    pub(super) fn serve_body(&mut self, from: u16, height: Height, block: &Hash) -> Result<(), ReplicaError> {
+        let bytes = match self.bodies.get(block) {
+            Some(Body::Judged(candidate)) => candidate.to_bytes(),
+            Some(Body::Received(proposal)) => proposal.as_bytes().to_vec(),
+            Some(Body::Invalid) => return Ok(()),
+            None if height <= self.chain.tip().height => return self.serve_blocks(from, height),
+            None => return Ok(()),
+        };
+        self.send(To::One(from), &PeerMessage::Body(&bytes));
+        Ok(())
+    }
+
+    pub(super) fn serve_blocks(&mut self, to: u16, from: Height) -> Result<(), ReplicaError> {
+        let mut rows: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        let mut bytes = 0;
+        let mut height = from.max(Height(1));
+        while height <= self.chain.tip().height && rows.len() < BLOCKS_MAX && bytes < BLOCKS_BYTES_MAX {
+            let pair = match self.recent.get(&height) {
+                Some(decided) => (decided.block.clone(), decided.certificate.clone()),
+                None => match self.log.read(height.0) {
+                    Ok(row) => {
+                        let row = Row::decode(&row).map_err(ReplicaError::Row)?;
+                        (Proposed::from(row).to_bytes(), row.local.to_vec())
+                    }
+                    // Retention has dropped it: another validator may have it.
+                    Err(LogError::Pruned { .. } | LogError::NotFound { .. }) => break,
+                    Err(error) => return Err(error.into()),
+                },
+            };
+            let len = pair.0.len() + pair.1.len();
+            // A block of any size goes alone; with others it could be more than a link carries.
+            if !rows.is_empty() && bytes + len > BLOCKS_BYTES_MAX {
+                break;
+            }
+            bytes += len;
+            rows.push(pair);
+            height = height.next();
+        }
+        let blocks = rows
+            .iter()
+            .map(|(block, certificate)| (block.as_slice(), certificate.as_slice()));
+        self.send(To::One(to), &PeerMessage::Blocks(blocks.collect()));
+        Ok(())
+    }
+}
+
+/// Cuts `all`, in order, into parts of at most `len_max` together, or of one alone that is longer.
+fn parts<I>(all: &[I], len_max: usize, len: impl Fn(&I) -> usize) -> impl Iterator<Item = &[I]> {
+    let mut left = all;
+    core::iter::from_fn(move || {
+        let mut total = 0;
+        let fitting = left.iter().take_while(|item| {
+            total += len(item);
+            total <= len_max
+        });
+        let count = fitting.count().max(1).min(left.len());
+        let (part, rest) = left.split_at(count);
+        left = rest;
+        (!part.is_empty()).then_some(part)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_keep_order_and_fit_but_for_one_that_is_longer_alone() {
+        let check = |lens: &[usize], want: &[&[usize]]| {
+            let got: Vec<&[usize]> = parts(lens, 10, |len| *len).collect();
+            assert_eq!(got, want);
+        };
+        check(&[], &[]);
+        check(&[3, 3, 3, 3], &[&[3, 3, 3], &[3]]);
+        check(&[12, 10, 1, 40, 40], &[&[12], &[10], &[1], &[40], &[40]]);
+    }
+}
