@@ -86,6 +86,7 @@ fn formats() -> Vec<Format> {
         format("certificate", "certificate", blocks::certificates()),
         format("ballot", "agreement", blocks::ballots()),
         format("evidence", "agreement", blocks::evidence()),
+        format("peer", "peer", messages::peers()),
         format("genesis", "genesis", blocks::genesis()),
         format("roots", "roots", blocks::roots()),
         format("receipt", "receipt", blocks::receipts()),

@@ -12,6 +12,7 @@ use selfchain_types::codec::{known_sections, put_section_versioned, sections};
 use selfchain_types::envelope::{EnvelopeView, SIGNERS_MAX};
 use selfchain_types::evidence::Evidence;
 use selfchain_types::message::{Answer, Committed, Reply, Request};
+use selfchain_types::peer::PeerMessage;
 use selfchain_types::roots::{Roots, Table};
 use selfchain_types::{Amount, Envelope, Genesis, Hash, Refusal, Verified};
 use zerocopy::IntoBytes;
@@ -20,7 +21,7 @@ use zerocopy::IntoBytes;
 pub type Target = fn(&[u8]);
 
 /// Every target with the name of its program in `fuzz/` and of its vectors in `vectors/`.
-pub const TARGETS: [(&str, Target); 14] = [
+pub const TARGETS: [(&str, Target); 15] = [
     ("ballot", ballot),
     ("body", body),
     ("certificate", certificate),
@@ -28,6 +29,7 @@ pub const TARGETS: [(&str, Target); 14] = [
     ("evidence", evidence),
     ("genesis", genesis),
     ("header", header),
+    ("peer", peer),
     ("reply", reply),
     ("request", request),
     ("result", result),
@@ -202,6 +204,14 @@ pub fn ballot(data: &[u8]) {
         return;
     };
     assert_eq!(ballot.to_bytes(), data);
+}
+
+/// [`PeerMessage::decode`].
+pub fn peer(data: &[u8]) {
+    let Ok(message) = PeerMessage::decode(data) else {
+        return;
+    };
+    assert_eq!(message.to_bytes(), data);
 }
 
 /// [`Evidence::decode`].

@@ -1,11 +1,12 @@
-//! Vectors of every message between a client and a node.
+//! Vectors of every message between a client and a node, and between validators.
 
 use selfchain_types::block::Exception;
 use selfchain_types::message::{
     AccountState, Answer, ChangePosition, Committed, Detail, HistoryRow, HoldRecord, PolicyState, Query,
     Refused, Reply, Request, Status,
 };
-use selfchain_types::{AccountId, Amount, AssetId, Height, KeyId, Outcome, Policy, Refusal, TimeNs};
+use selfchain_types::peer::PeerMessage;
+use selfchain_types::{AccountId, Amount, AssetId, Hash, Height, KeyId, Outcome, Policy, Refusal, TimeNs};
 use serde_json::{Value, json};
 
 use super::{Vector, filled, hex, key, records};
@@ -313,4 +314,50 @@ fn status_fields(status: &Status) -> Value {
         "operations": status.operations.to_string(),
         "validity_max": status.validity_max,
     })
+}
+
+pub fn peers() -> Vec<Vector> {
+    let of = |name, fields: Value, message: PeerMessage<'static>| {
+        let bytes = message.to_bytes();
+        Vector::new(name, fields, bytes, move |bytes| {
+            PeerMessage::decode(bytes).is_ok_and(|read| read == message)
+        })
+    };
+    let (height, block) = (Height(7), Hash([0x0d; 32]));
+    vec![
+        of(
+            "plane",
+            json!({ "tip": 6, "bytes": hex(b"ballot") }),
+            PeerMessage::Plane {
+                tip: Height(6),
+                bytes: b"ballot",
+            },
+        ),
+        of("tip", json!({ "tip": 7 }), PeerMessage::Tip(height)),
+        of(
+            "body",
+            json!({ "block": hex(b"block") }),
+            PeerMessage::Body(b"block"),
+        ),
+        of(
+            "want body",
+            json!({ "height": 7, "block": block.to_hex() }),
+            PeerMessage::WantBody { height, block },
+        ),
+        of(
+            "want blocks",
+            json!({ "from": 7 }),
+            PeerMessage::WantBlocks(height),
+        ),
+        of(
+            "blocks",
+            json!({ "blocks": [{ "block": hex(b"one"), "certificate": hex(b"its") }] }),
+            PeerMessage::Blocks(vec![(b"one", b"its")]),
+        ),
+        of(
+            "transactions",
+            json!({ "envelopes": [hex(b"one"), hex(b"other")] }),
+            PeerMessage::Transactions(vec![b"one", b"other"]),
+        ),
+    ]
 }
