@@ -55,6 +55,21 @@ impl Contexts {
     /// tell from the next block on.
     pub fn rows(&mut self, next: &[Timed<'_>], rows: &mut Rows) {
         rows.reserve(next.len());
+        #[cfg(target_arch = "x86_64")]
+        if let Some(simd) = pulp::x86::V4::try_new() {
+            // The same code, compiled for a processor that counts zeros and divides many at once.
+            return simd.vectorize(
+                #[inline(always)]
+                || self.rows_here(next, rows),
+            );
+        }
+        self.rows_here(next, rows);
+    }
+
+    /// Inlined into the code for either kind of processor.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "else it is compiled for the least processor")]
+    fn rows_here(&mut self, next: &[Timed<'_>], rows: &mut Rows) {
         for group in next.chunks(GROUP) {
             let homes = self.touch_group(group);
             for (next, homes) in group.iter().zip(&homes) {
@@ -63,7 +78,8 @@ impl Contexts {
         }
     }
 
-    #[inline]
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "else it is compiled for the least processor")]
     fn next_row(&mut self, next: Timed<'_>, homes: &Homes, rows: &mut Rows) {
         let Some(Attempt::Transfer(event)) = Attempt::of(next.operation, next.time) else {
             return rows.pass();

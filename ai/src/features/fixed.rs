@@ -16,9 +16,7 @@ pub(crate) fn log2(value: u128) -> i32 {
 /// The same of fewer bits.
 #[inline]
 pub(super) fn log2_u64(value: u64) -> i32 {
-    if value == 0 {
-        return 0;
-    }
+    let value = value.max(1);
     let exponent = value.ilog2();
     let whole = i32::try_from(exponent).unwrap_or(63) * 256;
     whole + fraction(((value << (63 - exponent)) >> 55) & 0xff)
@@ -34,6 +32,17 @@ fn fraction(mantissa: u64) -> i32 {
 #[inline]
 pub(crate) fn log2_of_more(value: u128) -> i32 {
     log2(value.saturating_add(1))
+}
+
+/// [`log2_of_one_more`] of each: a loop without a branch, of which a compiler makes few instructions for many values.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "else it is compiled for the least processor")]
+pub(super) fn log2s_of_one_more<const N: usize>(values: [u64; N]) -> [i32; N] {
+    let mut logs = [0; N];
+    for (log, value) in logs.iter_mut().zip(values) {
+        *log = log2_of_one_more(value);
+    }
+    logs
 }
 
 /// Log2 of 1 + `value`, in 1/256 steps.

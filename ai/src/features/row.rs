@@ -8,12 +8,49 @@ use super::context::{Context, Event, Flow, ONE_REPORT, bit_of};
 use super::fixed;
 
 /// Writes the row; both contexts are decayed to the transfer's time.
-#[inline]
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "else it is compiled for the least processor")]
 pub(super) fn write(from: &Context, to: &Context, event: &Event, row: &mut Row) {
     let is_known = i32::from(from.out.has(bit_of(event.credit)));
     let is_reverse = i32::from(to.out.has(bit_of(event.debit)));
     let (spread_out, spread_in) = (spread(&from.out), spread(&to.into));
     let held = from.into.sum().saturating_sub(from.out.sum());
+    let since = |past: u64| event.second.saturating_sub(past);
+    let [
+        gap_from_out,
+        gap_from_into,
+        gap_to_into,
+        gap_to_out,
+        age_from,
+        age_to,
+        from_hour,
+        from_day,
+        from_week,
+        to_hour,
+        to_day,
+        to_week,
+        from_reports,
+        to_reports,
+        from_met,
+        to_met,
+    ] = fixed::log2s_of_one_more([
+        since(from.out.last),
+        since(from.into.last),
+        since(to.into.last),
+        since(to.out.last),
+        since(from.first),
+        since(to.first),
+        from.out.hour.into(),
+        from.out.day.into(),
+        from.out.week.into(),
+        to.into.hour.into(),
+        to.into.day.into(),
+        to.into.week.into(),
+        from.reports.into(),
+        to.reports.into(),
+        from.met.into(),
+        to.met.into(),
+    ]);
     let features: [i32; FEATURE_COUNT] = [
         event.log,
         fixed::digits(event.amount),
@@ -23,18 +60,18 @@ pub(super) fn write(from: &Context, to: &Context, event: &Event, row: &mut Row) 
         deviation(event.log, &to.into, spread_in),
         ratio(event.log, i32::from(to.into.greatest), &to.into),
         ratio(event.log, i32::from(to.into.latest), &to.into),
-        gap(event, from.out.last, from.out.count > 0),
-        gap(event, from.into.last, from.into.count > 0),
-        gap(event, to.into.last, to.into.count > 0),
-        gap(event, to.out.last, to.out.count > 0),
-        gap(event, from.first, from.is_seen()),
-        gap(event, to.first, to.is_seen()),
-        fixed::log2_of_one_more(from.out.hour.into()),
-        fixed::log2_of_one_more(from.out.day.into()),
-        fixed::log2_of_one_more(from.out.week.into()),
-        fixed::log2_of_one_more(to.into.hour.into()),
-        fixed::log2_of_one_more(to.into.day.into()),
-        fixed::log2_of_one_more(to.into.week.into()),
+        gap(gap_from_out, from.out.count > 0),
+        gap(gap_from_into, from.into.count > 0),
+        gap(gap_to_into, to.into.count > 0),
+        gap(gap_to_out, to.out.count > 0),
+        gap(age_from, from.is_seen()),
+        gap(age_to, to.is_seen()),
+        from_hour,
+        from_day,
+        from_week,
+        to_hour,
+        to_day,
+        to_week,
         count(from.out.count),
         count(from.into.count),
         count(to.into.count),
@@ -50,14 +87,14 @@ pub(super) fn write(from: &Context, to: &Context, event: &Event, row: &mut Row) 
         fan(&to.out),
         is_known + 2 * is_reverse,
         share(to.young.into(), to.into.count.into()),
-        fixed::log2_of_one_more(from.reports.into()),
-        fixed::log2_of_one_more(to.reports.into()),
+        from_reports,
+        to_reports,
         share(
             u64::from(to.reports) << 10,
             (u64::from(to.into.week) * u64::from(ONE_REPORT >> 10)) << 10,
         ),
-        fixed::log2_of_one_more(from.met.into()),
-        fixed::log2_of_one_more(to.met.into()),
+        from_met,
+        to_met,
     ];
     for (at, feature) in row.0.iter_mut().enumerate() {
         *feature = features[at].max(LEAST[at]).min(GREATEST[at]);
@@ -97,11 +134,8 @@ fn spread(flow: &Flow) -> i32 {
     f64::from(flow.variance).sqrt() as i32
 }
 
-fn gap(event: &Event, past: u64, is_seen: bool) -> i32 {
-    if !is_seen {
-        return GAP_NONE;
-    }
-    fixed::log2_of_one_more(event.second.saturating_sub(past)).min(GAP_MAX)
+fn gap(log: i32, is_seen: bool) -> i32 {
+    if is_seen { log.min(GAP_MAX) } else { GAP_NONE }
 }
 
 fn count(count: u32) -> i32 {
