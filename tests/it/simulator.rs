@@ -34,12 +34,16 @@ fn every_seed_holds_with_power_cuts_partitions_loss_and_a_lying_validator() {
             (plan, outcome)
         })
         .collect();
-    let mut crashes = 0;
+    let (mut crashes, mut moved) = (0, 0);
     for (plan, outcome) in outcomes {
         let outcome = outcome.unwrap_or_else(|broken| panic!("{broken}\nrepeat: {}", plan.command()));
         assert!(outcome.height >= HEIGHTS && outcome.transactions > 0);
         crashes += outcome.crashes;
+        let is_by_bond =
+            plan.plane == Plane::Stake && outcome.sets > 1 + usize::from(outcome.liar_left.is_some());
+        moved += u64::from(is_by_bond);
     }
+    assert!(moved > SEEDS / 8, "bonds moved a set in {moved} runs only");
     assert!(
         crashes > SEEDS,
         "{crashes} power cuts are too few to show anything"
