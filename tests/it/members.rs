@@ -3,13 +3,10 @@
 
 mod world;
 
-use selfchain::engine::commit::{Chain, Prepared};
-use selfchain_types::crypto::BatchVerifier;
 use selfchain_types::genesis::Plane;
-use selfchain_types::{AccountId, Amount, Genesis, Height, Operation, OperationFlags, Outcome};
+use selfchain_types::{AccountId, Genesis, Height, Operation, Outcome};
 use world::{
-    AUTHORITY, COIN, EPOCH, FOUNDERS, JOINER, OTHER, OWNER, PURSE, RESERVE, World, earnings, id, join, key,
-    pay,
+    AUTHORITY, EPOCH, FOUNDERS, JOINER, OTHER, OWNER, PURSE, RESERVE, World, earnings, id, join, key, pay,
 };
 
 const BOND: u64 = 500;
@@ -107,10 +104,27 @@ fn a_join_is_refused_for_what_it_lacks() {
     let mut no_reveals = attachments.clone();
     no_reveals[..32].fill(0);
     refused(both, &same, &no_reveals, Outcome::RevealsInvalid);
-    let linked = |one: &mut Operation| *one = one.flagged(OperationFlags::LINKED);
-    refused(both, &linked, &attachments, Outcome::FlagsUnknown);
+    let chain = vec![operation.linked(), Operation::anchor(2, operation.named())];
+    assert_eq!(
+        world.run(both, chain, attachments.clone()),
+        [Outcome::FlagsUnknown, Outcome::LinkedFailed],
+        "nothing may follow in its chain"
+    );
+    let poor = Operation {
+        amount: 10_001.into(),
+        ..operation
+    };
+    let chain = vec![pay(3, PURSE, earnings(OTHER), 10).linked(), poor];
+    world.open_earnings(OTHER);
+    assert_eq!(
+        world.run(both, chain, attachments.clone()),
+        [Outcome::LinkedFailed, Outcome::InsufficientFunds],
+        "it may end one"
+    );
     assert_eq!(world.totals(PURSE), [0, 10_000, 0, 0]);
-    world.must(both, vec![operation], attachments.clone());
+    let chain = vec![pay(4, PURSE, earnings(OTHER), 10).linked(), operation];
+    world.must(both, chain, attachments.clone());
+    assert_eq!(world.totals(PURSE), [10, 10_000, 500, 0]);
     let again = world.run(both, vec![operation], attachments);
     assert_eq!(again, [Outcome::ValidatorTaken]);
     world.check();
@@ -370,18 +384,4 @@ fn a_founder_names_an_account_and_bonds_money_on_top() {
     assert_eq!(world.power(founder), Some(900));
     assert_eq!(world.totals(PURSE)[2], 0, "money goes first");
     world.check();
-}
-
-#[test]
-fn a_row_that_says_another_outcome_of_a_join_is_found_out() {
-    let world = joined(Plane::Stake);
-    let row = world.rows.last().unwrap();
-    let block = Prepared::new(Height(world.height()), row).unwrap();
-    assert_eq!(block.result().outcomes, [Outcome::Ok.code()]);
-    let mut alone = Chain::new(world.genesis.clone(), None);
-    let signatures = BatchVerifier::new();
-    assert!(alone.verify(&block, &signatures).is_err());
-    let amount = Amount(u128::from(BOND));
-    assert_eq!(Amount(world.totals(PURSE)[2]), amount);
-    assert_eq!(world.chain.ledger().totals()[0].0, COIN);
 }
