@@ -223,12 +223,19 @@ impl Roll {
             .then(|| Arc::clone(&self.set_of(height).validators))
     }
 
-    /// Whether a validator's bond must stay locked: it is on the roll, or in a set whose offences still count.
-    pub fn holds(&self, id: &KeyId) -> bool {
-        self.number(id).is_some()
-            || [&self.previous, &self.current]
-                .iter()
-                .any(|set| set.position(id).is_some())
+    /// The number of who signs with this key, or did in a set whose offences still count.
+    pub fn member(&self, id: &KeyId) -> Option<u32> {
+        self.number(id).or_else(|| self.number_of_signer(id))
+    }
+
+    /// The bond of a member that is on the roll, or in a set whose offences still count: then zero.
+    pub fn holds(&self, number: u32) -> Option<u64> {
+        let on_roll = self.members.get(&number).map(|member| member.bond);
+        on_roll.or_else(|| {
+            let sets = [&self.previous, &self.current];
+            let is_in = |set: &&Set| set.numbers.binary_search(&number).is_ok();
+            sets.iter().any(is_in).then_some(0)
+        })
     }
 
     /// The links that a reveal of the proposer `at` must come before.
@@ -334,7 +341,10 @@ impl Roll {
     pub fn change(&mut self, change: &Change) -> Result<(), ChangeRefusal> {
         match change {
             Change::Join { key, bond, reveals } => self.join(key, *bond, *reveals),
-            Change::Bond { validator, bond } => self.bond(validator, *bond),
+            Change::Bond { validator, bond } => {
+                let number = self.number(validator).ok_or(ChangeRefusal::Unknown)?;
+                self.set_bond(number, *bond)
+            }
             Change::Rotate { validator, key } => {
                 let number = self.number(validator).ok_or(ChangeRefusal::Unknown)?;
                 self.check_free(key)?;
@@ -346,6 +356,7 @@ impl Roll {
                 self.with(number, |member| member.next_head = Some(*reveals));
                 Ok(())
             }
+            Change::Forfeit { member } => self.set_bond(*member, 0),
         }
     }
 
@@ -373,8 +384,10 @@ impl Roll {
         Ok(())
     }
 
-    fn bond(&mut self, validator: &KeyId, bond: u64) -> Result<(), ChangeRefusal> {
-        let number = self.number(validator).ok_or(ChangeRefusal::Unknown)?;
+    fn set_bond(&mut self, number: u32, bond: u64) -> Result<(), ChangeRefusal> {
+        if !self.members.contains_key(&number) {
+            return Err(ChangeRefusal::Unknown);
+        }
         let others = self.members.iter().filter(|(other, _)| **other != number);
         if bond == 0 && others.map(|(_, member)| member).all(|member| member.bond == 0) {
             return Err(ChangeRefusal::Last);
@@ -393,7 +406,7 @@ impl Roll {
     fn check_free(&self, key: &PublicKey) -> Result<(), ChangeRefusal> {
         let mut members = self.members.values();
         let is_taken = members.any(|member| member.key == *key || member.next_key.as_ref() == Some(key));
-        if is_taken || self.holds(&key.id()) {
+        if is_taken || self.member(&key.id()).is_some() {
             return Err(ChangeRefusal::Taken);
         }
         Ok(())

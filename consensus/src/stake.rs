@@ -156,8 +156,12 @@ impl Standing for Stake {
         }
     }
 
-    fn holds(&self, validator: &KeyId) -> bool {
-        self.roll.holds(validator)
+    fn member(&self, validator: &KeyId) -> Option<u32> {
+        self.roll.member(validator)
+    }
+
+    fn holds(&self, member: u32) -> Option<u64> {
+        self.roll.holds(member)
     }
 
     fn encode(&self, table: Table, out: &mut Vec<u8>) {

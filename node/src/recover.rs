@@ -9,7 +9,7 @@ use selfchain_engine::ledger::{Cause, HistoryChange, Ledger};
 use selfchain_engine::proof::mountain::node_count;
 use selfchain_storage::index::{HistoryEntry, TxEntry};
 use selfchain_storage::{Index, IndexError, NodeFile, Snapshots};
-use selfchain_types::message::OPERATION_PLACES_FROM;
+use selfchain_types::message::{BOND_PLACES_FROM, OPERATION_PLACES_FROM, REWARD_PLACES_FROM};
 use selfchain_types::roots::Table;
 use selfchain_types::seam::log::LogReader;
 use selfchain_types::seam::scorer::Scorer;
@@ -260,6 +260,8 @@ fn history_entry(change: &HistoryChange, transactions: &[Transaction]) -> Histor
             OPERATION_PLACES_FROM + 2 * first
         }
         Cause::Operation(at) => OPERATION_PLACES_FROM + 2 * at + 1,
+        Cause::Bond(at) => BOND_PLACES_FROM + at,
+        Cause::Reward(at) => REWARD_PLACES_FROM + at,
     };
     let mut value = [0; 64];
     value.copy_from_slice(change.balances.as_bytes());

@@ -144,6 +144,49 @@ pub fn reveals(genesis: &Genesis, key: &SigningKey) -> Option<RevealChain> {
     RevealChain::up_to(&secret(key, genesis.salt), &head)
 }
 
+/// The chain of reveals of a key that joins, or whose first one is over.
+pub fn later_reveals(chain_id: &Hash, key: &SigningKey) -> RevealChain {
+    RevealChain::new(&later_secret(chain_id, key), REVEALS)
+}
+
+fn later_secret(chain_id: &Hash, key: &SigningKey) -> [u8; 32] {
+    let seed = key.seed();
+    hash::REVEAL
+        .hash_parts(&[b"later", seed.as_slice(), chain_id.as_bytes()])
+        .0
+}
+
+/// What a key reveals: of the chain that genesis names, and once that is over of the later one.
+pub struct Reveals {
+    first: Option<RevealChain>,
+    secret: [u8; 32],
+    /// Made when the first chain does not have what is asked for: a second's work.
+    later: Option<RevealChain>,
+}
+
+impl Reveals {
+    /// Of this node's key.
+    pub fn new(genesis: &Genesis, key: &SigningKey) -> Self {
+        Self {
+            first: reveals(genesis, key),
+            secret: later_secret(&genesis.chain_id(), key),
+            later: None,
+        }
+    }
+
+    /// The link before `head`, if it is this key's.
+    pub fn before(&mut self, head: &Hash) -> Option<Hash> {
+        if let Some(later) = &mut self.later {
+            return later.before(head);
+        }
+        let first = self.first.as_mut().and_then(|first| first.before(head));
+        first.or_else(|| {
+            let later = RevealChain::new(&self.secret, REVEALS);
+            self.later.insert(later).before(head)
+        })
+    }
+}
+
 /// What a key's chain of reveals begins from: another for each chain with another salt.
 fn secret(key: &SigningKey, salt: u64) -> [u8; 32] {
     let seed = key.seed();

@@ -3,7 +3,7 @@
 use crate::config::PeerAddress;
 use crate::drive::{FromPeer, Peers, Validating};
 use crate::replica::{Agreement, Outgoing, To};
-use crate::standing::{reveals, says};
+use crate::standing::{Reveals, says};
 use bytes::Bytes;
 use core::time::Duration;
 use selfchain_consensus::bft::{self, Bft};
@@ -88,7 +88,7 @@ pub fn agreement(genesis: &Genesis, key: &SigningKey, options: bft::Options) -> 
     let bft = Bft::new(genesis.chain_id(), signing, options).with_extensions(says(genesis.plane));
     Agreement {
         plane: Box::new(bft),
-        reveals: reveals(genesis, key),
+        reveals: Reveals::new(genesis, key),
     }
 }
 

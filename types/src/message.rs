@@ -219,13 +219,19 @@ pub struct AccountState {
 pub struct ChangePosition {
     /// The block.
     pub height: Height,
-    /// Where in it: below [`OPERATION_PLACES_FROM`] the number of an expiry; from there on, two places for each
-    /// operation of the block, the first for the fee of the transaction that it begins, the second for itself.
+    /// Where in it: below [`BOND_PLACES_FROM`] the number of an expiry; from there on the number of a bond that is
+    /// given back or lost; from [`OPERATION_PLACES_FROM`] on, two places for each operation of the block, the first for
+    /// the fee of the transaction that it begins, the second for itself; from [`REWARD_PLACES_FROM`] on the number of a
+    /// reward.
     pub place: u32,
 }
 
-/// The first place of a block's operations; below are its expiries.
+/// The first place of a block's operations.
 pub const OPERATION_PLACES_FROM: u32 = 1 << 24;
+/// Where the places begin of bonds that are given back or lost, after those of expiries.
+pub const BOND_PLACES_FROM: u32 = 1 << 23;
+/// Where the places begin of rewards, after those of operations.
+pub const REWARD_PLACES_FROM: u32 = 1 << 30;
 
 impl ChangePosition {
     /// The first that may come after it: where the next page of a history begins.
@@ -236,11 +242,10 @@ impl ChangePosition {
         }
     }
 
-    /// The operation that made the change, a fee being its transaction's first; `None` of an expiry.
+    /// The operation that made the change, a fee being its transaction's first; `None` where no operation did.
     pub fn operation(self) -> Option<u32> {
-        self.place
-            .checked_sub(OPERATION_PLACES_FROM)
-            .map(|place| place / 2)
+        let place = Some(self.place).filter(|place| *place < REWARD_PLACES_FROM);
+        place?.checked_sub(OPERATION_PLACES_FROM).map(|place| place / 2)
     }
 }
 
@@ -801,7 +806,7 @@ mod tests {
         assert_eq!(at(3, 8).next(), at(3, 9));
         assert_eq!(at(3, u32::MAX).next(), at(4, 0));
         assert_eq!(ChangePosition::from(Height(3)), at(3, 0));
-        let operations = [(0, None), (OPERATION_PLACES_FROM - 1, None)];
+        let operations = [(OPERATION_PLACES_FROM - 1, None), (REWARD_PLACES_FROM, None)];
         let of_the_first = [
             (OPERATION_PLACES_FROM, Some(0)),
             (OPERATION_PLACES_FROM + 1, Some(0)),

@@ -80,6 +80,14 @@ pub enum Kind {
     SetPolicy = 13,
     /// Lets a model decide from a height on; by the chain's authority.
     SetModel = 14,
+    /// Makes a key a validator, with a bond.
+    Join = 15,
+    /// Sets a validator's bond; zero: it leaves.
+    Bond = 16,
+    /// Lets a validator sign with another key.
+    Rotate = 17,
+    /// Lets a validator begin another chain of reveals.
+    Reveals = 18,
 }
 
 impl Kind {
@@ -101,9 +109,18 @@ impl Kind {
             Upgrade,
             SetPolicy,
             SetModel,
+            Join,
+            Bond,
+            Rotate,
+            Reveals,
         ]
         .into_iter()
         .find(|kind| kind.code() == code)
+    }
+
+    /// Whether it changes who the validators are, or what they have.
+    pub const fn is_of_validators(self) -> bool {
+        matches!(self, Self::Join | Self::Bond | Self::Rotate | Self::Reveals)
     }
 
     /// Its code on the wire.
@@ -118,7 +135,7 @@ impl Kind {
 pub struct OperationFlags(pub u16);
 
 impl OperationFlags {
-    /// Commits or fails together with the next operation. Any kind may carry it.
+    /// Commits or fails together with the next operation. Any kind may carry it but those of validators.
     pub const LINKED: Self = Self(1);
     /// Reserves the amount until posted, voided or expired.
     pub const PENDING: Self = Self(2);
@@ -146,7 +163,7 @@ impl OperationFlags {
     }
 }
 
-/// Bit of `flags` that says "linked" in every kind.
+/// Bit of `flags` that says "linked" in every kind that may.
 pub const LINKED_BIT: u16 = 1;
 
 impl Operation {
@@ -327,6 +344,56 @@ impl Operation {
         }
     }
 
+    /// Makes `key` a validator with a bond of `bond` units, which lie on `account`. At `offset` lie `len` bytes of
+    /// attachments: the last link of its chain of reveals (32), then the public key of scheme `scheme`, or nothing
+    /// more where `scheme` is 0 and the key is registered.
+    pub fn join(
+        id: u128,
+        key: KeyId,
+        bond: u64,
+        account: AccountId,
+        scheme: u16,
+        (offset, len): (u32, u32),
+    ) -> Self {
+        Self {
+            amount: u128::from(bond).into(),
+            pending: account.0.into(),
+            code: scheme.into(),
+            ..Self::of(Kind::Join, id)
+        }
+        .naming(key.0)
+        .pointing(offset, len)
+    }
+
+    /// Sets the bond of the validator `key`; zero: it leaves. `account` is where more of it comes from, and where the
+    /// validator's rewards go; [`AccountId::NONE`] where it is known or none is needed.
+    pub fn bond(id: u128, key: KeyId, bond: u64, account: AccountId) -> Self {
+        Self {
+            amount: u128::from(bond).into(),
+            pending: account.0.into(),
+            ..Self::of(Kind::Bond, id)
+        }
+        .naming(key.0)
+    }
+
+    /// Lets the validator `key` sign with another key: at `offset` lie `len` bytes of attachments, the other key's id
+    /// (32), then its public key of scheme `scheme`, or nothing more where `scheme` is 0 and it is registered.
+    pub fn rotate(id: u128, key: KeyId, scheme: u16, (offset, len): (u32, u32)) -> Self {
+        Self {
+            code: scheme.into(),
+            ..Self::of(Kind::Rotate, id)
+        }
+        .naming(key.0)
+        .pointing(offset, len)
+    }
+
+    /// Lets the validator `key` begin another chain of reveals, whose last link lies at `offset` of the attachments.
+    pub fn reveals(id: u128, key: KeyId, offset: u32) -> Self {
+        Self::of(Kind::Reveals, id)
+            .naming(key.0)
+            .pointing(offset, REVEALS_LEN)
+    }
+
     /// The same with these flags set too.
     pub fn flagged(mut self, flags: OperationFlags) -> Self {
         self.flags = (self.flags.get() | flags.0).into();
@@ -391,6 +458,9 @@ impl Operation {
     }
 }
 
+/// Bytes of a chain's last link.
+const REVEALS_LEN: u32 = 32;
+
 fn half(bytes: &[u8]) -> [u8; 16] {
     bytes.try_into().expect("half of 32 bytes")
 }
@@ -421,6 +491,7 @@ mod tests {
         for code in 0..=u8::MAX {
             assert!(Kind::from_code(code).is_none_or(|kind| kind.code() == code));
         }
-        assert_eq!(Kind::from_code(14), Some(Kind::SetModel));
+        assert_eq!(Kind::from_code(18), Some(Kind::Reveals));
+        assert_eq!(Kind::from_code(19), None);
     }
 }

@@ -162,6 +162,24 @@ codes! {
         PoliciesFull = 92, "policies_full";
         /// The model's height is not ahead, or not after that of the model before it.
         ModelInvalid = 93, "model_invalid";
+        /// One validator decides this chain, and none may join it.
+        ValidatorsFixed = 100, "validators_fixed";
+        /// The key is a validator's already, or was one's of a set whose offences still count.
+        ValidatorTaken = 101, "validator_taken";
+        /// The key is no validator's.
+        ValidatorUnknown = 102, "validator_unknown";
+        /// There are as many validators as may be.
+        ValidatorsFull = 103, "validators_full";
+        /// A bond of nothing, or one that does not count.
+        BondInvalid = 104, "bond_invalid";
+        /// No account is named for the bond, or another one than it lies on.
+        BondAccount = 105, "bond_account";
+        /// The account of the chain's reserve is not open: no money can be bonded.
+        ReserveClosed = 106, "reserve_closed";
+        /// No chain of reveals to begin with.
+        RevealsInvalid = 107, "reveals_invalid";
+        /// Nobody would be left.
+        LastValidator = 108, "last_validator";
     }
 }
 

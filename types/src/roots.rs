@@ -30,11 +30,13 @@ pub enum Table {
     Chain = 10,
     /// Contexts of the AI plane, at snapshot heights.
     Contexts = 11,
+    /// Money that validators have at stake, hashed whole.
+    Bonds = 12,
 }
 
 impl Table {
     /// Every table, in order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Accounts,
         Self::Pendings,
         Self::Keys,
@@ -46,6 +48,7 @@ impl Table {
         Self::Plane,
         Self::Chain,
         Self::Contexts,
+        Self::Bonds,
     ];
 
     /// Its number.
@@ -68,6 +71,7 @@ impl Table {
             Self::Plane => "plane",
             Self::Chain => "chain",
             Self::Contexts => "contexts",
+            Self::Bonds => "bonds",
         }
     }
 

@@ -455,12 +455,21 @@ impl Chain {
                 height,
                 source: Box::new(source),
             })?;
-        self.council
+        let offences = self
+            .council
             .observe(header, said)
             .map_err(|source| ChainError::Standing { height, source })?;
+        let validators = self.council.voting(&offences);
         let executed = self
             .ledger
-            .execute(height, header.time_ns, &views, &candidate.risk, wants_balances)
+            .execute_among(
+                validators,
+                height,
+                header.time_ns,
+                &views,
+                &candidate.risk,
+                wants_balances,
+            )
             .map_err(|source| ChainError::Broken { height, source })?;
         self.council.close();
         Ok(executed)

@@ -3,6 +3,7 @@
 
 use super::chain::Tip;
 use super::verify::VerifyError;
+use crate::ledger::Validators;
 use alloc::collections::VecDeque;
 use core::fmt;
 use selfchain_types::block::Header;
@@ -13,7 +14,7 @@ use selfchain_types::genesis::{Limits, Validator, validators_hash};
 use selfchain_types::late::{LATE_BLOCKS, LatePrecommit, decode_late};
 use selfchain_types::roots::{Roots, Table};
 use selfchain_types::seam::consensus::Schedule;
-use selfchain_types::seam::standing::{Change, Observed, Offence, Standing, StandingError};
+use selfchain_types::seam::standing::{Observed, Offence, Standing, StandingError};
 use selfchain_types::{Hash, Height, codec, hash};
 use std::sync::Arc;
 
@@ -262,17 +263,16 @@ impl Council {
         crypto::verify(scheme, key, digest.as_bytes(), &late.precommit.signature).is_ok()
     }
 
-    /// Folds what a decided block says. Who misbehaved has nothing at stake any more.
-    pub(super) fn observe(&mut self, header: &Header, said: Option<Said>) -> Result<(), StandingError> {
+    /// Folds what a decided block says, and gives who it proves to have misbehaved.
+    pub(super) fn observe(
+        &mut self,
+        header: &Header,
+        said: Option<Said>,
+    ) -> Result<Vec<Offence>, StandingError> {
         let (Some(standing), Some(said)) = (&mut self.standing, said) else {
-            return Ok(());
+            return Ok(Vec::new());
         };
         standing.observe(&said.observed(header))?;
-        for offence in &said.offences {
-            let validator = offence.validator;
-            // Refused where it has left already, or is the last one: then there is nothing to take.
-            let _refused = standing.change(&Change::Bond { validator, bond: 0 });
-        }
         if let Some(parent) = said.parent {
             self.certified.push_back(Certified {
                 height: parent.height,
@@ -283,7 +283,13 @@ impl Council {
         while codec::wide(self.certified.len()) > LATE_BLOCKS {
             self.certified.pop_front();
         }
-        Ok(())
+        Ok(said.offences)
+    }
+
+    /// What the ledger needs of them to execute the block that was observed last; nothing where one decides.
+    pub(super) fn voting<'a>(&'a mut self, offences: &'a [Offence]) -> Option<Validators<'a>> {
+        let standing = self.standing.as_deref_mut()?;
+        Some(Validators { standing, offences })
     }
 
     /// The block that was observed last is executed.

@@ -69,17 +69,11 @@ impl Standing for Turns {
     }
 
     fn change(&mut self, change: &Change) -> Result<(), ChangeRefusal> {
-        let Change::Bond { validator, bond: 0 } = change else {
+        let Change::Forfeit { member: at } = change else {
             return Err(ChangeRefusal::Unknown);
         };
-        let is_it = |founder: &Validator| founder.key.id() == *validator;
-        let at = self
-            .founders
-            .iter()
-            .position(is_it)
-            .ok_or(ChangeRefusal::Unknown)?;
         let from = Height((self.height.0 / EPOCH + 1) * EPOCH + 1);
-        self.left.push((from, u16::try_from(at).unwrap()));
+        self.left.push((from, u16::try_from(*at).unwrap()));
         Ok(())
     }
 
@@ -121,8 +115,14 @@ impl Standing for Turns {
         offence.height <= self.height && self.left.is_empty()
     }
 
-    fn holds(&self, _: &KeyId) -> bool {
-        false
+    fn member(&self, validator: &KeyId) -> Option<u32> {
+        let is_it = |founder: &Validator| founder.key.id() == *validator;
+        let at = self.founders.iter().position(is_it)?;
+        u32::try_from(at).ok()
+    }
+
+    fn holds(&self, _: u32) -> Option<u64> {
+        None
     }
 
     fn encode(&self, table: Table, out: &mut Vec<u8>) {

@@ -141,12 +141,14 @@ impl Chain {
             &self.genesis.limits,
             &parts(&block.body, &block.views),
         )?;
-        self.council
+        let offences = self
+            .council
             .observe(&block.header, said)
             .map_err(|source| VerifyError::Standing { height, source })?;
         let folded = self
             .ledger
-            .fold(
+            .fold_among(
+                self.council.voting(&offences),
                 height,
                 block.header.time_ns,
                 &block.views,

@@ -133,14 +133,14 @@ impl Chain {
                     .validate_risk(&block.header, &block.views, &block.risk)
             })
             .map_err(|source| VerifyError::Invalid { height, source })?;
-        self.council
+        let offences = self
+            .council
             .observe(&block.header, said)
             .map_err(|source| VerifyError::Standing { height, source })?;
+        let (validators, time_ns) = (self.council.voting(&offences), block.header.time_ns);
         let executed = self
             .ledger
-            .execute(height, block.header.time_ns, &block.views, &block.risk, &|_| {
-                false
-            })
+            .execute_among(validators, height, time_ns, &block.views, &block.risk, &|_| false)
             .map_err(|source| VerifyError::Broken { height, source })?;
         if executed.result != block.result {
             return Err(VerifyError::Mismatch {

@@ -6,6 +6,7 @@ use super::pendings::{HOLD_OF_PENDING, PendingRecord};
 use super::permit::is_closed;
 use super::resolve::{Action, Grant, Move, Opening, Reservation};
 use super::slab::Placed;
+use super::validators::Takings;
 use selfchain_types::account::{AccountHot, Balances};
 use selfchain_types::crypto::PublicKey;
 use selfchain_types::key::{KeyRecord, SessionRecord};
@@ -23,6 +24,10 @@ pub enum Cause {
     Fee(u32),
     /// An operation: its position across the block's envelopes.
     Operation(u32),
+    /// A bond that was given back or lost: its position among them.
+    Bond(u32),
+    /// A reward: its position among the block's.
+    Reward(u32),
 }
 
 /// A change of the totals of an account that keeps its history.
@@ -51,6 +56,9 @@ pub enum Impossible {
     /// The account has something pending, or is closed already.
     #[error("the account cannot be closed")]
     Closing,
+    /// Money is bonded, and the account of the reserve is not open.
+    #[error("the reserve's account is not open")]
+    Reserve,
 }
 
 /// What an applied action says of itself.
@@ -69,6 +77,7 @@ pub(super) struct Applied {
 pub(super) struct Scratch {
     pub(super) history: Vec<HistoryChange>,
     pub(super) registered: Vec<PublicKey>,
+    pub(super) takings: Takings,
     chain: Option<Chain>,
     /// Makes the next transfer credit one unit too much, to see the check of conservation fire.
     #[cfg(test)]
@@ -190,6 +199,7 @@ impl Ledger {
                 self.note(|| Undo::Preference(*account, before));
                 Ok(Applied::default())
             }
+            Action::Seat(seating) => self.apply_seating(seating, height, cause),
             Action::Report(_) | Action::Record => Ok(Applied::default()),
         }
     }
@@ -456,7 +466,7 @@ impl Ledger {
     }
 
     /// Changes an account's hot half.
-    fn change(
+    pub(super) fn change(
         &mut self,
         index: u32,
         change: impl FnOnce(&mut AccountHot) -> Option<()>,

@@ -8,8 +8,9 @@ use super::frame;
 use super::index::ABSENT;
 use super::judge::{Mark, Verdict, is_judged};
 use super::permit::{Refused, is_closed};
-use super::resolve::Move;
+use super::resolve::{Action, Move};
 use super::signed::Signed;
+use super::validators::Validators;
 use core::ops::Range;
 use selfchain_types::account::Balances;
 use selfchain_types::block::{BlockResult, Exception, PROTOCOL_VERSION};
@@ -95,6 +96,7 @@ struct Block<'a> {
     clock: Clock,
     /// What a scorer said of its operations.
     risk: &'a Risk,
+    validators: Option<Validators<'a>>,
     /// The envelope under way, and the position of its first operation.
     envelope: Option<EnvelopeView<'a>>,
     first: u32,
@@ -186,12 +188,32 @@ impl Ledger {
         risk: &Risk,
         wants_balances: &dyn Fn(usize) -> bool,
     ) -> Result<Executed, Broken> {
+        self.execute_among(None, height, time_ns, envelopes, risk, wants_balances)
+    }
+
+    /// The same where several validators decide: with how they stand.
+    ///
+    /// # Errors
+    /// As [`Self::execute`].
+    pub fn execute_among(
+        &mut self,
+        mut validators: Option<Validators<'_>>,
+        height: Height,
+        time_ns: TimeNs,
+        envelopes: &[EnvelopeView<'_>],
+        risk: &Risk,
+        wants_balances: &dyn Fn(usize) -> bool,
+    ) -> Result<Executed, Broken> {
         self.open_block(height)?;
         let expired = self.expire(time_ns)?;
+        if let Some(validators) = &mut validators {
+            self.open_bonds(validators, height)?;
+        }
         let operations: usize = envelopes.iter().map(|view| view.operations().len()).sum();
         let mut block = Block {
             clock: Clock::new(self.rules.op_time, time_ns),
             risk,
+            validators,
             envelope: None,
             first: 0,
             tx_id: None,
@@ -214,6 +236,9 @@ impl Ledger {
                 block.balances.push((codec::narrow(at), Vec::new()));
             }
             self.execute_envelope(&mut block, codec::narrow(at), envelope)?;
+        }
+        if let Some(validators) = &block.validators {
+            self.pay_rewards(validators.standing)?;
         }
         let applied = codec::wide(operations) - block.refused;
         self.close_block(time_ns, block.clock.last(), applied)?;
@@ -301,6 +326,9 @@ impl Ledger {
                     let cause = Cause::Fee(at);
                     self.apply_move(&fee, cause)
                         .map_err(|source| Broken::Impossible { cause, source })?;
+                    if block.validators.is_some() {
+                        self.take_fee(&fee);
+                    }
                     None
                 }
                 Err(outcome) => Some(outcome),
@@ -444,7 +472,8 @@ impl Ledger {
             && operation.pending.get() == 0
             && operation.timeout_s.get() == 0
             && !has_own_time
-            && debit != credit;
+            && debit != credit
+            && debit != self.scratch.takings.collector;
         let (Some(from), Some(to)) = (self.accounts.get(debit), self.accounts.get(credit)) else {
             return false;
         };
@@ -603,6 +632,9 @@ impl Ledger {
         }
         block.effects += 1;
         let kind = frame::check(operation, self.rules.op_time)?;
+        if kind.is_of_validators() && block.validators.is_none() {
+            return Err(Outcome::ValidatorsFixed.into());
+        }
         let mut action = self.resolve(kind, operation, signed, now)?;
         let more = action.effects() - 1;
         if block.effects + more > effects_max {
@@ -626,6 +658,10 @@ impl Ledger {
         if verdict == Verdict::Hold {
             let mark = block.mark();
             self.hold(&mut action, &mark, now).map_err(Stop::Refused)?;
+        }
+        if let (Action::Seat(seating), Some(validators)) = (&mut action, &mut block.validators) {
+            self.seat(seating, validators.standing, signed)
+                .map_err(Stop::Refused)?;
         }
         let cause = Cause::Operation(block.next_position());
         self.apply(&action, block.height, cause)

@@ -9,6 +9,7 @@ use super::index::ABSENT;
 use super::judge::Mark;
 use super::resolve::{Action, Move};
 use super::signed::Signed;
+use super::validators::Validators;
 use selfchain_types::block::{BlockResult, Exception};
 use selfchain_types::crypto::PublicKey;
 use selfchain_types::envelope::EnvelopeView;
@@ -86,6 +87,7 @@ struct Record<'a> {
     height: Height,
     result: &'a BlockResult,
     risk: &'a Risk,
+    validators: Option<Validators<'a>>,
     /// The envelope under way, its id once it was asked for, and the position of its first operation.
     envelope: Option<EnvelopeView<'a>>,
     tx_id: Option<Hash>,
@@ -157,6 +159,22 @@ impl Ledger {
         risk: &Risk,
         result: &BlockResult,
     ) -> Result<Folded, FoldError> {
+        self.fold_among(None, height, time_ns, envelopes, risk, result)
+    }
+
+    /// The same where several validators decide: with how they stand.
+    ///
+    /// # Errors
+    /// As [`Self::fold`].
+    pub fn fold_among(
+        &mut self,
+        mut validators: Option<Validators<'_>>,
+        height: Height,
+        time_ns: TimeNs,
+        envelopes: &[EnvelopeView<'_>],
+        risk: &Risk,
+        result: &BlockResult,
+    ) -> Result<Folded, FoldError> {
         let operations = envelopes.iter().map(|view| view.operations().len()).sum();
         if result.outcomes.len() != operations {
             return Err(FoldError::OutcomeCount {
@@ -166,11 +184,15 @@ impl Ledger {
         }
         self.open_block(height)?;
         self.fold_expiries(time_ns, result)?;
+        if let Some(validators) = &mut validators {
+            self.open_bonds(validators, height)?;
+        }
         let mut record = Record {
             clock: Clock::new(self.rules.op_time, time_ns),
             height,
             result,
             risk,
+            validators,
             envelope: None,
             tx_id: None,
             first: 0,
@@ -180,6 +202,9 @@ impl Ledger {
         };
         for (at, envelope) in envelopes.iter().enumerate() {
             self.fold_envelope(&mut record, at, envelope)?;
+        }
+        if let Some(validators) = &record.validators {
+            self.pay_rewards(validators.standing)?;
         }
         self.close_block(time_ns, record.clock.last(), record.applied)?;
         Ok(Folded {
@@ -218,6 +243,9 @@ impl Ledger {
                 let cause = Cause::Fee(codec::narrow(at));
                 self.apply_move(&fee, cause)
                     .map_err(|source| FoldError::Impossible { cause, source })?;
+                if record.validators.is_some() {
+                    self.take_fee(&fee);
+                }
             }
         }
         self.fold_operations(record, envelope.operations(), &signed)
@@ -362,6 +390,12 @@ impl Ledger {
         if record.is_held(record.at) {
             let mark = record.mark();
             self.hold(&mut action, &mark, now)
+                .map_err(|one| refused(one.outcome))?;
+        }
+        if let Action::Seat(seating) = &mut action {
+            let validators = record.validators.as_mut();
+            let validators = validators.ok_or(refused(Outcome::ValidatorsFixed))?;
+            self.seat(seating, validators.standing, signed)
                 .map_err(|one| refused(one.outcome))?;
         }
         let cause = Cause::Operation(position);

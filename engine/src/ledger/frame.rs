@@ -55,10 +55,11 @@ fn is_settling(flags: OperationFlags) -> bool {
 
 fn check_flags(kind: Kind, operation: &Operation) -> Result<(), Outcome> {
     let flags = operation.flags();
-    let known = if kind == Kind::Transfer {
-        OperationFlags::TRANSFER
-    } else {
-        OperationFlags::LINKED
+    let known = match kind {
+        Kind::Transfer => OperationFlags::TRANSFER,
+        // What was said to the standing of validators is not taken back: nothing may follow that could fail.
+        _ if kind.is_of_validators() => OperationFlags::default(),
+        _ => OperationFlags::LINKED,
     };
     if flags.0 & !known.0 != 0 {
         return Err(Outcome::FlagsUnknown);
@@ -124,6 +125,10 @@ fn used_fields(kind: Kind, operation: &Operation) -> u16 {
         Kind::SetPolicy => NAME | PENDING | AMOUNT | TIMEOUT | CODE,
         Kind::SetModel if operation.pending.get() != 0 => NAME | PENDING,
         Kind::SetModel => NAME | EFFECTIVE,
+        Kind::Join => NAME | AMOUNT | PENDING | DATA_64 | CODE,
+        Kind::Bond => NAME | AMOUNT | PENDING,
+        Kind::Rotate => NAME | DATA_64 | CODE,
+        Kind::Reveals => NAME | DATA_64,
     }
 }
 

@@ -33,6 +33,8 @@ mod pendings;
 mod sessions;
 mod policies;
 mod judge;
+mod bonds;
+mod validators;
 
 mod dense;
 mod frozen;
@@ -64,3 +66,4 @@ pub use restore::RestoreError;
 pub use snapshot::CHUNK_BYTES_MAX;
 pub use state::{AccountState, HoldState, Ledger, PendingState};
 pub use validate::InvalidBlock;
+pub use validators::{BondState, Validators};

@@ -30,12 +30,16 @@ impl From<Outcome> for Refused {
     }
 }
 
-fn check(is_right: bool, otherwise: Outcome) -> Result<(), Outcome> {
+pub(super) fn check(is_right: bool, otherwise: Outcome) -> Result<(), Outcome> {
     if is_right { Ok(()) } else { Err(otherwise) }
 }
 
 /// Refuses when less is available than needed.
-fn check_available(available: Option<Amount>, needed: Amount, otherwise: Outcome) -> Result<(), Refused> {
+pub(super) fn check_available(
+    available: Option<Amount>,
+    needed: Amount,
+    otherwise: Outcome,
+) -> Result<(), Refused> {
     match available {
         Some(available) if available < needed => Err(Refused {
             outcome: otherwise,
@@ -121,7 +125,8 @@ impl Ledger {
                 Ok(check(may, Outcome::ModelInvalid)?)
             }
             Action::PreferModel(account, model) => Ok(self.permit_preference(*account, *model, signed)?),
-            Action::RegisterKey(_) | Action::Record => Ok(()),
+            // Those who know the validators decide it: `seat`.
+            Action::RegisterKey(_) | Action::Record | Action::Seat(_) => Ok(()),
         }
     }
 
@@ -202,7 +207,8 @@ impl Ledger {
         } else {
             Outcome::InsufficientFunds
         };
-        check_available(debit.available_to_debit(), amount, too_little)?;
+        let available = self.available_to_debit(transfer.debit, debit);
+        check_available(available, amount, too_little)?;
         check_available(credit.available_to_credit(), amount, Outcome::CreditExceedsDebits)
     }
 
@@ -328,7 +334,7 @@ impl Ledger {
         let derived = || AccountId::derive(&opening.owner, asset, opening.cold.user_data_64.get());
         let is_free = self.rules.account_ids == AccountIds::Free;
         // The collector's id is in genesis, so that no owner derives it.
-        let is_collector = !self.rules.fees.is_free() && id == self.rules.fees.collector;
+        let is_collector = self.is_collector(id);
         check(
             is_free || is_collector || id == derived(),
             Outcome::AccountIdNotDerived,
@@ -340,6 +346,12 @@ impl Ledger {
         )
     }
 
+    /// Whether it is the account that collects fees, or that bonds are pending towards.
+    fn is_collector(&self, id: AccountId) -> bool {
+        let (fees, has_bonds) = (&self.rules.fees, self.rules.has_bonds);
+        id == fees.collector && (has_bonds || !fees.is_free())
+    }
+
     fn issuer_signed(&self, asset: u32, signed: &Signed<'_>) -> bool {
         self.assets
             .find(AssetId(asset))
@@ -349,8 +361,7 @@ impl Ledger {
     fn permit_closing(&self, index: u32, signed: &Signed<'_>) -> Result<(), Outcome> {
         let hot = &self.accounts[index];
         check(!is_closed(hot), Outcome::AccountClosed)?;
-        let fees = &self.rules.fees;
-        let is_collector = !fees.is_free() && self.accounts.id(index) == fees.collector;
+        let is_collector = self.is_collector(self.accounts.id(index));
         // Without its collector a chain could charge no fee, and so do nothing any more.
         check(!is_collector, Outcome::NotAuthorized)?;
         self.permit_owner(index, signed)?;

@@ -2,6 +2,7 @@
 
 use super::Ledger;
 use super::signed::Signed;
+use super::validators::Seating;
 use selfchain_types::account::{AccountCold, AccountHot};
 use selfchain_types::asset::AssetRecord;
 use selfchain_types::crypto::{PublicKey, Scheme};
@@ -51,6 +52,8 @@ pub(super) enum Action {
     SetModel(Hash, Height),
     /// Lets an account prefer a model, or none.
     PreferModel(u32, Option<Hash>),
+    /// Changes who the validators are, or what they have.
+    Seat(Seating),
     /// Says something about an account's past.
     Report(u32),
     /// Says something that only the log keeps.
@@ -170,10 +173,13 @@ impl Ledger {
                 let from = Height(operation.effective_ns.get());
                 Ok(Action::SetModel(operation.named(), from))
             }
+            Kind::Join | Kind::Bond | Kind::Rotate | Kind::Reveals => {
+                self.resolve_seating(kind, operation, signed).map(Action::Seat)
+            }
         }
     }
 
-    fn known(&self, id: u128) -> Result<u32, Outcome> {
+    pub(super) fn known(&self, id: u128) -> Result<u32, Outcome> {
         self.accounts.find(AccountId(id)).ok_or(Outcome::AccountUnknown)
     }
 
@@ -334,3 +340,5 @@ fn opening(operation: &Operation, signed: &Signed<'_>, flags: AccountFlags) -> O
 
 /// Most bytes of a node's announcement.
 pub(super) const ANNOUNCEMENT_BYTES_MAX: usize = 4_096;
+/// Bytes of what operations of validators attach first: a chain's last link, or a key's id.
+pub(super) const REVEALS_BYTES: usize = 32;

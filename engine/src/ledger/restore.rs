@@ -2,6 +2,7 @@
 //! that points into another table is checked here, and every value by the roots that the caller compares.
 
 use super::Ledger;
+use super::bonds::Bonds;
 use super::dense::Dense;
 use super::pendings::{HOLD_OF_PENDING, PendingRecord, Pendings};
 use super::policies::{Models, Policies};
@@ -169,6 +170,11 @@ impl Restoring {
                 self.ledger.models = Models::restore(rest, accounts).map_err(decode)?;
                 Ok(())
             }
+            (Table::Bonds, _) if self.ledger.bonds.is_empty() => {
+                let accounts = self.ledger.accounts.len();
+                self.ledger.bonds = Bonds::restore(rest, accounts).map_err(decode)?;
+                Ok(())
+            }
             (Table::Chain, _) if self.slabs.is_none() => self.chain(rest),
             _ => Err(decode(DecodeError::Value {
                 what: "snapshot table",
@@ -187,7 +193,7 @@ impl Restoring {
             (Table::Keys, part::PUBLIC_KEYS) => Ok(self.publics),
             (Table::Assets, part::RECORDS) => Ok(ledger.assets.records.len()),
             (Table::Sessions, part::RECORDS) => Ok(self.sessions.len()),
-            (Table::Policies | Table::Models | Table::Chain, part::RECORDS) => Ok(0),
+            (Table::Policies | Table::Models | Table::Bonds | Table::Chain, part::RECORDS) => Ok(0),
             _ => Err(Fault::Decode(
                 table,
                 DecodeError::Value {

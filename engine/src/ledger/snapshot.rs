@@ -52,6 +52,7 @@ enum Part {
     Sessions,
     Policies,
     Models,
+    Bonds,
     Chain,
 }
 
@@ -65,6 +66,7 @@ impl Part {
             Self::Sessions => Table::Sessions,
             Self::Policies => Table::Policies,
             Self::Models => Table::Models,
+            Self::Bonds => Table::Bonds,
             Self::Chain => Table::Chain,
         }
     }
@@ -85,7 +87,8 @@ impl Part {
             Self::Assets => Some(Self::Sessions),
             Self::Sessions => Some(Self::Policies),
             Self::Policies => Some(Self::Models),
-            Self::Models => Some(Self::Chain),
+            Self::Models => Some(Self::Bonds),
+            Self::Bonds => Some(Self::Chain),
             Self::Chain => None,
         }
     }
@@ -102,6 +105,7 @@ pub(super) struct Sweep {
     /// The tables that are hashed whole, small ones; empty for one that is not there.
     policies: Vec<u8>,
     models: Vec<u8>,
+    bonds: Vec<u8>,
     chain: Vec<u8>,
     /// The part under way; `None` when all is written.
     part: Option<Part>,
@@ -154,6 +158,7 @@ impl Sweep {
             ],
             policies: ledger.policies.bytes(),
             models: ledger.models.bytes(),
+            bonds: ledger.bonds.bytes(),
             chain: ledger.chain_bytes(),
             part: Some(Part::Keys),
             next: 0,
@@ -199,10 +204,11 @@ impl Sweep {
             Part::Pendings => self.records(part, ledger.pendings.slab.slots(), pendings, count, sink),
             Part::Assets => self.records(part, &ledger.assets.records, assets, count, sink),
             Part::Sessions => self.records(part, ledger.sessions.slab.slots(), sessions, count, sink),
-            Part::Policies | Part::Models | Part::Chain => {
+            Part::Policies | Part::Models | Part::Bonds | Part::Chain => {
                 let whole = match part {
                     Part::Policies => &self.policies,
                     Part::Models => &self.models,
+                    Part::Bonds => &self.bonds,
                     _ => &self.chain,
                 };
                 if !whole.is_empty() {

@@ -3,6 +3,7 @@
 use super::accounts::Accounts;
 use super::apply::Scratch;
 use super::assets::Assets;
+use super::bonds::Bonds;
 use super::clock::Clock;
 use super::clock::own_time;
 use super::keys::Keys;
@@ -40,6 +41,7 @@ pub struct Ledger {
     pub(super) sessions: Sessions,
     pub(super) policies: Policies,
     pub(super) models: Models,
+    pub(super) bonds: Bonds,
     pub(super) scratch: Scratch,
     /// A snapshot that is being taken while the ledger goes on.
     pub(super) sweep: Option<Box<Sweep>>,
@@ -54,6 +56,8 @@ pub(super) struct Rules {
     pub(super) fees: Fees,
     pub(super) limits: Limits,
     pub(super) authority: KeyId,
+    /// Several validators decide, and may have money at stake.
+    pub(super) has_bonds: bool,
     /// The validators' bytes: a table that is hashed whole.
     pub(super) validators: Vec<u8>,
 }
@@ -160,6 +164,7 @@ impl Ledger {
                 fees: genesis.fees,
                 limits: genesis.limits,
                 authority: genesis.authority,
+                has_bonds: genesis.validators.len() > 1,
                 validators,
             },
             chain: ChainState {
@@ -176,6 +181,7 @@ impl Ledger {
             sessions: Sessions::new(),
             policies: Policies::new(),
             models: Models::default(),
+            bonds: Bonds::default(),
             scratch: Scratch::default(),
             sweep: None,
         }
@@ -452,6 +458,7 @@ impl Ledger {
             (Table::Models, self.models.root()),
             (Table::Validators, Some(leaves::whole(&self.rules.validators))),
             (Table::Chain, Some(leaves::whole(&self.chain_bytes()))),
+            (Table::Bonds, self.bonds.root()),
         ] {
             if let Some(root) = root {
                 roots.set(table, root);

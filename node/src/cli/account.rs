@@ -6,8 +6,9 @@ use super::held::{held, score_of};
 use super::output::Output;
 use super::settings::Settings;
 use super::{ExitStatus, Failure, describe};
-use crate::client::Client;
+use crate::client::{Client, Ticket};
 use selfchain_types::account::Balances;
+use selfchain_types::crypto::SigningKey;
 use selfchain_types::genesis::AccountIds;
 use selfchain_types::message::{AccountState, ChangePosition, Committed, Detail};
 use selfchain_types::{AccountFlags, AccountId, AssetId, Hash, Height, KeyId, Kind, Operation, Outcome};
@@ -175,10 +176,37 @@ pub(super) fn commit(
     also: Value,
     output: Output,
 ) -> Result<(), Failure> {
-    let is_transfer = operation.kind() == Some(Kind::Transfer);
     let ticket = signer
         .submit(vec![operation], Detail::Balances)
         .map_err(asked(what))?;
+    conclude(what, signer, ticket, operation, scale, also, output)
+}
+
+/// The same of an operation with attachments that other keys sign too.
+pub(super) fn commit_among(
+    what: &str,
+    signer: &crate::client::Signer,
+    others: &[SigningKey],
+    (operation, attachments): (Operation, Vec<u8>),
+    also: Value,
+    output: Output,
+) -> Result<(), Failure> {
+    let ticket = signer
+        .submit_among(others, vec![operation], attachments, Detail::Balances)
+        .map_err(asked(what))?;
+    conclude(what, signer, ticket, operation, None, also, output)
+}
+
+fn conclude(
+    what: &str,
+    signer: &crate::client::Signer,
+    ticket: Ticket,
+    operation: Operation,
+    scale: Option<u8>,
+    also: Value,
+    output: Output,
+) -> Result<(), Failure> {
+    let is_transfer = operation.kind() == Some(Kind::Transfer);
     let tx_id = ticket.tx_id();
     let committed = ticket.wait().map_err(asked(what))?;
     describe::all_applied(what, &committed, scale.unwrap_or(0))

@@ -51,6 +51,9 @@ pub(super) enum Command {
     /// Create and show assets.
     #[command(subcommand)]
     Asset(AssetCommand),
+    /// Join the validators, bond money, leave, take another key; all from the next epoch on.
+    #[command(subcommand)]
+    Validator(ValidatorCommand),
     /// Move an amount; or reserve, post or void one.
     Transfer(TransferArguments),
     /// List, explain, release and void transfers that wait for a reviewer.
@@ -248,6 +251,57 @@ pub(super) struct AccountOpenArguments {
     pub(super) salt: u64,
     #[command(flatten)]
     pub(super) sign: SignArguments,
+}
+
+/// The validator's key is the one that --key names.
+#[derive(Debug, Subcommand)]
+pub(super) enum ValidatorCommand {
+    /// Make the key a validator, from the next epoch on.
+    Join {
+        /// Units of the fees' asset at stake. They stay on the account, locked.
+        #[arg(long, value_name = "UNITS")]
+        bond: u64,
+        /// The account that they lie on, and that rewards go to.
+        #[arg(long)]
+        account: u128,
+        /// The key file of the account's owner [default: the validator's].
+        #[arg(long, value_name = "FILE")]
+        owner: Option<PathBuf>,
+        #[command(flatten)]
+        sign: SignArguments,
+    },
+    /// Set the bond: more is locked at once, less is given back when it answers for nothing any more.
+    Bond {
+        /// Units at stake from the next epoch on, all in all.
+        #[arg(value_name = "UNITS")]
+        bond: u64,
+        /// The account that more comes from, and that rewards go to; where a bond lies already, that.
+        #[arg(long)]
+        account: Option<u128>,
+        /// The key file of the account's owner [default: the validator's].
+        #[arg(long, value_name = "FILE")]
+        owner: Option<PathBuf>,
+        #[command(flatten)]
+        sign: SignArguments,
+    },
+    /// Leave the validators at the epoch's end. The bond is given back when it answers for nothing any more.
+    Leave {
+        #[command(flatten)]
+        sign: SignArguments,
+    },
+    /// Sign with another key from the next epoch on; until then the present one counts.
+    Rotate {
+        /// The key file to come. It signs too.
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+        #[command(flatten)]
+        sign: SignArguments,
+    },
+    /// Begin the key's second chain of reveals with the next epoch (Proof of AI).
+    Reveals {
+        #[command(flatten)]
+        sign: SignArguments,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -120,6 +120,10 @@ fn kind(kind: Kind) -> &'static str {
         Kind::Upgrade => "upgrade",
         Kind::SetPolicy => "set_policy",
         Kind::SetModel => "set_model",
+        Kind::Join => "join",
+        Kind::Bond => "bond",
+        Kind::Rotate => "rotate",
+        Kind::Reveals => "reveals",
     }
 }
 

@@ -18,6 +18,7 @@ mod keys;
 mod account;
 mod held;
 mod asset;
+mod validator;
 mod bench;
 mod transfer;
 mod report;

@@ -5,7 +5,7 @@ use super::output::Output;
 use super::settings::Settings;
 use super::{
     ExitStatus, Failure, account, ai, asset, bench, config, demo, events, init, keys, report, review, run,
-    snapshot, testnet, transaction, transfer, verify,
+    snapshot, testnet, transaction, transfer, validator, verify,
 };
 use clap::{CommandFactory, Parser};
 use std::ffi::OsString;
@@ -68,6 +68,7 @@ fn dispatch(command: Command, settings: &Settings, output: Output) -> Result<(),
         Command::Keys(command) => keys::keys(command, settings, output),
         Command::Account(command) => account::account(command, settings, output),
         Command::Asset(command) => asset::asset(command, settings, output),
+        Command::Validator(command) => validator::validator(&command, settings, output),
         Command::Transfer(arguments) => transfer::transfer(&arguments, settings, output),
         Command::Hold(command) => review::hold(&command, settings, output),
         Command::Policy(command) => review::policy(&command, settings, output),

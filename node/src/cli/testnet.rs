@@ -10,8 +10,8 @@ use crate::keys;
 use crate::standing::{EPOCH_BLOCKS, REVEALS, found};
 use crate::store::Store;
 use selfchain_storage::FileDisk;
-use selfchain_types::Genesis;
 use selfchain_types::crypto::SigningKey;
+use selfchain_types::{AccountId, AssetId, Genesis};
 use serde_json::json;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,6 +19,10 @@ use std::path::PathBuf;
 
 /// Ports that one validator takes: for clients, for HTTP, for the other validators; the rest are spare.
 const PORTS_EACH: u16 = 10;
+/// What bonds are units of. Nothing costs any.
+const BOND_ASSET: AssetId = AssetId(978);
+/// The account that bonds are pending towards, and where what offences cost goes.
+const RESERVE: AccountId = AccountId(1_000_000);
 
 pub(super) fn testnet(
     arguments: &TestnetArguments,
@@ -35,6 +39,7 @@ pub(super) fn testnet(
     let then = [
         format!("selfchain asset create 978 --scale 2 --data {first}"),
         format!("selfchain account open 1 --asset 978 --data {first}"),
+        format!("selfchain account open {RESERVE} --asset 978 --data {first}"),
     ];
     let value = json!({
         "chain_id": made.genesis.chain_id().to_hex(),
@@ -115,11 +120,12 @@ fn genesis(arguments: &TestnetArguments, signing: &[SigningKey]) -> Result<Genes
     let mut salt = [0; 8];
     getrandom::fill(&mut salt)
         .map_err(|error| Failure::new(ExitStatus::Failed, format!("no random numbers: {error}"), ""))?;
-    let solo = Genesis::solo(
+    let mut solo = Genesis::solo(
         &arguments.name,
         u64::from_le_bytes(salt),
         signing[0].public().clone(),
     );
+    (solo.fees.asset, solo.fees.collector) = (BOND_ASSET, RESERVE);
     let plane = arguments.plane.into();
     Ok(found(solo, plane, signing, EPOCH_BLOCKS, REVEALS))
 }

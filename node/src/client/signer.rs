@@ -48,7 +48,7 @@ impl Signer {
                 fee: (AccountId::NONE, AssetId(0), Amount::ZERO),
             }),
         };
-        let next = signer.ask_next()?;
+        let next = signer.ask_next(signer.key.id())?;
         signer.state().next = Some(next);
         Ok(signer)
     }
@@ -86,18 +86,36 @@ impl Signer {
         attachments: Vec<u8>,
         detail: Detail,
     ) -> Result<Ticket, ClientError> {
+        self.submit_among(&[], operations, attachments, detail)
+    }
+
+    /// As [`Signer::submit_with`], signed by other keys too, on the same lane.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn submit_among(
+        &self,
+        others: &[SigningKey],
+        operations: Vec<Operation>,
+        attachments: Vec<u8>,
+        detail: Detail,
+    ) -> Result<Ticket, ClientError> {
         // Held while the frame is handed over, so that counters leave in order.
         let mut state = self.state();
         let counter = match state.next {
             Some(counter) => counter,
-            None => self.ask_next()?,
+            None => self.ask_next(self.key.id())?,
         };
         self.refresh_tip(&mut state)?;
         let mut builder =
             EnvelopeBuilder::new(self.chain_id, state.tip, u64::from(self.validity_max), operations);
         builder.fee = state.fee;
         builder.attachments = attachments;
-        let envelope = builder.sign(&[(&self.key, self.lane, counter)]);
+        let mut signers = vec![(&self.key, self.lane, counter)];
+        for other in others {
+            signers.push((other, self.lane, self.ask_next(other.id())?));
+        }
+        let envelope = builder.sign(&signers);
         match self.client.submit(&envelope, detail) {
             Ok(ticket) => {
                 state.next = Some(counter + 1);
@@ -126,9 +144,9 @@ impl Signer {
         ticket.wait().inspect_err(|_| self.state().next = None)
     }
 
-    fn ask_next(&self) -> Result<u64, ClientError> {
+    fn ask_next(&self, key: KeyId) -> Result<u64, ClientError> {
         let at = usize::try_from(self.lane).unwrap_or(usize::MAX);
-        let record = self.client.key(self.key.id())?;
+        let record = self.client.key(key)?;
         let last = match &record {
             None => 0,
             Some(record) => record

@@ -7,8 +7,7 @@ use super::remembered::Remembered;
 use super::seats::Seats;
 use super::seen::Arrivals;
 use super::word::Word;
-use crate::standing::{Seen, extension};
-use selfchain_consensus::poai::reveal::RevealChain;
+use crate::standing::{Reveals, Seen, extension};
 use selfchain_engine::builder::{BlockLimits, Order, build};
 use selfchain_engine::commit::{Block, Candidate, Chain, ChainError, Proposal, Proposing, VerifyError};
 use selfchain_engine::pool::{Entry, LaneView, Pool};
@@ -111,7 +110,7 @@ pub struct Agreement {
     /// How.
     pub plane: Box<dyn Plane>,
     /// What it reveals when it proposes, where its plane asks for it.
-    pub reveals: Option<RevealChain>,
+    pub reveals: Reveals,
 }
 
 /// Why a replica may not go on.

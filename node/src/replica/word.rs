@@ -1,6 +1,6 @@
 //! Word: what own blocks say of validators. Reveals, late precommits, and proofs of misbehaviour.
 
-use selfchain_consensus::poai::reveal::RevealChain;
+use crate::standing::Reveals;
 use selfchain_engine::commit::Chain;
 use selfchain_types::ballot::{Ballot, Statement};
 use selfchain_types::certificate::{Certificate, Precommit};
@@ -18,7 +18,7 @@ const PROOFS_MAX: usize = 256;
 /// What this node can say of validators in its next block.
 pub(super) struct Word {
     me: KeyId,
-    reveals: Option<RevealChain>,
+    reveals: Reveals,
     /// By height and position in its set, then by round.
     precommits: BTreeMap<(Height, u16), BTreeMap<u32, Precommit>>,
     proofs: Vec<Evidence>,
@@ -33,7 +33,7 @@ pub(super) struct Said {
 }
 
 impl Word {
-    pub(super) fn new(me: KeyId, reveals: Option<RevealChain>) -> Self {
+    pub(super) fn new(me: KeyId, reveals: Reveals) -> Self {
         Self {
             me,
             reveals,
@@ -92,7 +92,7 @@ impl Word {
         };
         let reveal = match standing.reveals_before(&self.me)? {
             Hash::ZERO => Hash::ZERO,
-            head => self.reveals.as_mut()?.before(&head)?,
+            head => self.reveals.before(&head)?,
         };
         let mut said = Said {
             reveal,

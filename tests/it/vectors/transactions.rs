@@ -118,6 +118,14 @@ pub fn operations() -> Vec<Vector> {
             Operation::set_policy(15, AccountId::NONE, &Policy::default()),
         ),
         ("set model", Operation::set_model(16, filled(0xd4), Height(6_000))),
+        (
+            "join",
+            Operation::join(17, owner, 10_000, debit, Scheme::Ed25519.code(), (16, 64)),
+        ),
+        ("bond", Operation::bond(18, owner, 12_000, debit)),
+        ("leave", Operation::bond(19, owner, 0, AccountId::NONE)),
+        ("rotate", Operation::rotate(20, owner, 0, (16, 32))),
+        ("reveals", Operation::reveals(21, owner, 16)),
     ];
     let vector = |(name, operation): (_, Operation)| {
         Vector::new(

@@ -119,12 +119,13 @@ fn main() -> ExitCode {
                 crashes += outcome.crashes;
                 println!(
                     "seed {seed}: holds. {} heights in {:.3} s of virtual time, {} later rounds (highest {}), \
-                     {} power cuts, {} transactions, {} messages, trace {}",
+                     {} power cuts, {} sets, {} transactions, {} messages, trace {}",
                     outcome.height,
                     seconds(outcome.virtual_ns),
                     outcome.later_rounds,
                     outcome.round_max,
                     outcome.crashes,
+                    outcome.sets,
                     outcome.transactions,
                     outcome.messages,
                     outcome.trace,

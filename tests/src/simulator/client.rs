@@ -7,9 +7,18 @@ use selfchain::types::{AccountFlags, AccountId, Amount, AssetId, EnvelopeBuilder
 
 /// Lanes that send at once.
 pub(super) const LANES: u32 = 4;
-const MONEY: AssetId = AssetId(7);
+/// What there is, and what bonds are units of.
+pub(super) const MONEY: AssetId = AssetId(7);
+/// Bonds are pending towards it.
+pub(super) const RESERVE: AccountId = AccountId(2_000_000);
 const ISSUANCE: AccountId = AccountId(1_000_000);
 const ACCOUNTS: u64 = 16;
+/// What genesis gives each validator at stake.
+const BOND: u64 = 1_000;
+/// What the first one has at stake beside that, at most.
+const BOND_MORE_MAX: u64 = 60;
+/// Of so many operations one changes that.
+const BOND_EVERY: u64 = 12;
 /// Heights that a transaction is valid for.
 const VALIDITY: u64 = 40;
 
@@ -62,7 +71,7 @@ impl Lane {
             opening(key)
         } else {
             let count = random.between(1, 3);
-            (0..count).map(|_| self.transfer(random)).collect()
+            (0..count).map(|_| self.operation(key, random)).collect()
         };
         let builder = EnvelopeBuilder::new(chain_id, tip, VALIDITY, operations);
         let bytes = builder.sign(&[(key, self.number, self.counter + 1)]);
@@ -72,6 +81,15 @@ impl Lane {
             bytes,
             valid_until: Height(tip.0 + VALIDITY),
         })
+    }
+
+    /// A transfer, or now and then another bond of the first validator, whose key signs for the clients too.
+    fn operation(&mut self, key: &SigningKey, random: &mut Random) -> Operation {
+        if random.below(BOND_EVERY) > 0 {
+            return self.transfer(random);
+        }
+        let bond = BOND + random.below(BOND_MORE_MAX);
+        Operation::bond(1, key.id(), bond, account(0))
     }
 
     fn transfer(&mut self, random: &mut Random) -> Operation {
@@ -90,15 +108,12 @@ fn account(number: u64) -> AccountId {
 
 /// The asset, the accounts, and money on each.
 fn opening(key: &SigningKey) -> Vec<Operation> {
-    let mut all = vec![Operation::create_asset(
-        MONEY,
-        ISSUANCE,
-        key.id(),
-        0,
-        Amount(1 << 60),
-    )];
+    let flags = AccountFlags::DEBITS_MUST_NOT_EXCEED_CREDITS;
+    let mut all = vec![
+        Operation::create_asset(MONEY, ISSUANCE, key.id(), 0, Amount(1 << 60)),
+        Operation::open_account(RESERVE, MONEY, key.id(), flags, Amount(0), 0),
+    ];
     for number in 0..ACCOUNTS {
-        let flags = AccountFlags::DEBITS_MUST_NOT_EXCEED_CREDITS;
         all.push(Operation::open_account(
             account(number),
             MONEY,

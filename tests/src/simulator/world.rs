@@ -1,7 +1,7 @@
 //! The world of a run: the clock, the network, the faults, and the order in which everything happens.
 
 use super::check::{Broken, Checks};
-use super::client::{LANES, Lane};
+use super::client::{LANES, Lane, MONEY, RESERVE};
 use super::plan::{Plan, SLOW_FACTOR};
 use super::validator::{Failed, Running, Step, create};
 use crate::random::Random;
@@ -10,9 +10,10 @@ use selfchain::standing::found;
 use selfchain::storage::disk::{Faults, FaultyDisk};
 use selfchain::types::block::{Body, Row};
 use selfchain::types::crypto::SigningKey;
+use selfchain::types::genesis::validators_hash;
 use selfchain::types::peer::Lane as LinkLane;
 use selfchain::types::{Genesis, Hash, Height, TimeNs};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 const MS: u64 = 1_000_000;
@@ -50,6 +51,8 @@ pub struct Outcome {
     pub proofs: u64,
     /// The first height whose set is without the lying validator.
     pub liar_left: Option<u64>,
+    /// Different sets of validators: keys and powers.
+    pub sets: usize,
     /// Transactions in blocks.
     pub transactions: usize,
     /// Messages sent.
@@ -125,6 +128,7 @@ struct World {
     /// When the last block was decided, and from each after the first epoch to the next.
     decided_at: u64,
     waits: Vec<u64>,
+    sets: BTreeSet<Hash>,
     outcome: Outcome,
 }
 
@@ -147,6 +151,7 @@ impl World {
             })
             .collect();
         let mut genesis = Genesis::solo("simulated", plan.seed, keys[0].public().clone());
+        (genesis.fees.asset, genesis.fees.collector) = (MONEY, RESERVE);
         genesis = found(genesis, plan.plane, &keys, plan.epoch_blocks, REVEALS);
         let count = usize::from(plan.validators) + usize::from(plan.is_one_lying);
         let mut instances = Vec::new();
@@ -182,6 +187,7 @@ impl World {
             replays: Vec::new(),
             decided_at: EPOCH_NS,
             waits: Vec::new(),
+            sets: BTreeSet::new(),
             outcome: Outcome {
                 height: 0,
                 virtual_ns: 0,
@@ -192,6 +198,7 @@ impl World {
                 finality_ns: (0, 0),
                 proofs: 0,
                 liar_left: None,
+                sets: 0,
                 transactions: 0,
                 messages: 0,
                 trace: Hash::ZERO,
@@ -228,6 +235,7 @@ impl World {
     fn close(mut self) -> Outcome {
         self.outcome.height = self.checks.tip().0;
         self.outcome.virtual_ns = self.now - EPOCH_NS;
+        self.outcome.sets = self.sets.len();
         self.outcome.transactions = self.checks.transactions();
         self.outcome.trace = self.checks.trace();
         self.waits.sort_unstable();
@@ -517,6 +525,7 @@ impl World {
         };
         let chain = running.replica.chain();
         self.checks.stands(one.position, chain)?;
+        self.sets.insert(validators_hash(&chain.validators()));
         let liar = self.keys.last().filter(|_| self.plan.is_one_lying);
         let has_left = |liar: &SigningKey| chain.validators().iter().all(|one| one.key != *liar.public());
         if self.outcome.liar_left.is_none() && liar.is_some_and(has_left) {

@@ -78,9 +78,14 @@ pub trait Standing: Send + Sync {
     /// Whether the next block may bring proof of this offence.
     fn punishes(&self, offence: &Offence) -> bool;
 
-    /// Whether a validator's bond must stay locked: it has power, waits for some, or could still be found to have
-    /// misbehaved. A bond that is given back earlier answers for nothing.
-    fn holds(&self, validator: &KeyId) -> bool;
+    /// The number of the validator that signs with this key, or signed with it at a height whose offences still
+    /// count. A validator keeps its number whatever keys it signs with, and no other ever gets it.
+    fn member(&self, validator: &KeyId) -> Option<u32>;
+
+    /// What a validator with this number has at stake. It must stay locked: the validator has power, waits for some,
+    /// or could still be found to have misbehaved; zero of one that leaves. `None` once it may be given back: what is
+    /// given back earlier answers for nothing.
+    fn holds(&self, member: u32) -> Option<u64>;
 
     /// Appends the canonical bytes of [`Table::Validators`] or [`Table::Plane`]; nothing for another table.
     fn encode(&self, table: Table, out: &mut Vec<u8>);
@@ -161,6 +166,11 @@ pub enum Change {
         validator: KeyId,
         /// The chain's last link.
         reveals: Hash,
+    },
+    /// A validator was found to have misbehaved: it has nothing at stake any more, whatever it signs with, and leaves.
+    Forfeit {
+        /// Its number.
+        member: u32,
     },
 }
 
