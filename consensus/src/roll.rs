@@ -9,6 +9,7 @@ use selfchain_types::certificate::Precommit;
 use selfchain_types::crypto::PublicKey;
 use selfchain_types::genesis::Validator;
 use selfchain_types::seam::standing::{Change, ChangeRefusal, Observed, Offence, StandingError};
+use selfchain_types::seam::view::{EpochView, FORECAST_HEIGHTS, MemberView, StandingView};
 use selfchain_types::{Hash, Height, KeyId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -478,6 +479,51 @@ impl Roll {
             }
         }
         Set::new(since, numbers, validators)
+    }
+
+    /// How everyone stands, with what the plane adds to each member, by number and position in the current set.
+    pub fn view(
+        &self,
+        proposers: Vec<KeyId>,
+        add: impl Fn(u32, Option<usize>, &mut MemberView),
+    ) -> StandingView {
+        let epoch = self.epoch();
+        let members = self.members.iter().map(|(number, member)| {
+            let place = |set: &Set| set.numbers.binary_search(number).ok();
+            let at = place(&self.current);
+            let mut view = MemberView {
+                key: at.and_then(|at| self.current.id(at)).unwrap_or(member.key.id()),
+                bond: member.bond,
+                power: at.map(|at| self.current.power(at)),
+                next_power: place(self.upcoming()).map(|at| self.upcoming().power(at)),
+                factor: None,
+                quality: None,
+                offences: member.offences,
+                offended: member.offended,
+            };
+            add(*number, at, &mut view);
+            view
+        });
+        StandingView {
+            epoch: Some(EpochView {
+                number: epoch,
+                blocks: self.epoch_blocks(),
+                next: self.epoch_end().next(),
+            }),
+            members: members.collect(),
+            proposers,
+        }
+    }
+
+    /// The next heights of which a view names the proposer: none of another epoch.
+    pub fn forecast(&self) -> impl Iterator<Item = Height> {
+        let (next, end) = (self.height.next().0, self.epoch_end().0);
+        (next..=end).take(FORECAST_HEIGHTS).map(Height)
+    }
+
+    /// The last height of the next block's epoch.
+    fn epoch_end(&self) -> Height {
+        Height(self.epoch().saturating_add(1).saturating_mul(self.epoch_blocks()))
     }
 
     /// How many blocks an epoch has.

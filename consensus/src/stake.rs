@@ -9,6 +9,7 @@ use selfchain_types::seam::consensus::Schedule;
 use selfchain_types::seam::standing::{
     Change, ChangeRefusal, Observed, Offence, Reward, Standing, StandingError,
 };
+use selfchain_types::seam::view::StandingView;
 use selfchain_types::{Amount, Hash, Height, KeyId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -162,6 +163,13 @@ impl Standing for Stake {
 
     fn holds(&self, member: u32) -> Option<u64> {
         self.roll.holds(member)
+    }
+
+    fn view(&self) -> StandingView {
+        let (set, schedule) = (self.roll.current(), self.schedule());
+        let proposer = |height| turn(&schedule, height, 0).and_then(|at| set.id(at));
+        let proposers = self.roll.forecast().filter_map(proposer).collect();
+        self.roll.view(proposers, |_, _, _| {})
     }
 
     fn encode(&self, table: Table, out: &mut Vec<u8>) {

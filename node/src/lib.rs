@@ -33,6 +33,8 @@ pub mod node;
 #[cfg(feature = "network")]
 pub mod cluster;
 #[cfg(feature = "network")]
+pub mod overview;
+#[cfg(feature = "network")]
 pub mod api;
 #[cfg(feature = "network")]
 pub mod client;

@@ -4,10 +4,11 @@ use crate::drive::shadow::Shadow;
 use crate::drive::{Deciding, Pipeline, PipelineConfig, PipelineError, Proposing, Scoring};
 use crate::ledger::LedgerError;
 use crate::recover::Progress;
+use crate::replica::ReplicaView;
 use crate::service::NodeService;
 use crate::store::{Store, StoreConfig, StoreError};
 use crate::telemetry::Metrics;
-use crate::validating::{ValidatingError, ValidatorConfig, Waker, validating};
+use crate::validating::{Reach, ValidatingError, ValidatorConfig, Waker, validating};
 use core::time::Duration;
 use selfchain_ai::Projection;
 use selfchain_ai::model::{Model, Predict, default_model};
@@ -18,7 +19,7 @@ use selfchain_transport::{Limits, Server, ServerConfig, StartError};
 use selfchain_types::crypto::SigningKey;
 use selfchain_types::seam::log::LogReader;
 use selfchain_types::seam::scorer::Scorer;
-use selfchain_types::{Genesis, Hash};
+use selfchain_types::{Genesis, Hash, KeyId};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -141,6 +142,8 @@ pub struct Node {
     metrics: Arc<Metrics>,
     storage: Arc<StorageMetrics>,
     genesis: Genesis,
+    reach: Option<Reach>,
+    key_id: KeyId,
 }
 
 /// How long a drain waits for peers to take their replies.
@@ -239,11 +242,12 @@ impl Node {
         let log = store.log_reader();
         let scoring = scoring(&store, &chain, &config.scoring, &metrics, progress)?;
         let waker = Waker::default();
+        let mut reach = None;
         let deciding = if validators == 1 {
             let key = SigningKey::from_seed(&key.seed());
             Deciding::Alone(Box::new(Solo::new(chain.chain_id(), key)))
         } else {
-            Deciding::Among(validating(
+            let (validating, links) = validating(
                 &genesis,
                 me,
                 key,
@@ -253,7 +257,9 @@ impl Node {
                 config.key_log_path.clone(),
                 runtime,
                 &waker,
-            )?)
+            )?;
+            reach = Some(links);
+            Deciding::Among(validating)
         };
         let woken: Arc<OnceLock<selfchain_transport::Tip>> = Arc::default();
         let wake = Arc::clone(&woken);
@@ -299,6 +305,8 @@ impl Node {
                     metrics,
                     storage,
                     genesis,
+                    reach,
+                    key_id: key.id(),
                 })
             }
             Err(error) => {
@@ -346,6 +354,24 @@ impl Node {
     /// What its server counts.
     pub fn transport_metrics(&self) -> Arc<selfchain_transport::Metrics> {
         self.server.metrics()
+    }
+
+    /// How it and the other validators are; of one that decides alone, what genesis says of it.
+    pub fn view(&self) -> Arc<ReplicaView> {
+        self.pipeline.board.look().unwrap_or_else(|| {
+            let set = self.genesis.validators.as_slice().into();
+            Arc::new(ReplicaView::of_set(set, None, self.tip().height))
+        })
+    }
+
+    /// The key that it signs with.
+    pub fn key_id(&self) -> KeyId {
+        self.key_id
+    }
+
+    /// How it reaches the other validators, if there are any.
+    pub fn reach(&self) -> Option<&Reach> {
+        self.reach.as_ref()
     }
 
     /// What stopped it, if anything did. Then only [`Node::stop`] is of use.

@@ -8,14 +8,14 @@ use bytes::Bytes;
 use core::time::Duration;
 use selfchain_consensus::bft::{self, Bft};
 use selfchain_storage::{Disk, Journal, JournalConfig, JournalError};
-use selfchain_transport::links::{self, Event, LinkLimits, Links};
+use selfchain_transport::links::{self, Event, LinkLimits, LinkMetrics, Links, PeerStatus};
 use selfchain_types::crypto::SigningKey;
 use selfchain_types::genesis;
 use selfchain_types::peer::Lane;
 use selfchain_types::{Genesis, Hash, Height};
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use thiserror::Error;
 use tokio::runtime::Handle;
 
@@ -68,6 +68,25 @@ pub enum ValidatingError {
     Links(#[from] links::StartError),
 }
 
+/// The links, for whoever operates the node. The order thread has them, and they end with it.
+#[derive(Clone)]
+pub struct Reach {
+    links: Weak<Links>,
+    metrics: Arc<LinkMetrics>,
+}
+
+impl Reach {
+    /// How it stands with every peer; nobody's when the links have ended.
+    pub fn status(&self) -> Vec<PeerStatus> {
+        self.links.upgrade().map_or_else(Vec::new, |links| links.status())
+    }
+
+    /// What the links count.
+    pub fn metrics(&self) -> &LinkMetrics {
+        &self.metrics
+    }
+}
+
 /// Wakes the thread that takes what the links bring, once there is one.
 pub type Waker = Arc<OnceLock<Arc<dyn Fn() + Send + Sync>>>;
 
@@ -107,7 +126,7 @@ pub fn validating(
     key_log_path: Option<OsString>,
     runtime: &Handle,
     waker: &Waker,
-) -> Result<Validating, ValidatingError> {
+) -> Result<(Validating, Reach), ValidatingError> {
     let validators = genesis.validators.len();
     let listen = config.listen.ok_or(ValidatingError::NoListen { validators })?;
     let journal = Journal::open(disk, JournalConfig::default(), durable_tip.0)?;
@@ -125,13 +144,18 @@ pub fn validating(
         })),
     };
     let peers = peers(&genesis.validators, me, &config.peers)?;
-    let links = Links::start(options, key, &peers, runtime)?;
-    Ok(Validating {
+    let links = Arc::new(Links::start(options, key, &peers, runtime)?);
+    let reach = Reach {
+        links: Arc::downgrade(&links),
+        metrics: links.metrics(),
+    };
+    let validating = Validating {
         agreement: agreement(genesis, key, waits(config)),
         me: u16::try_from(me).unwrap_or(u16::MAX),
         journal,
         peers: Box::new(Mesh(links)),
-    })
+    };
+    Ok((validating, reach))
 }
 
 /// The other validators of the set, each with its address.
@@ -163,7 +187,7 @@ fn peers(
 }
 
 /// The links, as the order thread uses them.
-struct Mesh(Links);
+struct Mesh(Arc<Links>);
 
 impl Peers for Mesh {
     fn send(&self, message: Outgoing) {

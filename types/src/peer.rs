@@ -48,6 +48,85 @@ pub enum PeerMessage<'a> {
     Blocks(Vec<(&'a [u8], &'a [u8])>),
     /// Whole envelopes.
     Transactions(Vec<&'a [u8]>),
+    /// What you asked for is not sent now.
+    Refused {
+        /// What was asked for.
+        asked: Asked,
+        /// Why it is not sent.
+        why: AskRefusal,
+        /// Milliseconds after which it would be; at least 1.
+        retry_after_ms: u32,
+    },
+}
+
+/// What one validator asks of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Asked {
+    /// [`PeerMessage::WantBody`].
+    Body = kind::WANT_BODY,
+    /// [`PeerMessage::WantBlocks`].
+    Blocks = kind::WANT_BLOCKS,
+}
+
+/// Why a validator does not send what it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum AskRefusal {
+    /// The one that asks was sent all that one peer is sent in so much time.
+    RateLimited = 1,
+}
+
+impl Asked {
+    /// Every one.
+    pub const ALL: [Self; 2] = [Self::Body, Self::Blocks];
+
+    /// The kind of the message that asks.
+    #[allow(clippy::as_conversions, reason = "a field-less enum with explicit u8 codes")]
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The name that metrics and logs use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Body => "body",
+            Self::Blocks => "blocks",
+        }
+    }
+
+    fn read(code: u8) -> Result<Self, DecodeError> {
+        let found = Self::ALL.into_iter().find(|asked| asked.code() == code);
+        found.ok_or(DecodeError::Value {
+            what: "what a refused peer asked for",
+            value: code.into(),
+        })
+    }
+}
+
+impl AskRefusal {
+    /// The byte.
+    #[allow(clippy::as_conversions, reason = "a field-less enum with explicit u8 codes")]
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The name that metrics and logs use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RateLimited => "rate_limited",
+        }
+    }
+
+    fn read(code: u8) -> Result<Self, DecodeError> {
+        if code == Self::RateLimited.code() {
+            return Ok(Self::RateLimited);
+        }
+        Err(DecodeError::Value {
+            what: "why a peer is refused",
+            value: code.into(),
+        })
+    }
 }
 
 mod kind {
@@ -58,6 +137,7 @@ mod kind {
     pub(super) const WANT_BLOCKS: u8 = 5;
     pub(super) const BLOCKS: u8 = 6;
     pub(super) const TRANSACTIONS: u8 = 7;
+    pub(super) const REFUSED: u8 = 8;
 }
 
 /// Most blocks of one [`PeerMessage::Blocks`].
@@ -69,7 +149,11 @@ impl<'a> PeerMessage<'a> {
     /// The lane that carries it.
     pub fn lane(&self) -> Lane {
         match self {
-            Self::Plane { .. } | Self::Tip(_) | Self::WantBody { .. } | Self::WantBlocks(_) => Lane::Votes,
+            Self::Plane { .. }
+            | Self::Tip(_)
+            | Self::WantBody { .. }
+            | Self::WantBlocks(_)
+            | Self::Refused { .. } => Lane::Votes,
             Self::Body(_) => Lane::Bodies,
             Self::Blocks(_) => Lane::Sync,
             Self::Transactions(_) => Lane::Transactions,
@@ -115,6 +199,14 @@ impl<'a> PeerMessage<'a> {
                 out.extend_from_slice(&narrow(envelopes.len()).to_le_bytes());
                 envelopes.iter().for_each(|one| put_bytes_u32(&mut out, one));
             }
+            Self::Refused {
+                asked,
+                why,
+                retry_after_ms,
+            } => {
+                out.extend_from_slice(&[kind::REFUSED, asked.code(), why.code()]);
+                out.extend_from_slice(&retry_after_ms.to_le_bytes());
+            }
         }
         out
     }
@@ -153,6 +245,19 @@ impl<'a> PeerMessage<'a> {
                     envelopes.push(reader.bytes_u32()?);
                 }
                 Self::Transactions(envelopes)
+            }
+            kind::REFUSED => {
+                let (asked, why) = (Asked::read(reader.u8()?)?, AskRefusal::read(reader.u8()?)?);
+                let retry_after_ms = reader.u32()?;
+                if retry_after_ms == 0 {
+                    let what = "milliseconds that a refused peer is to wait";
+                    return Err(DecodeError::Value { what, value: 0 });
+                }
+                Self::Refused {
+                    asked,
+                    why,
+                    retry_after_ms,
+                }
             }
             kind => {
                 return Err(DecodeError::Value {
@@ -196,6 +301,11 @@ mod tests {
             PeerMessage::WantBlocks(Height(9)),
             PeerMessage::Blocks(vec![(b"one", b"its"), (b"two", b"")]),
             PeerMessage::Transactions(vec![b"a", b"bc"]),
+            PeerMessage::Refused {
+                asked: Asked::Blocks,
+                why: AskRefusal::RateLimited,
+                retry_after_ms: 250,
+            },
         ] {
             let bytes = message.to_bytes();
             assert_eq!(PeerMessage::decode(&bytes).unwrap(), message);
@@ -215,5 +325,13 @@ mod tests {
         assert!(PeerMessage::decode(&many).is_err());
         many[0] = kind::TRANSACTIONS;
         assert!(PeerMessage::decode(&many).is_err());
+        let refused = |asked, why, wait: u32| {
+            let wait = wait.to_le_bytes();
+            PeerMessage::decode(&[&[kind::REFUSED, asked, why], &wait[..]].concat()).is_ok()
+        };
+        assert!(refused(kind::WANT_BODY, 1, 1));
+        assert!(
+            !refused(kind::TIP, 1, 1) && !refused(kind::WANT_BODY, 2, 1) && !refused(kind::WANT_BODY, 1, 0)
+        );
     }
 }

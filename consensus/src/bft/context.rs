@@ -145,6 +145,13 @@ impl Set {
         }
     }
 
+    /// Positions of those who propose in a round and in those after it, `count` of them.
+    pub(super) fn proposers(&self, round: u32, count: u32) -> Vec<u16> {
+        let rounds = round..round.saturating_add(count);
+        let positions = rounds.filter_map(|round| u16::try_from(self.proposer(round)).ok());
+        positions.collect()
+    }
+
     pub(super) fn members(&self) -> &[Member] {
         &self.members
     }

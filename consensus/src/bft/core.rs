@@ -18,6 +18,7 @@ use arc_malachitebft_core_types::{
 use selfchain_types::certificate::{Certificate, Precommit};
 use selfchain_types::crypto::SigningKey;
 use selfchain_types::seam::consensus::{Effect, PlaneError};
+use selfchain_types::seam::view::{PlaneCounts, PlaneView, Step};
 use selfchain_types::{Hash, Height, KeyId, TimeNs};
 use std::collections::btree_map;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +31,7 @@ pub(super) struct Tools<'a> {
     pub(super) options: &'a Options,
     pub(super) watch: &'a mut Watch,
     pub(super) unreachable: &'a BTreeSet<KeyId>,
+    pub(super) counts: &'a mut PlaneCounts,
     pub(super) now: TimeNs,
     pub(super) effects: &'a mut Vec<Effect>,
 }
@@ -121,6 +123,32 @@ impl Sitting {
     /// The round in hand; 0 before the first.
     pub(super) fn round(&self) -> u32 {
         number(self.state.round())
+    }
+
+    /// What is shown of the height, with what the plane has counted.
+    pub(super) fn view(&self, watch: &Watch, counts: PlaneCounts) -> PlaneView {
+        let (height, round) = (self.desk.height, self.round());
+        let driver = &self.state.driver;
+        let step = match driver {
+            _ if self.desk.is_decided => Step::Decided,
+            driver if driver.step_is_propose() => Step::Propose,
+            driver if driver.step_is_prevote() => Step::Prevote,
+            driver if driver.step_is_precommit() => Step::Precommit,
+            driver if driver.step_is_commit() => Step::Decided,
+            _ => Step::Idle,
+        };
+        let locked = driver.round_state().locked.as_ref();
+        let seats = self.desk.set.members().iter().map(|member| member.seat.0);
+        PlaneView {
+            height,
+            round,
+            step,
+            since: self.desk.since,
+            proposers: self.desk.set.proposers(round, PROPOSERS_SHOWN),
+            locked: locked.map(|locked| (number(locked.round), locked.value.0)),
+            heard: seats.map(|seat| watch.heard(height, round, seat)).collect(),
+            counts,
+        }
     }
 
     /// The certificate, once, when the height is decided.
@@ -280,6 +308,12 @@ impl Sitting {
         let Some(timeout) = self.desk.timers.take_due(timer, tools.now) else {
             return Ok(());
         };
+        match timeout.kind {
+            TimeoutKind::Propose => tools.counts.timeouts_propose += 1,
+            TimeoutKind::Prevote => tools.counts.timeouts_prevote += 1,
+            TimeoutKind::Precommit => tools.counts.timeouts_precommit += 1,
+            TimeoutKind::Rebroadcast | TimeoutKind::FinalizeHeight(_) => {}
+        }
         if timeout.kind == TimeoutKind::Rebroadcast
             && let Some((round, bytes)) = &self.desk.proposal
             && *round == self.round()
@@ -318,6 +352,9 @@ impl Sitting {
     }
 }
 
+/// Rounds of which a view names the proposer: the one in hand, and those after it.
+const PROPOSERS_SHOWN: u32 = 4;
+
 /// The last round in which a node's own view may cost a proposal a prevote.
 const OBJECTION_ROUND_MAX: u32 = 1;
 
@@ -341,6 +378,7 @@ impl Desk {
                 self.since = tools.now;
                 self.proposer = Some(proposer.0);
                 self.build = None;
+                tools.counts.rounds += 1;
                 resume.resume_with(())
             }
             CoreEffect::GetValue(_, round, _, resume) => {

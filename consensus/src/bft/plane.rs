@@ -13,6 +13,7 @@ use selfchain_types::certificate::Certificate;
 use selfchain_types::crypto::SigningKey;
 use selfchain_types::genesis::Validator;
 use selfchain_types::seam::consensus::{Effect, Input, Plane, PlaneError, Schedule, Verdict};
+use selfchain_types::seam::view::{PlaneCounts, PlaneView};
 use selfchain_types::{Hash, Height, KeyId, TimeNs};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub struct Bft {
     watch: Watch,
     says: fn(&[u8]) -> bool,
     unreachable: BTreeSet<KeyId>,
+    counts: PlaneCounts,
 }
 
 impl Bft {
@@ -54,6 +56,7 @@ impl Bft {
             later: Later::default(),
             says: |_| true,
             unreachable: BTreeSet::new(),
+            counts: PlaneCounts::default(),
         }
     }
 
@@ -95,6 +98,7 @@ impl Bft {
             options: &self.options,
             watch: &mut self.watch,
             unreachable: &self.unreachable,
+            counts: &mut self.counts,
             now,
             effects,
         };
@@ -289,6 +293,14 @@ impl Plane for Bft {
         let certificate = self.sitting.as_mut().and_then(Sitting::take_certificate);
         effects.extend(certificate.map(Effect::Decided));
         Ok(())
+    }
+
+    fn view(&self) -> Option<PlaneView> {
+        let counts = PlaneCounts {
+            votes_verified: self.watch.verified(),
+            ..self.counts
+        };
+        Some(self.sitting.as_ref()?.view(&self.watch, counts))
     }
 }
 

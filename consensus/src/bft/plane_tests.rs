@@ -7,6 +7,7 @@ use selfchain_types::ballot::{Ballot, EXTENSION_BYTES_MAX, Statement};
 use selfchain_types::crypto::SigningKey;
 use selfchain_types::genesis::Validator;
 use selfchain_types::seam::consensus::{Effect, Input, Plane, PlaneError, Schedule, Verdict};
+use selfchain_types::seam::view::{Heard, Step};
 use selfchain_types::{Hash, Height, TimeNs};
 
 const CHAIN: Hash = Hash([1; 32]);
@@ -441,4 +442,72 @@ fn the_first_extension_stands() {
         precommits(&mut plane, [1, 2, 3]),
         [Statement::Precommit(BLOCK, vec![1])]
     );
+}
+
+#[test]
+fn a_view_says_where_the_height_is_who_said_what_and_on_what_it_is_locked() {
+    let mut plane = plane(1);
+    let view = |plane: &Bft| plane.view().expect("a height is in hand");
+    assert_eq!(Bft::new(CHAIN, key(1), Options::default()).view(), None);
+    let idle = view(&plane);
+    assert_eq!(
+        (idle.height, idle.step, idle.proposers),
+        (Height(1), Step::Idle, vec![0, 1, 2, 3])
+    );
+    step(
+        &mut plane,
+        message(&signed(0, 0, Statement::Proposal(BLOCK, None))),
+    )
+    .expect("a proposal");
+    assert_eq!(view(&plane).step, Step::Propose);
+    let verdict = Input::Verdict {
+        block: BLOCK,
+        verdict: Verdict::Valid,
+        extension: vec![],
+    };
+    step(&mut plane, verdict).expect("a verdict");
+    step(&mut plane, message(&signed(3, 0, Statement::Prevote(None)))).expect("a prevote");
+    let voted = view(&plane);
+    assert_eq!((voted.step, voted.locked), (Step::Prevote, None));
+    for seat in [0, 2] {
+        step(
+            &mut plane,
+            message(&signed(seat, 0, Statement::Prevote(Some(BLOCK)))),
+        )
+        .expect("a prevote");
+    }
+    let locked = view(&plane);
+    assert_eq!((locked.step, locked.locked), (Step::Precommit, Some((0, BLOCK))));
+    let heard = |prevote, precommit| Heard { prevote, precommit };
+    let yes = Some(Some(BLOCK));
+    assert_eq!(
+        locked.heard,
+        [
+            heard(yes, None),
+            heard(yes, yes),
+            heard(yes, None),
+            heard(Some(None), None)
+        ]
+    );
+    assert_eq!((locked.counts.rounds, locked.counts.timeouts_precommit), (1, 0));
+    assert_eq!(
+        locked.counts.votes_verified, 4,
+        "three prevotes and the proposal, its own not"
+    );
+    for seat in [0, 2] {
+        step(&mut plane, message(&signed(seat, 0, Statement::NilPrecommit))).expect("a precommit");
+    }
+    let mut effects = Vec::new();
+    let later = TimeNs(60_000_000_000);
+    plane
+        .handle(Input::Timer(2), later, &mut effects)
+        .expect("a timer");
+    let next = view(&plane);
+    assert_eq!(
+        (next.round, next.since, next.proposers),
+        (1, later, vec![1, 2, 3, 0])
+    );
+    assert_eq!((next.counts.rounds, next.counts.timeouts_precommit), (2, 1));
+    assert_eq!(next.locked, Some((0, BLOCK)), "a lock outlives its round");
+    assert_eq!(next.heard[0], Heard::default(), "nothing was said of this round");
 }

@@ -1,9 +1,11 @@
 //! Ballots seen and found good: what need not be verified twice, and who signed two that conflict.
 
 use super::context::Set;
-use selfchain_types::ballot::{Ballot, BallotKind};
+use selfchain_types::ballot::{Ballot, BallotKind, Statement};
 use selfchain_types::evidence::Evidence;
+use selfchain_types::seam::view::Heard;
 use selfchain_types::{Hash, Height};
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Heights before the one in hand of which late ballots are still looked at.
@@ -16,6 +18,8 @@ pub(super) const BALLOTS_KEPT_MAX: usize = 96;
 pub(super) struct Watch {
     chain_id: Hash,
     heights: BTreeMap<Height, Seen>,
+    /// Signatures verified so far.
+    verified: Cell<u64>,
 }
 
 #[derive(Debug)]
@@ -47,6 +51,27 @@ impl Watch {
         Self {
             chain_id,
             heights: BTreeMap::new(),
+            verified: Cell::new(0),
+        }
+    }
+
+    /// Signatures verified so far.
+    pub(super) fn verified(&self) -> u64 {
+        self.verified.get()
+    }
+
+    /// What the validator at a seat said in a round.
+    pub(super) fn heard(&self, height: Height, round: u32, seat: u16) -> Heard {
+        let seen = self.heights.get(&height);
+        let said = |kind| seen.and_then(|seen| seen.ballots.get(&(seat, round, kind)));
+        let block = |ballot: &Ballot| match &ballot.statement {
+            Statement::Prevote(block) => *block,
+            Statement::Precommit(block, _) | Statement::Proposal(block, _) => Some(*block),
+            Statement::NilPrecommit => None,
+        };
+        Heard {
+            prevote: said(BallotKind::Prevote).map(block),
+            precommit: said(BallotKind::Precommit).map(block),
         }
     }
 
@@ -89,6 +114,7 @@ impl Watch {
             Known::Good => true,
             Known::Stranger => false,
             Known::Surplus | Known::New => {
+                self.verified.set(self.verified.get().saturating_add(1));
                 let member = self
                     .heights
                     .get(&ballot.height)
@@ -132,7 +158,6 @@ fn slot(ballot: &Ballot) -> Slot {
 #[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use super::*;
-    use selfchain_types::ballot::Statement;
     use selfchain_types::crypto::SigningKey;
     use selfchain_types::genesis::Validator;
     use selfchain_types::seam::consensus::Schedule;

@@ -5,7 +5,7 @@ use super::evidence::{Open, Vote, Window, settle};
 use super::extension::Extension;
 use super::features::{Subject, rows};
 use super::quality::{fits, quality};
-use super::reputation::{OFFENCE_EPOCHS, Weight, next_score, step, target};
+use super::reputation::{OFFENCE_EPOCHS, Weight, factor, next_score, step, target};
 use super::reveal::is_next;
 use super::rewards::{self, ForBuilding, RewardPolicy, Work, share};
 use super::tally::{Tally, add};
@@ -20,6 +20,7 @@ use selfchain_types::seam::consensus::Schedule;
 use selfchain_types::seam::standing::{
     Change, ChangeRefusal, Observed, Offence, Reward, Standing, StandingError,
 };
+use selfchain_types::seam::view::StandingView;
 use selfchain_types::{Amount, Hash, Height, KeyId};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -153,6 +154,24 @@ impl Poai {
         let bonds: Vec<u64> = self.standings.keys().map(bond).collect();
         let scores: Vec<u16> = self.standings.values().map(|standing| standing.score).collect();
         target(&bonds, &scores)
+    }
+
+    /// The schedule of a height before which these won, the oldest first.
+    fn schedule_after(&self, winners: &VecDeque<u32>) -> Schedule {
+        let set = self.roll.current();
+        let powers: Vec<u64> = set.validators.iter().map(|validator| validator.power).collect();
+        let winners = winners.iter().rev().take(draw::pause(set.len()));
+        let pausing: Vec<u32> = winners.copied().collect();
+        let is_pausing: Vec<bool> = set
+            .numbers
+            .iter()
+            .map(|number| pausing.contains(number))
+            .collect();
+        Schedule {
+            seed: self.plane.seed,
+            since: set.since,
+            weights: draw::weights(&powers, &self.plane.qualities, &is_pausing),
+        }
     }
 
     fn set_weights(&mut self, weights: &[Weight]) {
@@ -439,20 +458,24 @@ impl Standing for Poai {
     }
 
     fn schedule(&self) -> Schedule {
+        self.schedule_after(&self.plane.winners)
+    }
+
+    fn view(&self) -> StandingView {
         let set = self.roll.current();
-        let powers: Vec<u64> = set.validators.iter().map(|validator| validator.power).collect();
-        let winners = self.plane.winners.iter().rev().take(draw::pause(set.len()));
-        let pausing: Vec<u32> = winners.copied().collect();
-        let is_pausing: Vec<bool> = set
-            .numbers
-            .iter()
-            .map(|number| pausing.contains(number))
-            .collect();
-        Schedule {
-            seed: self.plane.seed,
-            since: set.since,
-            weights: draw::weights(&powers, &self.plane.qualities, &is_pausing),
-        }
+        // A winner pauses whoever proposes in the end: a whole epoch's first rounds are settled when it begins.
+        let mut winners = self.plane.winners.clone();
+        let proposer = |height| {
+            let at = draw::draw(&self.schedule_after(&winners), height, 0)?;
+            winners.extend(set.numbers.get(at));
+            set.id(at)
+        };
+        let proposers = self.roll.forecast().filter_map(proposer).collect();
+        self.roll.view(proposers, |number, at, member| {
+            let standing = self.standings.get(&number);
+            member.factor = standing.map(|standing| factor(standing.score));
+            member.quality = at.and_then(|at| self.plane.qualities.get(at).copied());
+        })
     }
 
     fn member(&self, validator: &KeyId) -> Option<u32> {

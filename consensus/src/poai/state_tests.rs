@@ -845,3 +845,82 @@ fn stake_goes_round_with_the_same_driver() {
         .sum();
     assert!(total < selfchain_types::genesis::POWER_TOTAL_END);
 }
+
+/// Whoever a view names proposes in the first round, to the epoch's end and not past it.
+fn check_forecast<S: Standing>(mut chain: Chain<S>, blocks: u32) {
+    let mut named: BTreeMap<u64, KeyId> = BTreeMap::new();
+    for _ in 0..blocks {
+        let view = chain.standing.view();
+        let epoch = view.epoch.unwrap();
+        let next = chain.standing.height().next().0;
+        let left = epoch.next.0 - next;
+        assert_eq!(u64::try_from(view.proposers.len()).unwrap(), left.min(4));
+        for (height, proposer) in (next..).zip(&view.proposers) {
+            assert_eq!(
+                named.entry(height).or_insert(*proposer),
+                proposer,
+                "height {height}"
+            );
+        }
+        let set = chain.standing.validators();
+        let schedule = chain.standing.schedule();
+        let first = crate::schedule::proposer(&schedule, Height(next), 0).unwrap();
+        assert_eq!(named[&next], set[first].key.id());
+        chain.run(1);
+    }
+}
+
+#[test]
+fn the_next_proposers_are_known_to_the_end_of_the_epoch_also_where_some_are_dead() {
+    check_forecast(stake(4), 2 * EPOCH);
+    let mut chain = poai(7);
+    chain.behaves(
+        3,
+        Conduct {
+            is_dead: true,
+            ..Conduct::default()
+        },
+    );
+    check_forecast(chain, 3 * EPOCH);
+}
+
+#[test]
+fn a_view_says_how_each_stands() {
+    let mut chain = poai(4);
+    chain.behaves(
+        2,
+        Conduct {
+            is_dead: true,
+            ..Conduct::default()
+        },
+    );
+    let mut block = chain.block();
+    chain.take(&block);
+    block = chain.block();
+    block.offences = vec![Offence {
+        validator: key(1).id(),
+        height: Height(1),
+    }];
+    chain.take(&block);
+    chain.run(2 * EPOCH);
+    let view = chain.standing.view();
+    assert_eq!(view.epoch.unwrap().number, 2);
+    let member = |seed: u8| view.members.iter().find(|one| one.key == key(seed).id()).unwrap();
+    assert_eq!((member(1).offences, member(1).offended), (1, Height(1)));
+    assert_eq!(
+        (member(1).factor, member(2).factor, member(0).factor),
+        (Some(800), Some(800), Some(808))
+    );
+    assert!(member(2).quality < member(0).quality, "{view:?}");
+    let total: u64 = view.members.iter().filter_map(|one| one.power).sum();
+    assert_eq!(
+        total,
+        chain
+            .standing
+            .validators()
+            .iter()
+            .map(|one| one.power)
+            .sum::<u64>()
+    );
+    assert_eq!(stake(4).standing.view().members[3].quality, None);
+}

@@ -33,6 +33,11 @@ impl Candidate {
         out
     }
 
+    /// The proofs of misbehaviour that it carries.
+    pub fn evidence(&self) -> &[u8] {
+        &self.evidence
+    }
+
     /// Bytes of the certificate of the block before.
     pub fn parent_certificate(&self) -> &[u8] {
         &self.parent_certificate

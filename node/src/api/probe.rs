@@ -10,6 +10,31 @@ pub trait Probe: Send + Sync + 'static {
 
     /// Its metrics in Prometheus's text format.
     fn metrics(&self) -> String;
+
+    /// One of the objects of [`crate::overview`]; `None` while it stops.
+    fn overview(&self, of: Topic) -> Option<serde_json::Value>;
+}
+
+/// What an overview is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topic {
+    /// Who the validators are.
+    Validators,
+    /// Where agreement is.
+    Consensus,
+    /// Who was found out.
+    Evidence,
+}
+
+impl Topic {
+    /// The path of the HTTP port.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Validators => "/validators",
+            Self::Consensus => "/consensus",
+            Self::Evidence => "/evidence",
+        }
+    }
 }
 
 /// How one part of the node is.

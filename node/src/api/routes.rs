@@ -1,6 +1,6 @@
 //! The routes of the HTTP port. All are `GET`, read nothing of a body, and answer from memory.
 
-use super::{Check, Health, Probe};
+use super::{Check, Health, Probe, Topic};
 use axum::Router;
 use axum::extract::{RawQuery, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -17,6 +17,9 @@ pub(super) fn router(probe: Arc<dyn Probe>, request_timeout: Duration) -> Router
         .route("/healthz", get(healthz))
         .route("/metrics", get(metrics))
         .route("/version", get(version))
+        .route(Topic::Validators.path(), get(validators))
+        .route(Topic::Consensus.path(), get(consensus))
+        .route(Topic::Evidence.path(), get(evidence))
         .fallback(not_found)
         .layer(from_fn(move |request, next| {
             in_time(request, next, request_timeout)
@@ -88,8 +91,29 @@ async fn version(State(probe): State<Arc<dyn Probe>>) -> Response {
     .into_response()
 }
 
+async fn validators(State(probe): State<Arc<dyn Probe>>) -> Response {
+    overview(&*probe, Topic::Validators)
+}
+
+async fn consensus(State(probe): State<Arc<dyn Probe>>) -> Response {
+    overview(&*probe, Topic::Consensus)
+}
+
+async fn evidence(State(probe): State<Arc<dyn Probe>>) -> Response {
+    overview(&*probe, Topic::Evidence)
+}
+
+/// 503 while the node stops.
+fn overview(probe: &dyn Probe, of: Topic) -> Response {
+    match probe.overview(of) {
+        Some(value) => axum::Json(value).into_response(),
+        None => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response(),
+    }
+}
+
 async fn not_found() -> Response {
-    let text = "there is /livez, /readyz, /healthz?verbose, /metrics and /version\n";
+    let text = "there is /livez, /readyz, /healthz?verbose, /metrics, /version, /validators, /consensus and \
+                /evidence\n";
     (StatusCode::NOT_FOUND, text).into_response()
 }
 

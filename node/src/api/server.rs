@@ -159,7 +159,7 @@ fn limit(limit: u64) -> usize {
 #[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use super::*;
-    use crate::api::{Check, Health, Version};
+    use crate::api::{Check, Health, Topic, Version};
     use crate::telemetry::{Metrics, encode};
     use std::sync::Mutex;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -193,6 +193,11 @@ mod tests {
 
         fn metrics(&self) -> String {
             encode(&Metrics::default())
+        }
+
+        fn overview(&self, of: Topic) -> Option<serde_json::Value> {
+            let is_well = self.0.lock().unwrap().is_ready();
+            is_well.then(|| serde_json::json!({ "of": of.path() }))
         }
     }
 
@@ -239,6 +244,10 @@ mod tests {
         let (status, body) = get(address, "/version").await;
         let version: serde_json::Value = serde_json::from_str(&body).unwrap();
         assert_eq!((status, version["plane"].as_str()), (200, Some("solo")));
+        for topic in [Topic::Validators, Topic::Consensus, Topic::Evidence] {
+            let (status, body) = get(address, topic.path()).await;
+            assert_eq!((status, body), (200, format!("{{\"of\":\"{}\"}}", topic.path())));
+        }
         assert_eq!(get(address, "/else").await.0, 404);
         assert!(server.shutdown(Duration::from_secs(5)).await);
         assert!(TcpStream::connect(address).await.is_err());
@@ -248,6 +257,7 @@ mod tests {
     async fn a_node_that_is_not_ready_says_why() {
         let server = start(&HttpConfig::default(), Health::NotReady("9 blocks behind".into())).await;
         assert_eq!(get(server.address(), "/livez").await.0, 200);
+        assert_eq!(get(server.address(), "/consensus").await.0, 503);
         assert_eq!(
             get(server.address(), "/readyz").await,
             (503, "[-] index: 9 blocks behind\n".into())

@@ -73,6 +73,13 @@ pub(super) enum Command {
     Block(BlockArguments),
     /// Print events, one JSON object a line.
     Events(EventsArguments),
+    /// Show who the validators are: power, reputation, offences, and what each did last.
+    Validators(LookArguments),
+    /// Show how the validators agree.
+    #[command(subcommand)]
+    Consensus(ConsensusCommand),
+    /// Show proofs that validators misbehaved: in blocks, and on the way into one.
+    Evidence(LookArguments),
     /// Replay the log of a stopped node: every hash, root and total.
     Verify,
     /// Write and list snapshots of a stopped node.
@@ -164,6 +171,26 @@ pub(super) struct NodeArguments {
     /// The longest that the command waits for the node.
     #[arg(long, value_name = "MS", default_value_t = 10_000)]
     pub(super) deadline_ms: u64,
+}
+
+/// How to look at a node: over its HTTP port; where none runs, in the data directory.
+#[derive(Clone, Debug, Args)]
+pub(super) struct LookArguments {
+    /// The node's HTTP port [default: http.listen].
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "offline")]
+    pub(super) http: Option<SocketAddr>,
+    /// Ask no node: read the data directory of a stopped one.
+    #[arg(long)]
+    pub(super) offline: bool,
+    /// The longest that the command waits for the node.
+    #[arg(long, value_name = "MS", default_value_t = 10_000)]
+    pub(super) deadline_ms: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConsensusCommand {
+    /// Show the height in hand, its round and votes, the last decision, and how each validator is reached.
+    Status(LookArguments),
 }
 
 /// How to reach the node, and who signs.

@@ -27,6 +27,7 @@ mod explain;
 mod transaction;
 mod events;
 mod verify;
+mod look;
 mod snapshot;
 mod config;
 mod demo;

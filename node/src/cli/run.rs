@@ -6,11 +6,15 @@ use super::output::Output;
 use super::progress::bar;
 use super::settings::Settings;
 use super::{ExitStatus, Failure, access, init};
-use crate::api::{self, Check, Health, HttpServer, Probe, Version};
+use crate::api::{self, Check, Health, HttpServer, Probe, Topic, Version};
 use crate::config::Config;
 use crate::keys;
 use crate::node::{Node, NodeError};
-use crate::telemetry::{Metrics, encode, encode_storage, encode_transport, start_log};
+use crate::overview::Overview;
+use crate::telemetry::{
+    Metrics, encode, encode_agreement, encode_links, encode_storage, encode_transport, start_log,
+};
+use crate::validating::Reach;
 use selfchain_types::block::PROTOCOL_VERSION;
 use serde_json::json;
 use std::io;
@@ -271,8 +275,30 @@ impl Probe for NodeProbe {
         let Some(node) = self.node.upgrade() else {
             return String::new();
         };
-        let node_text = encode(node.metrics());
-        node_text + &encode_transport(&node.transport_metrics()) + &encode_storage(node.storage_metrics())
+        let mut text = encode(node.metrics());
+        text += &encode_transport(&node.transport_metrics());
+        text += &encode_storage(node.storage_metrics());
+        if let Some(reach) = node.reach() {
+            text += &encode_links(reach.metrics(), &reach.status());
+            text += &encode_agreement(&node.view());
+        }
+        text
+    }
+
+    fn overview(&self, of: Topic) -> Option<serde_json::Value> {
+        let node = self.node.upgrade()?;
+        let links = node.reach().map_or_else(Vec::new, Reach::status);
+        let overview = Overview {
+            genesis: node.genesis(),
+            view: &node.view(),
+            me: Some(node.key_id()),
+            links: Some(&links),
+        };
+        Some(match of {
+            Topic::Validators => overview.validators(),
+            Topic::Consensus => overview.consensus(),
+            Topic::Evidence => overview.evidence(),
+        })
     }
 }
 

@@ -80,10 +80,18 @@ pub struct Live {
 }
 
 /// A validator as of now.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LiveValidator {
     /// Its newest durable block.
     pub height: u64,
+    /// The round of the height after it.
+    pub round: u32,
+    /// Who proposes in that round, by its number among the validators.
+    pub proposer: Option<u16>,
+    /// Transactions a second in its durable blocks, lately.
+    pub committed_per_s: f64,
+    /// Other validators that it has a connection with, and how many there are.
+    pub peers: (usize, usize),
     /// Transactions that wait in its pool.
     pub pool_len: u64,
     /// What stopped it, if anything did.

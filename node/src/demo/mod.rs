@@ -22,6 +22,7 @@ mod lane;
 mod tally;
 mod watch;
 mod glance;
+mod crew;
 mod balances;
 mod summary;
 mod events;
@@ -38,6 +39,7 @@ pub use pace::Speed;
 pub use replay::ACCOUNTS_MAX;
 pub use run::run;
 pub use screen::Screen;
+pub(crate) use summary::grouped;
 pub use summary::{
     HeldReport, InputReport, LabelReport, Latency, ModelReport, Summary, ValidatorReport, VerifySummary,
 };

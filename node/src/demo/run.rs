@@ -1,8 +1,9 @@
 //! Run: starts a node, opens accounts, streams, compares, stops, verifies. Each step is one function.
 
 use super::balances::{self, BalanceReport};
+use super::crew::Crew;
 use super::error::DemoError;
-use super::events::{Event, Events, LiveValidator};
+use super::events::{Event, Events};
 use super::glance::Glance;
 use super::lane::{self, Stream};
 use super::opening;
@@ -20,7 +21,6 @@ use super::tally::Tally;
 use super::watch::{Meter, watch};
 use crate::ai::let_model_decide;
 use crate::client::{Signer, Ticket};
-use crate::node::Node;
 use crate::verify::{failed_height, verify};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
@@ -241,6 +241,7 @@ fn play_sources(
         Sources::Replay(replay) => vec![&mut **replay],
     };
     let mut meter = Meter::default();
+    let mut crew = Crew::default();
     let mut glance = plan.is_scored().then(|| Glance::new(stage.node().log()));
     let play = || {
         thread::scope(|scope| {
@@ -266,20 +267,10 @@ fn play_sources(
             glance.as_mut(),
         );
         if stage.nodes().len() > 1 {
-            live.validators = stage.nodes().iter().map(glance_at).collect();
+            live.validators = crew.look(stage.nodes(), stream.began.elapsed());
         }
         events.event(&Event::Streaming(&live));
     })
-}
-
-/// A validator as of now.
-fn glance_at(node: &Node) -> LiveValidator {
-    let metrics = node.metrics();
-    LiveValidator {
-        height: node.tip().height.0,
-        pool_len: metrics.pool_transactions.get(),
-        fault: node.fault(),
-    }
 }
 
 fn compare_balances(

@@ -4,7 +4,7 @@
 use super::events::{Event, Events, Live, LiveScores, LiveValidator};
 use super::summary::{grouped, share, whole};
 use core::time::Duration;
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, IsTerminal, Write};
 use std::time::Instant;
 
@@ -50,34 +50,30 @@ impl Screen {
     }
 }
 
-/// Lines of a terminal that change in place.
-#[derive(Default)]
-struct Lines {
-    all: MultiProgress,
-    bars: Vec<ProgressBar>,
+/// Lines of a terminal that change in place: all at once, so that none is older than another.
+struct Lines(ProgressBar);
+
+impl Default for Lines {
+    fn default() -> Self {
+        let bar = ProgressBar::new_spinner();
+        Self(match ProgressStyle::with_template("{msg}") {
+            Ok(style) => bar.with_style(style),
+            Err(_) => bar,
+        })
+    }
 }
 
 impl Lines {
-    /// Shows these lines instead of those before.
-    fn show(&mut self, lines: Vec<String>) {
-        while self.bars.len() < lines.len() {
-            let bar = self.all.add(ProgressBar::new_spinner());
-            self.bars.push(match ProgressStyle::with_template("{wide_msg}") {
-                Ok(style) => bar.with_style(style),
-                Err(_) => bar,
-            });
-        }
-        for gone in self.bars.drain(lines.len()..) {
-            gone.finish_and_clear();
-            self.all.remove(&gone);
-        }
-        for (bar, line) in self.bars.iter().zip(lines) {
-            bar.set_message(line);
-        }
+    /// Shows these lines instead of those before. What does not fit is cut off: a line that the terminal breaks could
+    /// not be taken back.
+    fn show(&self, lines: &[String], columns: usize) {
+        let cut = |line: &String| line.chars().take(columns).collect::<String>();
+        let all: Vec<String> = lines.iter().map(cut).collect();
+        self.0.set_message(all.join("\n"));
     }
 
     fn clear(&self) {
-        self.bars.iter().for_each(ProgressBar::finish_and_clear);
+        self.0.finish_and_clear();
     }
 }
 
@@ -89,16 +85,27 @@ impl Default for Screen {
 
 impl Events for Screen {
     fn event(&mut self, event: &Event<'_>) {
-        if let Some(lines) = &mut self.lines {
-            lines.show(lines_of(event));
+        if let Some(lines) = &self.lines {
+            let columns = columns();
+            lines.show(&lines_of(event, columns), columns);
         } else if self.is_due(event)
-            && let Err(error) = writeln!(io::stderr(), "{}", lines_of(event).join("\n"))
+            && let Err(error) = writeln!(io::stderr(), "{}", lines_of(event, usize::MAX).join("\n"))
         {
             // Nobody reads it any more: the summary still goes to standard output.
             tracing::debug!(error = %error, "progress not shown");
         }
     }
 }
+
+/// How wide the terminal is now; it may be made wider or narrower at any time.
+fn columns() -> usize {
+    let size = rustix::termios::tcgetwinsize(io::stderr()).ok();
+    let columns = size.map(|size| usize::from(size.ws_col));
+    columns.filter(|columns| *columns > 0).unwrap_or(COLUMNS)
+}
+
+/// How wide a terminal is that does not say.
+const COLUMNS: usize = 80;
 
 /// What an event is about.
 fn about(event: &Event<'_>) -> &'static str {
@@ -112,17 +119,51 @@ fn about(event: &Event<'_>) -> &'static str {
     }
 }
 
-/// What is shown of an event: one line, two more where transfers are scored, and one for each of several validators.
-fn lines_of(event: &Event<'_>) -> Vec<String> {
-    let mut lines = vec![line(event)];
-    if let Event::Streaming(Live {
-        scores: Some(scores), ..
-    }) = event
-    {
-        lines.extend([scores_line(scores), reasons_line(scores)]);
+/// What is shown of an event on a screen of so many columns: a few lines, more where transfers are scored, and a table
+/// of several validators.
+fn lines_of(event: &Event<'_>, columns: usize) -> Vec<String> {
+    let Event::Streaming(live) = event else {
+        return vec![line(event)];
+    };
+    let mut lines = wrap(&live_pieces(live), GAP, columns);
+    if let Some(scores) = &live.scores {
+        lines.extend(wrap(&scores_pieces(scores), GAP, columns));
+        lines.extend(wrap(&reasons_pieces(scores), " | ", columns));
     }
-    if let Event::Streaming(live) = event {
+    if !live.validators.is_empty() {
+        lines.push(VALIDATORS_HEAD.to_owned());
         lines.extend((0..).zip(&live.validators).map(validator_line));
+    }
+    lines
+}
+
+/// Between two things that a line says.
+const GAP: &str = "  ";
+/// How far a line goes in that continues the one above.
+const INDENT: &str = "         ";
+
+/// Puts pieces on as many lines as they need, whole. The first piece begins a line; only one that is longer than a
+/// line alone is cut off by the terminal.
+fn wrap(pieces: &[String], gap: &str, columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    let mut len = 0;
+    for piece in pieces {
+        let piece_len = piece.chars().count();
+        match lines.last_mut() {
+            Some(line) if len + gap.len() + piece_len <= columns => {
+                *line += gap;
+                *line += piece;
+                len += gap.len() + piece_len;
+            }
+            Some(_) => {
+                lines.push(format!("{INDENT}{piece}"));
+                len = INDENT.len() + piece_len;
+            }
+            None => {
+                lines.push(piece.clone());
+                len = piece_len;
+            }
+        }
     }
     lines
 }
@@ -131,33 +172,38 @@ fn line(event: &Event<'_>) -> String {
     let about = about(event);
     match event {
         Event::Reading { file } => format!("{about} {}", file.display()),
-        Event::Streaming(live) => live_line(live),
-        Event::Stopping => about.to_owned(),
+        Event::Streaming(_) | Event::Stopping => about.to_owned(),
         Event::Opening { done, of } | Event::Comparing { done, of } | Event::Verifying { done, of } => {
             format!("{about} {} of {}", grouped(*done), grouped(*of))
         }
     }
 }
 
-fn live_line(live: &Live) -> String {
-    let mut line = format!(
-        "{:5.1} s  {}",
-        live.elapsed.as_secs_f64(),
-        grouped(live.committed)
-    );
-    if let Some(rows) = live.rows {
-        line += &format!(" of {} rows", grouped(rows));
-    }
-    line += &format!(
-        " committed, {}/s  commit p50 {:.1} ms p99 {:.1} ms  pool {}  refused {}",
-        grouped(whole(live.committed_per_s)),
-        live.commit_ms_p50,
-        live.commit_ms_p99,
-        grouped(live.pool_len),
-        grouped(live.refused),
-    );
+/// Numbers keep their places while they grow, so that lines do not jump.
+fn live_pieces(live: &Live) -> Vec<String> {
+    let committed = match live.rows {
+        Some(rows) => {
+            let rows = grouped(rows);
+            format!(
+                "{:>width$} of {rows} rows committed",
+                grouped(live.committed),
+                width = rows.len()
+            )
+        }
+        None => format!("{:>9} committed", grouped(live.committed)),
+    };
+    let mut pieces = vec![
+        format!("{:5.1} s", live.elapsed.as_secs_f64()),
+        committed,
+        format!("{:>7}/s", grouped(whole(live.committed_per_s))),
+        format!(
+            "commit p50 {:5.1} ms p99 {:6.1} ms",
+            live.commit_ms_p50, live.commit_ms_p99
+        ),
+        format!("pool {:>5}", grouped(live.pool_len)),
+    ];
     if live.held > 0 {
-        line += &format!("  held {}", grouped(live.held));
+        pieces.push(format!("held {}", grouped(live.held)));
     }
     let mut reasons: Vec<_> = live.refusals.iter().collect();
     reasons.sort_by_key(|(_, count)| core::cmp::Reverse(**count));
@@ -166,49 +212,65 @@ fn live_line(live: &Live) -> String {
         .take(REASONS_MAX)
         .map(|(reason, count)| format!("{reason} {}", grouped(**count)))
         .collect();
-    if reasons.is_empty() {
-        line
+    let refused = format!("refused {}", grouped(live.refused));
+    pieces.push(if reasons.is_empty() {
+        refused
     } else {
-        format!("{line} ({})", reasons.join(", "))
-    }
+        format!("{refused} ({})", reasons.join(", "))
+    });
+    pieces
 }
+
+/// Above the lines of validators. The proposer is that of the block after the newest, as each sees it.
+const VALIDATORS_HEAD: &str = "validator      block  round  proposer       tx/s  peers    waiting";
 
 fn validator_line((position, validator): (usize, &LiveValidator)) -> String {
-    let state = match &validator.fault {
-        None => format!("pool {}", grouped(validator.pool_len)),
-        Some(fault) => format!("stopped: {fault}"),
-    };
+    if let Some(fault) = &validator.fault {
+        return format!("{position:>9}  stopped: {fault}");
+    }
+    let proposer = validator
+        .proposer
+        .map_or_else(|| "-".into(), |proposer| proposer.to_string());
+    let (up, all) = validator.peers;
     format!(
-        "validator {position}  block {}  {state}",
-        grouped(validator.height)
+        "{position:>9}  {:>9}  {:>5}  {proposer:>8}  {:>9}  {:>5}  {:>9}",
+        grouped(validator.height),
+        validator.round,
+        grouped(whole(validator.committed_per_s)),
+        format!("{up}/{all}"),
+        grouped(validator.pool_len),
     )
 }
 
-fn scores_line(scores: &LiveScores) -> String {
+fn scores_pieces(scores: &LiveScores) -> Vec<String> {
     let mean = match scores.sum.checked_div(scores.scored) {
-        Some(mean) => format!("mean {mean}"),
+        Some(mean) => format!("mean {mean:>3}"),
         None => "no scores yet".to_owned(),
     };
-    format!(
-        "scores   {:.1} % scored, {mean}  0 {} 254  holds {} open, {} released, {} voided",
-        100.0 * share(scores.scored, scores.transfers),
-        bars(&scores.spread),
-        grouped(scores.open),
-        grouped(scores.released),
-        grouped(scores.voided),
-    )
+    let share = 100.0 * share(scores.scored, scores.transfers);
+    vec![
+        format!("scores   {share:5.1} % scored, {mean}"),
+        format!("0 {} 254", bars(&scores.spread)),
+        format!(
+            "holds {} open, {} released, {} voided",
+            grouped(scores.open),
+            grouped(scores.released),
+            grouped(scores.voided),
+        ),
+    ]
 }
 
-fn reasons_line(scores: &LiveScores) -> String {
+fn reasons_pieces(scores: &LiveScores) -> Vec<String> {
     if scores.reasons.is_empty() {
-        return "reasons  nothing was held so far".to_owned();
+        return vec!["reasons  nothing was held so far".to_owned()];
     }
-    let reasons: Vec<String> = scores
-        .reasons
-        .iter()
-        .map(|(reason, count)| format!("{} × {reason}", grouped(*count)))
-        .collect();
-    format!("reasons  {}", reasons.join(" | "))
+    let reasons = scores.reasons.iter();
+    let reasons = reasons.map(|(reason, count)| format!("{} × {reason}", grouped(*count)));
+    let mut pieces: Vec<String> = reasons.collect();
+    if let Some(first) = pieces.first_mut() {
+        first.insert_str(0, "reasons  ");
+    }
+    pieces
 }
 
 /// One character a count, as high as its logarithm: what is rare is seen beside what is not.
@@ -232,32 +294,80 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    #[test]
-    fn the_live_line_says_rate_latency_pool_and_reasons() {
-        let live = Live {
+    fn live() -> Live {
+        Live {
             elapsed: Duration::from_millis(4_250),
             committed: 81_234,
             refused: 17,
-            held: 0,
             refusals: BTreeMap::from([("accounts_same", 2), ("insufficient_funds", 15)]),
-            rows: None,
             committed_per_s: 19_876.5,
             commit_ms_p50: 6.25,
             commit_ms_p99: 12.0,
             pool_len: 3,
-            scores: None,
-            validators: vec![LiveValidator {
-                height: 1_234,
-                pool_len: 5,
-                fault: None,
-            }],
-        };
-        let lines = lines_of(&Event::Streaming(&live));
-        assert_eq!(lines[1..], ["validator 0  block 1,234  pool 5"]);
+            ..Live::default()
+        }
+    }
+
+    #[test]
+    fn the_live_lines_say_rate_latency_pool_and_reasons_on_any_width() {
+        let live = live();
+        let of = |columns| lines_of(&Event::Streaming(&live), columns);
         assert_eq!(
-            line(&Event::Streaming(&live)),
-            "  4.2 s  81,234 committed, 19,876/s  commit p50 6.2 ms p99 12.0 ms  pool 3  refused 17 \
-             (insufficient_funds 15, accounts_same 2)"
+            of(200),
+            [
+                "  4.2 s     81,234 committed   19,876/s  commit p50   6.2 ms p99   12.0 ms  pool     3  \
+              refused 17 (insufficient_funds 15, accounts_same 2)"
+            ]
+        );
+        assert_eq!(
+            of(80),
+            [
+                "  4.2 s     81,234 committed   19,876/s  commit p50   6.2 ms p99   12.0 ms",
+                "         pool     3  refused 17 (insufficient_funds 15, accounts_same 2)",
+            ]
+        );
+        for columns in [60, 80, 100, 120] {
+            assert!(
+                of(columns).iter().all(|line| line.chars().count() <= columns),
+                "{columns}"
+            );
+        }
+    }
+
+    #[test]
+    fn validators_are_a_table_whose_columns_stay_in_place() {
+        let one = LiveValidator {
+            height: 1_234,
+            round: 1,
+            proposer: Some(2),
+            committed_per_s: 812.0,
+            peers: (2, 3),
+            pool_len: 5,
+            fault: None,
+        };
+        let live = Live {
+            validators: vec![
+                one.clone(),
+                LiveValidator {
+                    height: 1_234_567,
+                    ..one.clone()
+                },
+                LiveValidator {
+                    fault: Some("the disk is full".into()),
+                    ..one
+                },
+            ],
+            ..live()
+        };
+        let lines = lines_of(&Event::Streaming(&live), 80);
+        assert_eq!(
+            lines[2..],
+            [
+                "validator      block  round  proposer       tx/s  peers    waiting",
+                "        0      1,234      1         2        812    2/3          5",
+                "        1  1,234,567      1         2        812    2/3          5",
+                "        2  stopped: the disk is full",
+            ]
         );
     }
 
@@ -273,17 +383,19 @@ mod tests {
             ..LiveScores::default()
         };
         (scores.spread[0], scores.spread[1], scores.spread[15]) = (1, 1_024, 65_536);
-        let of = |scores: &LiveScores| {
+        let of = |scores: &LiveScores, columns| {
             let live = Live {
                 scores: Some(scores.clone()),
                 ..Live::default()
             };
-            lines_of(&Event::Streaming(&live))[1..].to_vec()
+            let lines = lines_of(&Event::Streaming(&live), columns);
+            let first = lines.iter().position(|line| line.starts_with("scores"));
+            lines.into_iter().skip(first.unwrap_or(0)).collect::<Vec<_>>()
         };
         assert_eq!(
-            of(&scores),
+            of(&scores, 120),
             [
-                "scores   99.5 % scored, mean 41  0 ▁▆             █ 254  holds 12 open, 3 released, 1,300 voided",
+                "scores    99.5 % scored, mean  41  0 ▁▆             █ 254  holds 12 open, 3 released, 1,300 voided",
                 "reasons  nothing was held so far",
             ]
         );
@@ -292,10 +404,15 @@ mod tests {
             ("the amount is unusual", 7),
         ];
         assert_eq!(
-            of(&scores)[1],
-            "reasons  1,200 × the receiver was reported for fraud | 7 × the amount is unusual"
+            of(&scores, 80),
+            [
+                "scores    99.5 % scored, mean  41  0 ▁▆             █ 254",
+                "         holds 12 open, 3 released, 1,300 voided",
+                "reasons  1,200 × the receiver was reported for fraud | 7 × the amount is unusual",
+            ]
         );
-        assert!(of(&LiveScores::default())[0].contains("0.0 % scored, no scores yet"));
-        assert_eq!(lines_of(&Event::Stopping).len(), 1);
+        assert_eq!(of(&scores, 60).len(), 4, "a reason is not cut in two");
+        assert!(of(&LiveScores::default(), 120)[0].contains("0.0 % scored, no scores yet"));
+        assert_eq!(lines_of(&Event::Stopping, 120).len(), 1);
     }
 }

@@ -1,5 +1,6 @@
 //! The order thread where several validators agree: it feeds a [`Replica`] and carries out what that wants.
 
+use super::board::Board;
 use super::fault::Fault;
 use super::intake::{IntakeQueue, elapsed_ns};
 use super::order::{IDLE_WAIT, WAIT_MIN, count_outcomes};
@@ -69,6 +70,8 @@ pub struct Agree {
     pub commit_pool: Arc<rayon::ThreadPool>,
     /// Reads snapshots between blocks.
     pub sweeper: Sweeper,
+    /// Where it shows how it is.
+    pub board: Arc<Board>,
     /// Counts.
     pub metrics: Arc<Metrics>,
     /// Stops the node.
@@ -77,6 +80,8 @@ pub struct Agree {
 
 /// How long a node that stops waits for what its clients sent to be decided: without enough of the others it never is.
 const DRAIN_MAX: Duration = Duration::from_secs(3);
+/// How often it shows how it is.
+const SHOW_EVERY: Duration = Duration::from_millis(250);
 /// Most transactions, and most messages, taken before the next look at the clock.
 const ROUND_MAX: usize = 4_096;
 
@@ -85,11 +90,16 @@ impl Agree {
     pub fn run(mut self) -> Chain {
         let mut durable = Height::GENESIS;
         let mut draining: Option<Instant> = None;
+        let mut shown: Option<Instant> = None;
         while !self.fault.is_raised() {
             self.state.answer(self.replica.chain());
             if let Err(error) = self.round(&mut durable) {
                 self.fault.raise(&error);
                 break;
+            }
+            if shown.is_none_or(|shown| shown.elapsed() >= SHOW_EVERY) {
+                shown = Some(Instant::now());
+                self.board.show(self.replica.view(now().unwrap_or(TimeNs::ZERO)));
             }
             // Its clients wait for what it took in; the other validators go on without it.
             if self.verified.is_done() {

@@ -15,6 +15,7 @@ mod scoring;
 pub mod shadow;
 pub mod order;
 pub mod agree;
+pub mod board;
 pub mod record;
 pub mod publish;
 pub mod project;
@@ -23,6 +24,7 @@ mod fault;
 mod pipeline;
 
 pub use agree::{FromPeer, Peers};
+pub use board::Board;
 pub use fault::Fault;
 pub use pipeline::{Deciding, Pipeline, PipelineConfig, PipelineError, Proposing, Validating};
 pub use scoring::Scoring;

@@ -1,6 +1,7 @@
 //! The pipeline: starts the threads, joins them in order, and knows nothing of sockets.
 
 use super::agree::{Agree, Peers};
+use super::board::Board;
 use super::fault::Fault;
 use super::intake::{Intake, IntakeQueue, Submission};
 use super::order::{BLOCK_ENVELOPES_MAX, Order};
@@ -158,6 +159,8 @@ pub struct Pipeline {
     pub wake_order: Arc<dyn Fn() + Send + Sync>,
     /// The newest durable block.
     pub tip: Arc<DurableTip>,
+    /// How a validator of several is; empty where one decides.
+    pub board: Arc<Board>,
     /// What stopped the node, if anything did.
     pub fault: Fault,
     threads: Vec<JoinHandle<()>>,
@@ -267,6 +270,7 @@ impl Pipeline {
             },
             Arc::clone(metrics),
         );
+        let board = Arc::<Board>::default();
         let commit_pool = rayon_pool("commit", config.commit_threads, 0)?;
         let Proposing {
             deciding,
@@ -325,6 +329,7 @@ impl Pipeline {
                     registry,
                     commit_pool,
                     sweeper,
+                    board: Arc::clone(&board),
                     metrics: Arc::clone(metrics),
                     fault: fault.clone(),
                 };
@@ -344,6 +349,7 @@ impl Pipeline {
             past_queries,
             wake_order: Arc::new(move || wake.wake()),
             tip,
+            board,
             fault,
             threads,
             order: spawn("order", run)?,

@@ -75,6 +75,11 @@ impl Bodies {
         self.kept.get(hash).map(|kept| &kept.body)
     }
 
+    /// How many are kept.
+    pub(super) fn len(&self) -> usize {
+        self.kept.len()
+    }
+
     /// Takes one out.
     pub(super) fn take(&mut self, hash: &Hash) -> Option<Body> {
         self.kept.remove(hash).map(|kept| kept.body)

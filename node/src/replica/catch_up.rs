@@ -1,5 +1,6 @@
 //! Catching up: who is ahead, and whom decided blocks are asked of.
 
+use super::view::CatchingUp;
 use selfchain_types::{Height, TimeNs};
 use std::collections::BTreeMap;
 
@@ -9,6 +10,8 @@ const ANSWER_WAIT_NS: u64 = 1_000_000_000;
 const BEHIND_WAIT_NS: u64 = 250_000_000;
 /// So many heights behind are asked for at once.
 const BEHIND_MIN: u64 = 2;
+/// A peer that refuses is believed for at most so long.
+const REFUSED_NS_MAX: u64 = 10_000_000_000;
 
 #[derive(Debug, Default)]
 pub(super) struct CatchUp {
@@ -20,6 +23,10 @@ pub(super) struct CatchUp {
     behind_since: Option<TimeNs>,
     /// Peers asked since the last block came; the next is asked after them.
     turns: usize,
+    /// Peers that refused, and until when they are asked for nothing.
+    refusing: BTreeMap<u16, TimeNs>,
+    /// When the first of those that are ahead may be asked again, where all of them refused.
+    free_at: Option<TimeNs>,
 }
 
 impl CatchUp {
@@ -40,8 +47,26 @@ impl CatchUp {
         }
     }
 
+    /// A peer does not send what it was asked for, and says when it would.
+    pub(super) fn refused(&mut self, from: u16, retry_after_ms: u32, now: TimeNs) {
+        let wait = u64::from(retry_after_ms)
+            .saturating_mul(1_000_000)
+            .min(REFUSED_NS_MAX);
+        self.refusing.insert(from, TimeNs(now.0.saturating_add(wait)));
+        if self.asked.is_some_and(|(peer, _)| peer == from) {
+            self.asked = None;
+            self.turns += 1;
+        }
+    }
+
+    /// Whether a peer said that it sends nothing yet.
+    pub(super) fn is_refusing(&self, peer: u16, now: TimeNs) -> bool {
+        self.refusing.get(&peer).is_some_and(|until| now < *until)
+    }
+
     /// Whom to ask for the blocks after `tip`, if it is time.
     pub(super) fn ask(&mut self, tip: Height, now: TimeNs) -> Option<u16> {
+        self.free_at = None;
         let ahead: Vec<(u16, Height)> = self
             .tips
             .iter()
@@ -62,9 +87,36 @@ impl CatchUp {
             }
             self.turns += 1;
         }
-        let (peer, _) = ahead[self.turns % ahead.len()];
+        let until = |peer: &u16| self.refusing.get(peer).copied().filter(|until| now < *until);
+        let free: Vec<u16> = ahead
+            .iter()
+            .map(|(peer, _)| *peer)
+            .filter(|peer| until(peer).is_none())
+            .collect();
+        if free.is_empty() {
+            self.asked = None;
+            self.free_at = ahead.iter().filter_map(|(peer, _)| until(peer)).min();
+            return None;
+        }
+        let peer = free[self.turns % free.len()];
         self.asked = Some((peer, TimeNs(now.0.saturating_add(ANSWER_WAIT_NS))));
         Some(peer)
+    }
+
+    /// The newest height that each peer says it decided.
+    pub(super) fn tips(&self) -> impl Iterator<Item = (u16, Height)> {
+        self.tips.iter().map(|(peer, tip)| (*peer, *tip))
+    }
+
+    /// How it stands, for whoever operates the node.
+    pub(super) fn view(&self, tip: Height, now: TimeNs) -> CatchingUp {
+        let highest = self.tips.values().map(|theirs| theirs.0).max().unwrap_or(0);
+        let refusing = self.refusing.iter().filter(|(_, until)| now < **until);
+        CatchingUp {
+            behind: highest.saturating_sub(tip.0),
+            asked: self.asked.filter(|(_, until)| now < *until).map(|(peer, _)| peer),
+            refusing: refusing.map(|(peer, until)| (*peer, *until)).collect(),
+        }
     }
 
     /// When [`Self::ask`] may say something new.
@@ -72,11 +124,58 @@ impl CatchUp {
         let behind = self
             .behind_since
             .map(|since| TimeNs(since.0.saturating_add(BEHIND_WAIT_NS)));
-        self.asked.map(|(_, until)| until).or(behind)
+        self.asked.map(|(_, until)| until).or(self.free_at).or(behind)
     }
 
     /// The tip moved.
     pub(super) fn moved(&mut self) {
         self.behind_since = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    fn behind() -> CatchUp {
+        let mut catch_up = CatchUp::default();
+        (1..=3).for_each(|peer| catch_up.told(peer, Height(100)));
+        catch_up
+    }
+
+    #[test]
+    fn a_peer_that_refuses_is_left_alone_until_it_said_and_others_are_asked() {
+        let mut catch_up = behind();
+        let first = catch_up.ask(Height(1), TimeNs(0));
+        let Some(first) = first else {
+            panic!("nobody is asked")
+        };
+        catch_up.refused(first, 300, TimeNs(0));
+        let mut asked = Vec::new();
+        for step in 0..10 {
+            let now = TimeNs(step * 20 * MS);
+            if let Some(peer) = catch_up.ask(Height(1), now) {
+                asked.push(peer);
+                catch_up.answered(peer, true);
+            }
+        }
+        assert!(asked.len() == 10 && !asked.contains(&first), "{asked:?}");
+        assert!(
+            catch_up.is_refusing(first, TimeNs(299 * MS)) && !catch_up.is_refusing(first, TimeNs(300 * MS))
+        );
+    }
+
+    #[test]
+    fn when_all_refuse_it_waits_for_the_first_of_them_and_no_longer_than_the_bound() {
+        let mut catch_up = behind();
+        for (peer, wait) in [(1, 900), (2, 400), (3, u32::MAX)] {
+            catch_up.refused(peer, wait, TimeNs(0));
+        }
+        assert_eq!(catch_up.ask(Height(1), TimeNs(MS)), None);
+        assert_eq!(catch_up.wake(), Some(TimeNs(400 * MS)));
+        assert_eq!(catch_up.ask(Height(1), TimeNs(400 * MS)), Some(2));
+        assert!(!catch_up.is_refusing(3, TimeNs(REFUSED_NS_MAX)));
     }
 }

@@ -5,10 +5,10 @@ use super::replica::{Replica, ReplicaError, Ticket, To};
 use selfchain_engine::commit::Proposal;
 use selfchain_types::block::{Proposed, Row};
 use selfchain_types::certificate::Certificate;
-use selfchain_types::peer::{BLOCKS_MAX, PeerMessage};
+use selfchain_types::peer::{AskRefusal, Asked, BLOCKS_MAX, PeerMessage};
 use selfchain_types::seam::consensus::Input;
 use selfchain_types::seam::log::LogError;
-use selfchain_types::{Hash, Height, TimeNs};
+use selfchain_types::{Hash, Height, TimeNs, codec};
 
 /// How long a body that the plane asked about may be under way before it is asked for, in ns.
 pub(super) const BODY_WAIT_NS: u64 = 50_000_000;
@@ -39,12 +39,20 @@ impl<T: Ticket> Replica<T> {
             let Some((at, tries)) = self.wanted.get_mut(&block) else {
                 continue;
             };
-            // Each other validator in turn.
-            let ahead = 1 + *tries % (peers - 1).max(1);
+            // Each other validator in turn, but for those that just refused.
+            let others = (peers - 1).max(1);
+            let turn = |step: usize| {
+                let ahead = 1 + (*tries + step) % others;
+                u16::try_from((usize::from(self.options.me) + ahead) % peers).unwrap_or_default()
+            };
+            let to = (0..others)
+                .map(turn)
+                .find(|peer| !self.catch_up.is_refusing(*peer, now));
             *tries += 1;
             *at = TimeNs(now.0.saturating_add(BODY_WAIT_NS));
-            let to = u16::try_from((usize::from(self.options.me) + ahead) % peers).unwrap_or_default();
-            self.send(To::One(to), &PeerMessage::WantBody { height, block });
+            if let Some(to) = to {
+                self.send(To::One(to), &PeerMessage::WantBody { height, block });
+            }
         }
     }
 
@@ -102,24 +110,61 @@ impl<T: Ticket> Replica<T> {
             if self.chain.tip().height != height {
                 break;
             }
+            self.counts.blocks_fetched += 1;
         }
         self.catch_up.answered(from, self.chain.tip().height > before);
         Ok(())
     }
 
-    pub(super) fn serve_body(&mut self, from: u16, height: Height, block: &Hash) -> Result<(), ReplicaError> {
+    /// Whether a peer may be sent what it asks for; it is told when not.
+    fn may_serve(&mut self, to: u16, asked: Asked, now: TimeNs) -> bool {
+        let Err(retry_after_ms) = self.allowance.ask(to, now) else {
+            return true;
+        };
+        let why = AskRefusal::RateLimited;
+        self.counts.refused_to_serve(asked);
+        self.send(
+            To::One(to),
+            &PeerMessage::Refused {
+                asked,
+                why,
+                retry_after_ms,
+            },
+        );
+        false
+    }
+
+    pub(super) fn serve_body(
+        &mut self,
+        from: u16,
+        height: Height,
+        block: &Hash,
+        now: TimeNs,
+    ) -> Result<(), ReplicaError> {
+        if !self.may_serve(from, Asked::Body, now) {
+            return Ok(());
+        }
         let bytes = match self.bodies.get(block) {
             Some(Body::Judged(candidate)) => candidate.to_bytes(),
             Some(Body::Received(proposal)) => proposal.as_bytes().to_vec(),
             Some(Body::Invalid) => return Ok(()),
-            None if height <= self.chain.tip().height => return self.serve_blocks(from, height),
+            None if height <= self.chain.tip().height => return self.send_blocks(from, height, now),
             None => return Ok(()),
         };
+        self.allowance.sent(from, bytes.len(), now);
+        self.counts.bodies_served += 1;
         self.send(To::One(from), &PeerMessage::Body(&bytes));
         Ok(())
     }
 
-    pub(super) fn serve_blocks(&mut self, to: u16, from: Height) -> Result<(), ReplicaError> {
+    pub(super) fn serve_blocks(&mut self, to: u16, from: Height, now: TimeNs) -> Result<(), ReplicaError> {
+        if !self.may_serve(to, Asked::Blocks, now) {
+            return Ok(());
+        }
+        self.send_blocks(to, from, now)
+    }
+
+    fn send_blocks(&mut self, to: u16, from: Height, now: TimeNs) -> Result<(), ReplicaError> {
         let mut rows: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
         let mut bytes = 0;
         let mut height = from.max(Height(1));
@@ -145,6 +190,8 @@ impl<T: Ticket> Replica<T> {
             rows.push(pair);
             height = height.next();
         }
+        self.allowance.sent(to, bytes, now);
+        self.counts.blocks_served += codec::wide(rows.len());
         let blocks = rows
             .iter()
             .map(|(block, certificate)| (block.as_slice(), certificate.as_slice()));
@@ -170,7 +217,7 @@ fn parts<I>(all: &[I], len_max: usize, len: impl Fn(&I) -> usize) -> impl Iterat
 }
 
 #[cfg(test)]
-mod tests {
+mod parts_tests {
     use super::*;
 
     #[test]
@@ -184,3 +231,8 @@ mod tests {
         check(&[12, 10, 1, 40, 40], &[&[12], &[10], &[1], &[40], &[40]]);
     }
 }
+
+#[cfg(test)]
+#[path = "exchange_tests.rs"]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests;

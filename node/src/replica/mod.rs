@@ -17,8 +17,14 @@ mod catch_up;
 mod remembered;
 mod seen;
 mod word;
+mod allowance;
+mod lately;
+mod view;
 #[allow(clippy::module_inception, reason = "the struct and its folder have one name")]
 mod replica;
 mod exchange;
 
+pub use allowance::{SERVED_BURST_BYTES, SERVED_BYTES_MIN, SERVED_BYTES_PER_S};
+pub use lately::{Did, Lately, PROVED_MAX};
 pub use replica::{Agreement, Committed, Event, Options, Outgoing, Replica, ReplicaError, Ticket, To};
+pub use view::{CatchingUp, Decision, Proof, ReplicaView};

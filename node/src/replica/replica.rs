@@ -1,13 +1,16 @@
 //! The replica itself.
 
+use super::allowance::Allowance;
 use super::bodies::{Bodies, Body};
 use super::catch_up::CatchUp;
 use super::exchange::BODY_WAIT_NS;
+use super::lately::Lately;
 use super::remembered::Remembered;
 use super::seats::Seats;
 use super::seen::Arrivals;
 use super::word::Word;
 use crate::standing::{Reveals, Seen, extension};
+use crate::telemetry::agreement::{AgreementCounts, InvalidBlock};
 use selfchain_engine::builder::{BlockLimits, Order, build};
 use selfchain_engine::commit::{Block, Candidate, Chain, ChainError, Proposal, Proposing, VerifyError};
 use selfchain_engine::pool::{Entry, LaneView, Pool};
@@ -171,6 +174,12 @@ pub struct Replica<T> {
     /// Decided blocks that the log's reading end may not show yet.
     pub(super) recent: BTreeMap<Height, Decided>,
     pub(super) catch_up: CatchUp,
+    /// What each peer may still be sent because it asks.
+    pub(super) allowance: Allowance,
+    pub(super) lately: Lately,
+    pub(super) counts: AgreementCounts,
+    /// When the first proposal of the height in hand was seen.
+    pub(super) proposal_seen: Option<TimeNs>,
     /// Empty blocks that are due, so that the newest roots are certified.
     pub(super) empties_due: u64,
     /// Whether the plane was told of this height that a block is wanted.
@@ -234,6 +243,7 @@ impl<T: Ticket> Replica<T> {
             Vec::new()
         };
         let lag = chain.genesis().plane.root_lag();
+        let lately = Lately::read(&*log, tip, &|height| chain.validators_of(height));
         let mut replica = Self {
             seats: Seats::new(&chain.genesis().validators),
             word: Word::new(options.proposer, agreement.reveals),
@@ -258,6 +268,10 @@ impl<T: Ticket> Replica<T> {
             tip_certificate,
             recent: BTreeMap::new(),
             catch_up: CatchUp::default(),
+            allowance: Allowance::default(),
+            lately,
+            counts: AgreementCounts::default(),
+            proposal_seen: None,
             // What was last decided may not be certified yet.
             empties_due: if tip > Height::GENESIS { lag } else { 0 },
             is_wanted: false,
@@ -399,14 +413,18 @@ impl<T: Ticket> Replica<T> {
                 }
             }
             PeerMessage::Body(bytes) => self.body(from, bytes, now)?,
-            PeerMessage::WantBody { height, block } => self.serve_body(from, height, &block)?,
-            PeerMessage::WantBlocks(height) => self.serve_blocks(from, height)?,
+            PeerMessage::WantBody { height, block } => self.serve_body(from, height, &block, now)?,
+            PeerMessage::WantBlocks(height) => self.serve_blocks(from, height, now)?,
             PeerMessage::Blocks(blocks) => self.blocks(from, &blocks, now)?,
             PeerMessage::Transactions(envelopes) => {
                 let room = UNVERIFIED_MAX.saturating_sub(self.unverified.len());
                 let envelopes = envelopes.into_iter().take(room);
                 self.unverified
                     .extend(envelopes.map(|bytes| (from, bytes.to_vec())));
+            }
+            PeerMessage::Refused { retry_after_ms, .. } => {
+                self.counts.refused_by_others += 1;
+                self.catch_up.refused(from, retry_after_ms, now);
             }
         }
         Ok(())
@@ -511,16 +529,20 @@ impl<T: Ticket> Replica<T> {
                 }
                 Effect::Build { height, round } => self.build(height, round, now)?,
                 Effect::Judge { block, round, since } => {
+                    self.proposal_seen.get_or_insert(now);
                     self.judging.push(Judging { block, round, since });
                     self.judge(now)?;
                 }
                 Effect::Decided(certificate) => {
                     self.sync_journal()?;
+                    let proposed = self.proposal_seen.take();
+                    self.counts.decided(certificate.round, proposed, now);
                     self.deciding = Some(certificate);
                     self.decide(now)?;
                 }
                 Effect::Late(ballot) => self.word.late(self.chain.tip().height, ballot),
                 Effect::Evidence(evidence) => {
+                    self.counts.evidence += 1;
                     if let Ok(evidence) = Evidence::decode(&evidence) {
                         self.word.proof(evidence);
                     }
@@ -586,6 +608,8 @@ impl<T: Ticket> Replica<T> {
         self.keep_body(height, &bytes)?;
         self.send(To::All, &PeerMessage::Body(&bytes));
         self.bodies.own(self.options.me, candidate);
+        self.counts.proposed += 1;
+        self.proposal_seen.get_or_insert(now);
         self.last_block = now;
         let seen = Seen::own();
         let extension = extension(self.chain.genesis().plane, &seen);
@@ -657,6 +681,7 @@ impl<T: Ticket> Replica<T> {
                 Err(error) => {
                     tracing::warn!(%block, error = %error, "a proposed block is invalid");
                     self.bodies.invalid(block);
+                    self.counts.found_invalid(InvalidBlock::Content);
                 }
             }
         }
@@ -671,6 +696,11 @@ impl<T: Ticket> Replica<T> {
         let is_too_large =
             bytes.sum::<u64>() > bytes_max(self.chain.genesis().limits.block_bytes_max, header.round);
         if header.round > round || is_too_large {
+            self.counts.found_invalid(if is_too_large {
+                InvalidBlock::Size
+            } else {
+                InvalidBlock::Round
+            });
             return Ok((Verdict::Invalid, Vec::new()));
         }
         let lead = CLOCK_LEAD_MAX_NS.saturating_mul(u64::from(round).saturating_add(1));
@@ -684,8 +714,10 @@ impl<T: Ticket> Replica<T> {
             received_ns: now.0.saturating_sub(judging.since.0),
         };
         let verdict = if is_ahead {
+            self.counts.objected_clock += 1;
             Verdict::Objection
         } else {
+            self.counts.valid += 1;
             Verdict::Valid
         };
         Ok((verdict, extension(genesis.plane, &seen)))
@@ -746,6 +778,7 @@ impl<T: Ticket> Replica<T> {
         self.pool.advance(height.next(), &mut self.refused);
         self.arrivals.decided(self.pool.admissions());
         self.word.decided(&self.chain, certificate);
+        self.note(candidate, certificate);
         let mut bytes = Vec::new();
         certificate.encode(&mut bytes);
         self.tip_certificate.clone_from(&bytes);
@@ -770,6 +803,21 @@ impl<T: Ticket> Replica<T> {
             tickets,
         });
         Ok(())
+    }
+}
+
+impl<T> Replica<T> {
+    /// Notes who did what in a block, for whoever operates the node.
+    fn note(&mut self, candidate: &Candidate, certificate: &Certificate) {
+        let (chain, header) = (&self.chain, candidate.header());
+        let set_of = |height| chain.validators_of(height);
+        if let Err(error) = self
+            .lately
+            .block(header, candidate.evidence(), certificate, &set_of)
+        {
+            // It was checked before it was decided.
+            tracing::debug!(error = %error, "what a block proves is not shown");
+        }
     }
 }
 

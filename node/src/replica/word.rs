@@ -71,6 +71,11 @@ impl Word {
         }
     }
 
+    /// Proofs that wait for a block.
+    pub(super) fn proofs(&self) -> &[Evidence] {
+        &self.proofs
+    }
+
     /// A block is decided. What the next ones cannot say any more is forgotten.
     pub(super) fn decided(&mut self, chain: &Chain, certificate: &Certificate) {
         for precommit in &certificate.precommits {

@@ -6,10 +6,16 @@ mod process;
 #[cfg(feature = "network")]
 pub mod scores;
 #[cfg(feature = "network")]
+pub mod agreement;
+#[cfg(feature = "network")]
 mod text;
+#[cfg(feature = "network")]
+mod validators;
 #[cfg(feature = "cli")]
 mod log;
 
+#[cfg(feature = "network")]
+pub use agreement::AgreementCounts;
 pub use distribution::{Distribution, DistributionSnapshot};
 #[cfg(feature = "cli")]
 pub use log::{LogError, start_log};
@@ -19,3 +25,5 @@ pub use process::{ProcessUsage, usage};
 pub use scores::Scores;
 #[cfg(feature = "network")]
 pub use text::{encode, encode_storage, encode_transport};
+#[cfg(feature = "network")]
+pub use validators::{encode_agreement, encode_links};

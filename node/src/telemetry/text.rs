@@ -577,14 +577,14 @@ const QUANTILES: [(&str, f64); 5] = [
 ];
 
 #[derive(Default)]
-struct Text(String);
+pub(super) struct Text(pub(super) String);
 
 impl Text {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
+    pub(super) fn family(&mut self, name: &str, kind: &str, help: &str) {
         self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}"));
     }
 
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+    pub(super) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         if labels.is_empty() {
             return self.line(format_args!("{name} {value}"));
         }
@@ -629,7 +629,7 @@ impl Text {
 }
 
 /// Nanoseconds, shown in seconds without rounding.
-struct Seconds(u64);
+pub(super) struct Seconds(pub(super) u64);
 
 impl Display for Seconds {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -641,7 +641,15 @@ impl Display for Seconds {
 #[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use super::*;
+    use crate::replica::ReplicaView;
+    use crate::telemetry::{encode_agreement, encode_links};
+    use selfchain_transport::links::{LaneStatus, LinkMetrics, PeerStatus};
+    use selfchain_types::Height;
+    use selfchain_types::TimeNs;
+    use selfchain_types::seam::view::{PlaneCounts, PlaneView, Step};
     use std::collections::BTreeMap;
+    use std::sync::Arc;
+    use std::time::Duration;
 
     /// Reads the text as Prometheus does: every sample belongs to the family above it.
     fn parse(text: &str) -> BTreeMap<String, f64> {
@@ -728,6 +736,84 @@ mod tests {
         );
     }
 
+    #[test]
+    fn the_metrics_of_validators_read_back_with_every_lane_peer_and_reason() {
+        let peer = |position, round_trip| PeerStatus {
+            position,
+            address: ([127, 0, 0, 1], 1).into(),
+            round_trip,
+            dial_in: None,
+            last: None,
+            heard_ago: None,
+            sent_bytes: 0,
+            received_bytes: 0,
+            lanes: [LaneStatus {
+                send_frames: 1,
+                send_bytes: 77,
+                receive_bytes: 0,
+            }; 4],
+        };
+        let peers = [peer(1, Some(Duration::from_micros(1_500))), peer(2, None)];
+        let links = parse(&encode_links(&LinkMetrics::default(), &peers));
+        assert_eq!(links["selfchain_links_peer_up{peer=\"1\"}"], 1.0);
+        assert_eq!(links["selfchain_links_peer_up{peer=\"2\"}"], 0.0);
+        assert_eq!(
+            links["selfchain_links_peer_round_trip_seconds{peer=\"1\"}"],
+            0.0015
+        );
+        assert_eq!(
+            links["selfchain_links_peer_send_queue_bytes{peer=\"2\",lane=\"sync\"}"],
+            77.0
+        );
+        assert_eq!(
+            links["selfchain_links_dropped_total{lane=\"votes\",reason=\"overtaken\"}"],
+            0.0
+        );
+        assert_eq!(
+            links["selfchain_links_refused_total{reason=\"chain_mismatch\"}"],
+            0.0
+        );
+
+        let mut view = ReplicaView::of_set(Arc::new([]), None, Height(6));
+        view.plane = Some(PlaneView {
+            height: Height(7),
+            round: 2,
+            step: Step::Prevote,
+            since: TimeNs(0),
+            proposers: Vec::new(),
+            locked: None,
+            heard: Vec::new(),
+            counts: PlaneCounts {
+                timeouts_propose: 3,
+                ..PlaneCounts::default()
+            },
+        });
+        view.counts.decided(1, Some(TimeNs(0)), TimeNs(30_000_000));
+        let agreement = parse(&encode_agreement(&view));
+        assert_eq!(agreement["selfchain_agreement_height"], 7.0);
+        assert_eq!(
+            agreement["selfchain_agreement_timeouts_total{step=\"propose\"}"],
+            3.0
+        );
+        assert_eq!(
+            agreement["selfchain_agreement_decided_rounds_bucket{le=\"1\"}"],
+            0.0
+        );
+        assert_eq!(
+            agreement["selfchain_agreement_decided_rounds_bucket{le=\"2\"}"],
+            1.0
+        );
+        assert_eq!(
+            agreement["selfchain_agreement_decision_seconds_bucket{le=\"0.050000000\"}"],
+            1.0
+        );
+        assert_eq!(agreement["selfchain_agreement_decision_seconds_sum"], 0.03);
+        assert_eq!(
+            agreement["selfchain_agreement_refused_total{asked=\"blocks\",reason=\"rate_limited\"}"],
+            0.0
+        );
+    }
+
     /// The page as the code would write it: every family that `/metrics` prints, in its order.
     #[test]
     fn the_page_lists_every_metric_and_no_other() {
@@ -735,6 +821,8 @@ mod tests {
             encode(&Metrics::default()),
             encode_transport(&TransportMetrics::default()),
             encode_storage(&StorageMetrics::default()),
+            encode_links(&LinkMetrics::default(), &[]),
+            encode_agreement(&ReplicaView::of_set(Arc::new([]), None, Height::GENESIS)),
         ]
         .concat();
         let mut rows = String::new();

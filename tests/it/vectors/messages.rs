@@ -5,7 +5,7 @@ use selfchain_types::message::{
     AccountState, Answer, ChangePosition, Committed, Detail, HistoryRow, HoldRecord, PolicyState, Query,
     Refused, Reply, Request, Status,
 };
-use selfchain_types::peer::PeerMessage;
+use selfchain_types::peer::{AskRefusal, Asked, PeerMessage};
 use selfchain_types::{AccountId, Amount, AssetId, Hash, Height, KeyId, Outcome, Policy, Refusal, TimeNs};
 use serde_json::{Value, json};
 
@@ -358,6 +358,15 @@ pub fn peers() -> Vec<Vector> {
             "transactions",
             json!({ "envelopes": [hex(b"one"), hex(b"other")] }),
             PeerMessage::Transactions(vec![b"one", b"other"]),
+        ),
+        of(
+            "refused",
+            json!({ "asked": "blocks", "why": "rate_limited", "retry_after_ms": 250 }),
+            PeerMessage::Refused {
+                asked: Asked::Blocks,
+                why: AskRefusal::RateLimited,
+                retry_after_ms: 250,
+            },
         ),
     ]
 }

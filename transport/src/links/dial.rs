@@ -75,6 +75,7 @@ async fn attempt_once(shared: &Arc<Shared>, member: &Arc<Member>, attempt: Attem
         Ok(Err(failed)) => failed,
         Err(_elapsed) => (LinkClose::TimedOut, Duration::ZERO),
     };
+    shared.metrics.dials_failed.add(1);
     shared.metrics.count_refused(why);
     tracing::debug!(%address, %why, "links.dial_failed");
     member.give_up(attempt, why, |failures| shared.pause(failures, retry_after));

@@ -144,6 +144,25 @@ pub struct PeerStatus {
     pub dial_in: Option<Duration>,
     /// Why the last attempt or connection ended, if one did.
     pub last: Option<LinkClose>,
+    /// How long ago the last whole frame came, on this or an earlier connection; `None`: none did.
+    pub heard_ago: Option<Duration>,
+    /// Bytes of UDP that the connection that stands has sent; 0 without one.
+    pub sent_bytes: u64,
+    /// And received.
+    pub received_bytes: u64,
+    /// By [`Lane::index`].
+    pub lanes: [LaneStatus; Lane::ALL.len()],
+}
+
+/// How full one lane of one peer is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LaneStatus {
+    /// Frames that wait to be sent.
+    pub send_frames: usize,
+    /// Their bytes.
+    pub send_bytes: usize,
+    /// Bytes received, or being received, that the node has not taken yet; each frame counts 64 more.
+    pub receive_bytes: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -320,11 +339,10 @@ impl Links {
     /// [`SendError`]; the frame is not queued then.
     pub fn send(&self, to: u16, lane: Lane, frame: Bytes) -> Result<(), SendError> {
         self.check_length(lane, &frame)?;
-        let member = self
-            .shared
-            .roster
-            .by_position(to)
-            .ok_or(SendError::Unknown { to })?;
+        let Some(member) = self.shared.roster.by_position(to) else {
+            self.shared.metrics.lane(lane).frames_unaddressed.add(1);
+            return Err(SendError::Unknown { to });
+        };
         member
             .outbox(lane)
             .push(frame)
@@ -413,12 +431,17 @@ impl Links {
         let members = self.shared.roster.all();
         let status = members.iter().filter_map(|member| {
             let now = member.now();
+            let stats = now.connection.as_ref().map(quinn::Connection::stats);
             Some(PeerStatus {
                 position: member.position()?,
                 address: now.address,
                 dial_in: now.connection.is_none().then_some(now.dial_in),
+                sent_bytes: stats.map_or(0, |stats| stats.udp_tx.bytes),
+                received_bytes: stats.map_or(0, |stats| stats.udp_rx.bytes),
                 round_trip: now.connection.map(|connection| connection.rtt()),
                 last: now.last,
+                heard_ago: member.heard_ago(),
+                lanes: member.lanes(&self.shared.limits),
             })
         });
         status.collect()
@@ -449,6 +472,7 @@ impl Links {
     fn check_length(&self, lane: Lane, frame: &Bytes) -> Result<(), SendError> {
         let (len, len_max) = (frame.len(), self.shared.limits.lane(lane).frame_bytes_max);
         if len == 0 || len > len_max || u32::try_from(len).is_err() {
+            self.shared.metrics.lane(lane).frames_unfit.add(1);
             return Err(SendError::Length { lane, len, len_max });
         }
         Ok(())

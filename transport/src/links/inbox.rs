@@ -90,6 +90,7 @@ impl Inbox {
         let metrics = self.metrics.lane(lane);
         metrics.frames_received.add(1);
         metrics.receive_queue_bytes.add_len(bytes.len());
+        from.heard();
         self.lock().lanes[lane.index()].push_back(Frame {
             from: Arc::clone(from),
             bytes,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use selfchain_types::seam::transport::FRAME_BYTES_MAX;
+use tokio::sync::Semaphore;
 
 use super::Lane;
 use crate::client::backoff::Backoff;
@@ -27,6 +28,16 @@ pub struct LaneLimits {
     pub frames: Rate,
     /// Bytes a second that one peer may send. Above: likewise.
     pub bytes: Rate,
+}
+
+impl LaneLimits {
+    /// Bytes that may wait of one peer: never less than one frame needs, or it would never come.
+    pub(super) fn receive_room(&self) -> usize {
+        let room = self
+            .receive_bytes_max
+            .max(self.frame_bytes_max + FRAME_COST_BYTES);
+        room.min(Semaphore::MAX_PERMITS)
+    }
 }
 
 /// What peers may use, and how long things may take.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -12,12 +12,11 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::close::close;
 use super::control::HelloId;
-use super::limits::FRAME_COST_BYTES;
 use super::meter::{Meter, Reading};
 use super::metrics::LinkMetrics;
 use super::outbox::Outbox;
 use super::standing::{Attempt, Standing};
-use super::{Lane, LinkClose, LinkLimits};
+use super::{Lane, LaneStatus, LinkClose, LinkLimits};
 
 /// Stands for the position of a peer that has left the set.
 const POSITION_NONE: u32 = u32::MAX;
@@ -33,6 +32,10 @@ pub(super) struct Member {
     state: Mutex<State>,
     /// Wakes the task that dials.
     pub(super) changed: Notify,
+    /// Since when `heard_ms` counts.
+    made_at: Instant,
+    /// When the last whole frame came, in milliseconds since `made_at`; `u64::MAX`: none did.
+    heard_ms: AtomicU64,
 }
 
 struct State {
@@ -90,13 +93,9 @@ impl Member {
             key,
             position: AtomicU32::new(u32::from(position)),
             outboxes: Lane::ALL.map(|lane| Outbox::new(lane, *limits.lane(lane), Arc::clone(metrics))),
-            budgets: limits.lanes.map(|lane| {
-                // Never less than one frame needs, or it would never come.
-                let bytes = lane
-                    .receive_bytes_max
-                    .max(lane.frame_bytes_max + FRAME_COST_BYTES);
-                Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)))
-            }),
+            budgets: limits
+                .lanes
+                .map(|lane| Arc::new(Semaphore::new(lane.receive_room()))),
             meter: Mutex::new(Meter::new(limits, 0)),
             state: Mutex::new(State {
                 standing: Standing::new(own_is_smaller, run),
@@ -110,7 +109,37 @@ impl Member {
                 last: None,
             }),
             changed: Notify::new(),
+            made_at: now,
+            heard_ms: AtomicU64::new(u64::MAX),
         }
+    }
+
+    /// A whole frame came.
+    pub(super) fn heard(&self) {
+        self.heard_ms.store(self.age_ms(), Ordering::Relaxed);
+    }
+
+    /// How long ago the last whole frame came, if one did.
+    pub(super) fn heard_ago(&self) -> Option<Duration> {
+        let heard = Some(self.heard_ms.load(Ordering::Relaxed)).filter(|ms| *ms != u64::MAX)?;
+        Some(Duration::from_millis(self.age_ms().saturating_sub(heard)))
+    }
+
+    fn age_ms(&self) -> u64 {
+        u64::try_from(self.made_at.elapsed().as_millis()).unwrap_or(u64::MAX - 1)
+    }
+
+    /// How full its lanes are, by [`Lane::index`].
+    pub(super) fn lanes(&self, limits: &LinkLimits) -> [LaneStatus; Lane::ALL.len()] {
+        Lane::ALL.map(|lane| {
+            let (send_frames, send_bytes) = self.outbox(lane).waiting();
+            let all = limits.lane(lane).receive_room();
+            LaneStatus {
+                send_frames,
+                send_bytes,
+                receive_bytes: all.saturating_sub(self.budgets[lane.index()].available_permits()),
+            }
+        })
     }
 
     /// Where it stands in the set; `None` once it has left.

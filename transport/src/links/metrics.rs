@@ -15,6 +15,8 @@ pub struct LinkMetrics {
     pub reconnects: Counter,
     /// Attempts to dial a peer.
     pub dials: Counter,
+    /// Those of them that came to nothing.
+    pub dials_failed: Counter,
     /// Attempts of others that were refused before the handshake.
     pub arrivals_refused: Counter,
     refused: [Counter; LinkClose::ALL.len()],
@@ -32,6 +34,10 @@ pub struct LaneMetrics {
     pub frames_dropped: Counter,
     /// Frames that were refused because the peer's queue was full.
     pub frames_refused: Counter,
+    /// Frames that were not queued because of their length: bugs of this node.
+    pub frames_unfit: Counter,
+    /// Frames for a position that no peer has.
+    pub frames_unaddressed: Counter,
     /// Frames received whole.
     pub frames_received: Counter,
     /// Bytes received, also of frames that are not whole yet.

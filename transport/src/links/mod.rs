@@ -31,7 +31,7 @@ mod metrics;
 mod tests;
 
 pub use close::LinkClose;
-pub use endpoint::{Links, Options, Peer, PeerStatus, PeersError, SendError, StartError};
+pub use endpoint::{LaneStatus, Links, Options, Peer, PeerStatus, PeersError, SendError, StartError};
 pub use inbox::{Event, Wake};
 pub use lane::{Lane, WhenFull};
 pub use limits::{LaneLimits, LinkLimits};

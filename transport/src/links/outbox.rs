@@ -119,6 +119,12 @@ impl Outbox {
         })
     }
 
+    /// Frames that wait, and their bytes.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        let waiting = self.lock();
+        (waiting.frames.len(), waiting.bytes)
+    }
+
     /// Waits until there may be something to take.
     pub(super) async fn ready(&self) {
         self.ready.notified().await;

@@ -15,6 +15,7 @@ use crate::ballot::Ballot;
 use crate::certificate::Certificate;
 use crate::codec::DecodeError;
 use crate::genesis::Validator;
+use crate::seam::view::PlaneView;
 use crate::{Hash, Height, TimeNs};
 use std::sync::Arc;
 use std::vec::Vec;
@@ -27,6 +28,11 @@ pub trait Plane: Send {
     /// # Errors
     /// [`PlaneError`] when the node may not go on.
     fn handle(&mut self, input: Input, now: TimeNs, effects: &mut Vec<Effect>) -> Result<(), PlaneError>;
+
+    /// The height in hand, for whoever operates the node; `None` before the first, and where one validator decides.
+    fn view(&self) -> Option<PlaneView> {
+        None
+    }
 }
 
 /// What happens to a plane.

@@ -1,4 +1,4 @@
-//! The seams: every trait that has more than one implementation, one file each.
+//! The seams: every trait that has more than one implementation, one file each; [`view`] is what two of them show.
 
 pub mod consensus;
 pub mod log;
@@ -6,3 +6,4 @@ pub mod scorer;
 pub mod snapshot;
 pub mod standing;
 pub mod transport;
+pub mod view;

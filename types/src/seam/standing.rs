@@ -21,6 +21,7 @@ use crate::genesis::Validator;
 use crate::late::LatePrecommit;
 use crate::roots::Table;
 use crate::seam::consensus::Schedule;
+use crate::seam::view::StandingView;
 use crate::{Amount, Hash, Height, KeyId, hash};
 use std::sync::Arc;
 use std::vec::Vec;
@@ -95,6 +96,11 @@ pub trait Standing: Send + Sync {
     /// # Errors
     /// [`DecodeError`].
     fn restore(&mut self, validators: &[u8], plane: &[u8]) -> Result<(), DecodeError>;
+
+    /// How everyone stands, for whoever operates the node.
+    fn view(&self) -> StandingView {
+        StandingView::of_set(&self.validators())
+    }
 
     /// A table's root: `H(table; canonical bytes)`.
     fn root(&self, table: Table) -> Hash {

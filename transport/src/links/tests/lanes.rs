@@ -1,11 +1,12 @@
 //! Lanes apart: a large body delays no vote, and what the node does not take stops only its own lane.
 
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::stage::*;
-use crate::links::{Event, Lane, LinkLimits, LinkMetrics, Links, Options, SendError};
+use crate::links::{Event, Lane, LaneStatus, LinkLimits, LinkMetrics, Links, Options, SendError};
 
 /// The largest body of a block.
 const BODY_BYTES: usize = 16 << 20;
@@ -211,4 +212,53 @@ fn queues_hold_what_their_lane_says_and_no_more() {
         assert_eq!(sender.links.broadcast(lane, &frame), Err(refused));
         assert_eq!(sender.links.send(1, lane, frame), Err(refused));
     }
+}
+
+#[test]
+fn a_status_says_what_waits_in_each_lane_and_when_the_peer_was_heard() {
+    let receiver = Node::start(1, options(LinkLimits::default()));
+    let sender = Node::start(
+        0,
+        options(LinkLimits {
+            handshake_timeout: Duration::from_secs(1),
+            ..LinkLimits::default()
+        }),
+    );
+    // Nobody listens at port 1: it is dialled in vain, and what is sent there waits.
+    let nowhere = peer(2, ([127, 0, 0, 1], 1).into());
+    sender.links.set_peers(&[receiver.peer(), nowhere]).unwrap();
+    receiver.links.set_peers(&[sender.peer()]).unwrap();
+    (sender.links)
+        .send(2, Lane::Sync, Bytes::from_static(b"waits"))
+        .unwrap();
+    let waits = sender.links.status()[1].clone();
+    assert_eq!((waits.position, waits.heard_ago, waits.sent_bytes), (2, None, 0));
+    let sync = waits.lanes[Lane::Sync.index()];
+    assert_eq!((sync.send_frames, sync.send_bytes), (1, 5));
+    assert_eq!(waits.lanes[Lane::Votes.index()], LaneStatus::default());
+
+    receiver.wait_up(0);
+    assert_eq!(receiver.links.status()[0].heard_ago, None, "no frame came yet");
+    (sender.links)
+        .send(1, Lane::Bodies, Bytes::from_static(b"body"))
+        .unwrap();
+    let is_here = || receiver.links.status()[0].heard_ago.is_some();
+    until(is_here);
+    let heard = receiver.links.status()[0].clone();
+    assert!(heard.received_bytes > 4, "{heard:?}");
+    assert!(
+        heard.lanes[Lane::Bodies.index()].receive_bytes >= 4,
+        "the node has not taken it"
+    );
+    receiver.expect_frame(0, Lane::Bodies, b"body");
+    until(|| receiver.links.status()[0].lanes[Lane::Bodies.index()].receive_bytes == 0);
+
+    let metrics = sender.links.metrics();
+    let frame = Bytes::from_static(b"x");
+    assert!(sender.links.send(9, Lane::Votes, frame).is_err());
+    assert!(sender.links.send(1, Lane::Votes, Bytes::new()).is_err());
+    let votes = metrics.lane(Lane::Votes);
+    assert_eq!((votes.frames_unaddressed.get(), votes.frames_unfit.get()), (1, 1));
+    until(|| metrics.dials_failed.get() > 0);
+    assert!(metrics.dials_failed.get() <= metrics.dials.get());
 }

@@ -1,0 +1,214 @@
+use super::*;
+use crate::replica::{Event, Options, Outgoing, SERVED_BURST_BYTES, SERVED_BYTES_MIN};
+use crate::standing::found;
+use crate::store::{Store, StoreConfig};
+use crate::validating::agreement;
+use selfchain_consensus::bft;
+use selfchain_engine::builder::Order;
+use selfchain_engine::pool::{Pool, PoolLimits, PoolRules};
+use selfchain_storage::{Disk, Journal, JournalConfig, MemoryDisk};
+use selfchain_types::crypto::SigningKey;
+use selfchain_types::genesis::Plane;
+use selfchain_types::{AccountId, Amount, AssetId, Envelope, EnvelopeBuilder, Genesis, Operation, Verified};
+use std::sync::Arc;
+
+const START: TimeNs = TimeNs(1_700_000_000_000_000_000);
+const MS: u64 = 1_000_000;
+
+struct Nobody;
+
+impl Ticket for Nobody {
+    fn wants_balances(&self) -> bool {
+        false
+    }
+}
+
+fn key(seed: u8) -> SigningKey {
+    SigningKey::from_seed(&[seed; 32])
+}
+
+/// The first of four validators, which has enough power to decide alone, after three blocks; and its store.
+fn replica() -> (Replica<Nobody>, Store) {
+    let keys = [1, 2, 3, 4].map(key);
+    let genesis = Genesis::solo("served", 1, keys[0].public().clone());
+    let mut genesis = found(genesis, Plane::Stake, &keys, 64, 1);
+    genesis.validators[0].power = 1_000_000;
+    let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+    Store::create(&*disk, &genesis).unwrap();
+    let mut store = Store::open(Arc::clone(&disk), &StoreConfig::default()).unwrap();
+    let chain = store.recover(&mut |_| {}).unwrap();
+    let options = Options {
+        me: 0,
+        proposer: keys[0].id(),
+        order: Order::Fee,
+        envelopes_max: 64,
+        interval_ns: MS,
+        tip_every_ns: 500 * MS,
+        keeps_bodies: true,
+    };
+    let pool = Pool::new(PoolLimits::default(), PoolRules::of(&genesis), Height(1));
+    let journal = Journal::open(disk, JournalConfig::default(), 0).unwrap();
+    let agreement = agreement(&genesis, &keys[0], bft::Options::default());
+    let log = store.log_reader();
+    let mut replica = Replica::open(options, chain, agreement, pool, journal, log, START).unwrap();
+    let operations = vec![Operation::create_asset(
+        AssetId(1),
+        AccountId(7),
+        keys[0].id(),
+        2,
+        Amount(1 << 60),
+    )];
+    let bytes = EnvelopeBuilder::new(genesis.chain_id(), Height(0), 20, operations).sign(&[(&keys[0], 0, 1)]);
+    let verified = Verified::check(Envelope::decode(bytes).unwrap(), &()).unwrap();
+    assert!(replica.submit(verified, Nobody, true).is_ok());
+    for step in 0..20 {
+        replica
+            .handle(Event::Clock, TimeNs(START.0 + 10 * step * MS))
+            .unwrap();
+    }
+    assert_eq!(replica.chain().tip().height, Height(3));
+    replica.take_outgoing();
+    (replica, store)
+}
+
+/// What is sent to a peer that says this.
+fn answers(
+    replica: &mut Replica<Nobody>,
+    from: u16,
+    message: &PeerMessage<'_>,
+    now: TimeNs,
+) -> Vec<Outgoing> {
+    let bytes = message.to_bytes();
+    replica.handle(Event::Peer { from, bytes }, now).unwrap();
+    let mut out = replica.take_outgoing();
+    out.retain(|outgoing| outgoing.to == To::One(from));
+    out
+}
+
+fn kind(outgoing: &Outgoing) -> PeerMessage<'_> {
+    PeerMessage::decode(&outgoing.bytes).unwrap()
+}
+
+#[test]
+fn a_peer_that_asks_too_much_is_refused_with_a_time_and_served_after_it() {
+    let (mut replica, _store) = replica();
+    let now = TimeNs(START.0 + 1_000 * MS);
+    let ask = PeerMessage::WantBlocks(Height(1));
+    let (mut served, mut bytes) = (0, 0);
+    let refused = loop {
+        let out = answers(&mut replica, 2, &ask, now);
+        assert_eq!(out.len(), 1, "one answer to one question");
+        match kind(&out[0]) {
+            PeerMessage::Blocks(blocks) => {
+                assert_eq!(blocks.len(), 3);
+                served += 1;
+                bytes += codec::wide(out[0].bytes.len()).max(SERVED_BYTES_MIN);
+            }
+            refused => break format!("{refused:?}"),
+        }
+        assert!(
+            bytes <= SERVED_BURST_BYTES + SERVED_BYTES_MIN,
+            "no limit after {served} answers"
+        );
+    };
+    assert!(
+        bytes + SERVED_BYTES_MIN > SERVED_BURST_BYTES,
+        "refused after {bytes} bytes"
+    );
+    assert_eq!(
+        refused,
+        "Refused { asked: Blocks, why: RateLimited, retry_after_ms: 1 }"
+    );
+    let other = answers(&mut replica, 3, &ask, now);
+    assert!(
+        matches!(kind(&other[0]), PeerMessage::Blocks(_)),
+        "another peer has its own"
+    );
+    let body = PeerMessage::WantBody {
+        height: Height(2),
+        block: Hash::ZERO,
+    };
+    let out = answers(&mut replica, 2, &body, now);
+    assert!(
+        matches!(
+            kind(&out[0]),
+            PeerMessage::Refused {
+                asked: Asked::Body,
+                ..
+            }
+        ),
+        "bodies count too"
+    );
+    let later = TimeNs(now.0 + MS);
+    let out = answers(&mut replica, 2, &ask, later);
+    assert!(
+        matches!(kind(&out[0]), PeerMessage::Blocks(_)),
+        "after the time it was told"
+    );
+    let view = replica.view(later);
+    assert_eq!(view.counts.refused_to_serve, [1, 1]);
+    assert_eq!(view.counts.blocks_served, 3 * (served + 2));
+}
+
+#[test]
+fn one_that_is_refused_asks_another_and_comes_back_when_it_may() {
+    let (mut replica, _store) = replica();
+    let at = |ms: u64| TimeNs(START.0 + (1_000 + ms) * MS);
+    let asked = |replica: &mut Replica<Nobody>| -> Vec<u16> {
+        let wants = |outgoing: &Outgoing| matches!(kind(outgoing), PeerMessage::WantBlocks(_));
+        let out = replica.take_outgoing();
+        let to = out.iter().filter(|one| wants(one)).map(|one| match one.to {
+            To::One(peer) => peer,
+            To::All => u16::MAX,
+        });
+        to.collect()
+    };
+    let say = |replica: &mut Replica<Nobody>, from, message: &PeerMessage<'_>, now| {
+        let bytes = message.to_bytes();
+        replica.handle(Event::Peer { from, bytes }, now).unwrap();
+    };
+    say(&mut replica, 1, &PeerMessage::Tip(Height(90)), at(0));
+    assert_eq!(asked(&mut replica), [1]);
+    say(&mut replica, 2, &PeerMessage::Tip(Height(80)), at(1));
+    assert!(asked(&mut replica).is_empty(), "it waits for the answer");
+    let refused = PeerMessage::Refused {
+        asked: Asked::Blocks,
+        why: AskRefusal::RateLimited,
+        retry_after_ms: 400,
+    };
+    say(&mut replica, 1, &refused, at(2));
+    assert_eq!(
+        asked(&mut replica),
+        [2],
+        "at once, without the wait for an answer"
+    );
+    say(&mut replica, 2, &refused, at(3));
+    assert!(asked(&mut replica).is_empty());
+    assert_eq!(replica.view(at(3)).catching_up.refusing.len(), 2);
+    for ms in [100, 300, 401] {
+        replica.handle(Event::Clock, at(ms)).unwrap();
+        assert!(asked(&mut replica).is_empty(), "both refuse at {ms} ms");
+    }
+    assert!(replica.next_wake() <= at(402));
+    replica.handle(Event::Clock, at(402)).unwrap();
+    assert_eq!(asked(&mut replica), [1]);
+    assert_eq!(replica.view(at(402)).counts.refused_by_others, 2);
+}
+
+#[test]
+fn a_view_says_what_was_decided_and_who_did_it() {
+    let (replica, store) = replica();
+    let view = replica.view(START);
+    assert_eq!(view.tip, Height(3));
+    let last = view.last.unwrap();
+    assert_eq!((last.height, last.round, last.missing.len()), (Height(3), 0, 3));
+    assert_eq!(last.power.0, 1_000_000);
+    let did = view.lately.did(&key(1).public().id());
+    assert_eq!(
+        (did.proposed, did.precommitted),
+        (Some(Height(3)), Some(Height(3)))
+    );
+    assert_eq!((view.counts.proposed, view.counts.rounds.count()), (3, 3));
+    assert_eq!(view.standing.members.len(), 4);
+    drop(store);
+}
