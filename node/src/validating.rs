@@ -107,7 +107,7 @@ pub fn agreement(genesis: &Genesis, key: &SigningKey, options: bft::Options) -> 
     let bft = Bft::new(genesis.chain_id(), signing, options).with_extensions(says(genesis.plane));
     Agreement {
         plane: Box::new(bft),
-        reveals: Reveals::new(genesis, key),
+        reveals: Box::new(Reveals::new(genesis, key)),
     }
 }
 

@@ -113,7 +113,7 @@ pub struct Agreement {
     /// How.
     pub plane: Box<dyn Plane>,
     /// What it reveals when it proposes, where its plane asks for it.
-    pub reveals: Reveals,
+    pub reveals: Box<Reveals>,
 }
 
 /// Why a replica may not go on.

@@ -18,7 +18,7 @@ const PROOFS_MAX: usize = 256;
 /// What this node can say of validators in its next block.
 pub(super) struct Word {
     me: KeyId,
-    reveals: Reveals,
+    reveals: Box<Reveals>,
     /// By height and position in its set, then by round.
     precommits: BTreeMap<(Height, u16), BTreeMap<u32, Precommit>>,
     proofs: Vec<Evidence>,
@@ -33,7 +33,7 @@ pub(super) struct Said {
 }
 
 impl Word {
-    pub(super) fn new(me: KeyId, reveals: Reveals) -> Self {
+    pub(super) fn new(me: KeyId, reveals: Box<Reveals>) -> Self {
         Self {
             me,
             reveals,
