@@ -260,7 +260,8 @@ mod tests {
         column.extend(0..1000);
         let thresholds = thresholds(&column, 100);
         assert!(thresholds.len() >= 98, "{thresholds:?}");
-        let widest = thresholds.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+        let edges = [&[0], &thresholds[..], &[999]].concat();
+        let widest = edges.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
         assert!(widest <= 20, "{thresholds:?}");
     }
 
