@@ -246,8 +246,8 @@ impl Soil<'_> {
 }
 
 const BIN_COUNT: usize = THRESHOLDS_MAX + 1;
-/// A derivative of 1.
-const SLOPE_ONE: f64 = (1_u64 << 30) as f64;
+/// A derivative of 1: 2^30.
+const SLOPE_ONE: f64 = 1_073_741_824.0;
 /// A question that gains less tells nothing but rounding apart.
 const GAIN_MIN: f64 = 1e-9;
 /// The longest step of a leaf, in log-odds.
