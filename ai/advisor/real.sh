@@ -22,13 +22,16 @@ finish() {
 trap finish EXIT
 trap 'exit 1' INT TERM
 
-# Waits until a command succeeds.
+# Waits until a command succeeds; the first word is the log of what it waits for.
 until_done() {
+    log=$1
+    shift
     seconds=0
     until "$@" >/dev/null 2>&1; do
         seconds=$((seconds + 1))
         if [ "$seconds" -ge "$START_SECONDS_MAX" ]; then
             echo "gave up after $seconds s: $*" >&2
+            tail -5 "$log" >&2
             exit 1
         fi
         sleep 1
@@ -47,16 +50,17 @@ if [ ! -x "$folder/venv/bin/python" ]; then
 fi
 "$folder/venv/bin/python" "$here/serve.py" "$model_port" >"$scratch/model.log" 2>&1 &
 pids="$pids $!"
-until_done curl -fsS "http://127.0.0.1:$model_port/health"
+until_done "$scratch/model.log" curl -fsS "http://127.0.0.1:$model_port/health"
 
 data=$scratch/node
 ours() { "$SELFCHAIN" "$@" --data "$data" --port_base "$port_base"; }
 quietly() { ours "$@" >>"$scratch/commands.log" 2>&1 || { tail -5 "$scratch/commands.log" >&2; exit 1; }; }
 
 quietly init
-ours run --ai.scoring on >"$scratch/node.log" 2>&1 &
+# Not by `ours`: in the background that is a shell, and ending it would leave the node running.
+"$SELFCHAIN" run --ai.scoring on --data "$data" --port_base "$port_base" >"$scratch/node.log" 2>&1 &
 pids="$pids $!"
-until_done grep -q "listening on" "$scratch/node.log"
+until_done "$scratch/node.log" grep -q "listening on" "$scratch/node.log"
 
 # An account with a past, and one that is new and pays nearly all that it gets to one that is newer.
 quietly asset create 978 --scale 2
@@ -66,7 +70,9 @@ quietly model activate default
 for amount in 20 35 18 42 25 30 22 38 19 27 31 24; do quietly transfer --from 1 --to 2 --amount "$amount"; done
 quietly transfer --from 1 --to 3 --amount 960
 quietly policy set --annotate 0 --hold 0 --hold-timeout-s 604800
-quietly transfer --from 3 --to 4 --amount 950
+# The exit code 6 says that it is held.
+ours transfer --from 3 --to 4 --amount 950 >>"$scratch/commands.log" 2>&1 && held=0 || held=$?
+[ "$held" -eq 6 ] || { tail -5 "$scratch/commands.log" >&2; exit 1; }
 hold=$(ours hold list --json | "$folder/venv/bin/python" -c 'import json, sys; print(json.load(sys.stdin)["holds"][0]["id"])')
 
 explain() {
@@ -77,5 +83,7 @@ explain() {
 }
 echo "--- the first time"
 explain
+echo "--- what llama.cpp says of its work"
+grep "eval time" "$scratch/model.log" || true
 echo "--- and from the cache"
 explain --json

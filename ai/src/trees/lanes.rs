@@ -146,7 +146,7 @@ mod tests {
             base in -1000..1000,
         ) {
             let rows: Vec<Row> = rows.into_iter().map(|row| Row(row.try_into().unwrap())).collect();
-            let bins = Bins::of(&rows, 200);
+            let bins = Bins::of(&rows, &vec![false; rows.len()], 200);
             let (mut fast, mut plain) = (Vec::new(), Vec::new());
             sums(&bins, &trees, base, &rows, &mut fast);
             plainly(&bins, &trees, base, &rows, &mut plain);

@@ -217,7 +217,7 @@ mod tests {
         let score = |model: &Symmetric| plainly(model, &row);
         assert_eq!(score(&mean), i32::midpoint(score(&models[0]), score(&models[1])));
         assert_eq!(Symmetric::averaged(&[]).unwrap_err(), SymmetricError::Average);
-        let other = Symmetric::new(Bins::of(&[], 3), Vec::new(), 0, row).unwrap();
+        let other = Symmetric::new(Bins::of(&[], &[], 3), Vec::new(), 0, row).unwrap();
         let [first, _] = models;
         assert_eq!(
             Symmetric::averaged(&[first, other]).unwrap_err(),

@@ -2,7 +2,7 @@
 //! machine"), with Newton steps, seeded and repeatable: the same rows and options give the same bytes.
 
 use super::bins::{Bins, THRESHOLDS_MAX};
-use super::grow::{Columns, Slopes, Soil};
+use super::grow::{Columns, Soil, Sums};
 use super::symmetric::{Symmetric, SymmetricError, TREES_MAX, Tree};
 use crate::dataset::Dataset;
 use crate::features::FEATURE_COUNT;
@@ -103,7 +103,7 @@ pub fn train(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Symmetric, TrainError> {
     check(fit, stop, options)?;
-    let bins = Bins::of(&fit.rows, options.thresholds);
+    let bins = Bins::of(&fit.rows, &fit.labels, options.thresholds);
     let base = base(fit);
     let mut fit_set = Boosted::new(&bins, fit, base);
     let mut stop_set = stop.map(|stop| Boosted::new(&bins, stop, base));
@@ -234,25 +234,13 @@ impl<'a> Boosted<'a> {
         });
     }
 
-    #[allow(
-        clippy::as_conversions,
-        clippy::cast_possible_truncation,
-        reason = "derivatives lie between −1 and 1"
-    )]
-    fn slopes(&self) -> Slopes {
-        let probability = |sum: &i32| LogOdds(*sum).probability();
-        let both: Vec<(f32, f32)> = self
-            .sums
-            .par_iter()
-            .zip(self.labels)
-            .map(|(sum, label)| {
-                let probability = probability(sum);
-                let first = probability - f64::from(u8::from(*label));
-                (first as f32, (probability * (1.0 - probability)) as f32)
-            })
-            .collect();
-        let (first, second) = both.into_iter().unzip();
-        Slopes { first, second }
+    fn slopes(&self) -> Vec<Sums> {
+        let slopes = |(sum, label): (&i32, &bool)| {
+            let probability = LogOdds(*sum).probability();
+            let first = probability - f64::from(u8::from(*label));
+            Sums::of(first, probability * (1.0 - probability))
+        };
+        self.sums.par_iter().zip(self.labels).map(slopes).collect()
     }
 
     /// Mean logistic loss, summed in the order of rows.
