@@ -207,7 +207,20 @@ fn scoring(
             None => Box::new(projection),
         }
     };
-    let scorer = store.remember(chain, &fresh, progress)?;
+    let remembered = store.remember(chain, &fresh, progress)?;
+    if let Some(first) = remembered.begins {
+        if chain.genesis().validators.len() > 1 {
+            // Its scores would differ from the others', and a snapshot would hand its gap on.
+            tracing::error!(
+                %first,
+                "what was before the log's first block is not remembered: this validator scores nothing, and takes \
+                 the others' scores as they are"
+            );
+            return Ok(None);
+        }
+        tracing::warn!(%first, "the scorer does not remember what was before the log's first block");
+    }
+    let scorer = remembered.memory;
     let budget_ns = u64::try_from(config.budget.as_nanos()).unwrap_or(u64::MAX);
     Ok(Some(Scoring::new(scorer, budget_ns, Arc::clone(metrics))))
 }
@@ -243,7 +256,7 @@ impl Node {
             let key = SigningKey::from_seed(&key.seed());
             Deciding::Alone(Box::new(Solo::new(chain.chain_id(), key)))
         } else {
-            Deciding::Among(validating(
+            Deciding::Among(Box::new(validating(
                 &genesis,
                 me,
                 key,
@@ -253,7 +266,7 @@ impl Node {
                 config.key_log_path.clone(),
                 runtime,
                 &waker,
-            )?)
+            )?))
         };
         let woken: Arc<OnceLock<selfchain_transport::Tip>> = Arc::default();
         let wake = Arc::clone(&woken);

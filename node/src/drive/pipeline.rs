@@ -131,7 +131,7 @@ pub enum Deciding {
     /// This node.
     Alone(Box<dyn Plane>),
     /// Several validators, of which it is one.
-    Among(Validating),
+    Among(Box<Validating>),
 }
 
 /// What a validator of several needs.
@@ -296,6 +296,7 @@ impl Pipeline {
                 Box::new(move || order.run())
             }
             Deciding::Among(validating) => {
+                let validating = *validating;
                 let options = replica::Options {
                     me: validating.me,
                     proposer,
@@ -308,7 +309,10 @@ impl Pipeline {
                 let opened = Replica::open(
                     options,
                     chain,
-                    validating.agreement,
+                    Agreement {
+                        scoring,
+                        ..validating.agreement
+                    },
                     pool,
                     validating.journal,
                     log_reader,
@@ -328,7 +332,7 @@ impl Pipeline {
                     metrics: Arc::clone(metrics),
                     fault: fault.clone(),
                 };
-                Box::new(move || (agree.run(), None))
+                Box::new(move || agree.run())
             }
         };
         let wake = Arc::clone(&verified);

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! It performs a plane's effects as the seam asks: in order, and nothing that others see before the journal is
-//! durable. It does no network I/O, starts no thread and reads no clock, so that the simulator runs the same code
-//! under a virtual one. Only its journal and the log's reading end touch a disk.
+//! durable. It does no network I/O, starts no thread and reads no clock but for the budget of scoring its own blocks, so
+//! that the simulator runs the same code under a virtual one. Only its journal and the log's reading end touch a disk.
 
 mod seats;
 mod bodies;
@@ -17,8 +17,13 @@ mod catch_up;
 mod remembered;
 mod seen;
 mod word;
+mod scores;
 #[allow(clippy::module_inception, reason = "the struct and its folder have one name")]
 mod replica;
 mod exchange;
 
 pub use replica::{Agreement, Committed, Event, Options, Outgoing, Replica, ReplicaError, Ticket, To};
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod scores_tests;
