@@ -119,13 +119,16 @@ fn main() -> ExitCode {
                 crashes += outcome.crashes;
                 println!(
                     "seed {seed}: holds. {} heights in {:.3} s of virtual time, {} later rounds (highest {}), \
-                     {} power cuts, {} transactions, {} messages, trace {}",
+                     {} power cuts, {} transactions, {} held, {} blocks scored, {} disputed, {} messages, trace {}",
                     outcome.height,
                     seconds(outcome.virtual_ns),
                     outcome.later_rounds,
                     outcome.round_max,
                     outcome.crashes,
                     outcome.transactions,
+                    outcome.held,
+                    outcome.scored,
+                    outcome.disputed,
                     outcome.messages,
                     outcome.trace,
                 );
