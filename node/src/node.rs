@@ -210,7 +210,20 @@ fn scoring(
             None => Box::new(projection),
         }
     };
-    let scorer = store.remember(chain, &fresh, progress)?;
+    let remembered = store.remember(chain, &fresh, progress)?;
+    if let Some(first) = remembered.begins {
+        if chain.genesis().validators.len() > 1 {
+            // Its scores would differ from the others', and a snapshot would hand its gap on.
+            tracing::error!(
+                %first,
+                "what was before the log's first block is not remembered: this validator scores nothing, and takes \
+                 the others' scores as they are"
+            );
+            return Ok(None);
+        }
+        tracing::warn!(%first, "the scorer does not remember what was before the log's first block");
+    }
+    let scorer = remembered.memory;
     let budget_ns = u64::try_from(config.budget.as_nanos()).unwrap_or(u64::MAX);
     Ok(Some(Scoring::new(scorer, budget_ns, Arc::clone(metrics))))
 }
@@ -259,7 +272,7 @@ impl Node {
                 &waker,
             )?;
             reach = Some(links);
-            Deciding::Among(validating)
+            Deciding::Among(Box::new(validating))
         };
         let woken: Arc<OnceLock<selfchain_transport::Tip>> = Arc::default();
         let wake = Arc::clone(&woken);

@@ -72,15 +72,16 @@ impl Memory for Box<dyn Scorer> {
 }
 
 /// A memory that was told the past.
-pub(crate) struct Recalled<M> {
-    pub(crate) memory: M,
+pub struct Recalled<M> {
+    /// What remembers.
+    pub memory: M,
     /// The first block that it was told of, where those before are in neither the log nor a snapshot.
-    pub(crate) begins: Option<Height>,
+    pub begins: Option<Height>,
 }
 
 impl Store {
     /// Tells a scorer everything up to the chain's tip. Where the log no longer begins at the first block and no
-    /// snapshot has a scorer's memory, it begins at the log's first block, and a warning says so.
+    /// snapshot has a scorer's memory, it begins at the log's first block.
     ///
     /// # Errors
     /// [`StoreError`]; a damaged row is named by its height.
@@ -89,15 +90,8 @@ impl Store {
         chain: &Chain,
         fresh: &dyn Fn() -> Box<dyn Scorer>,
         progress: &mut (dyn FnMut(Progress) + Send),
-    ) -> Result<Box<dyn Scorer>, StoreError> {
-        let recalled = self.recall(chain.ledger(), chain.tip().height, fresh, progress)?;
-        if let Some(first) = recalled.begins {
-            tracing::warn!(
-                first = first.0,
-                "the scorer does not remember what was before the log's first block"
-            );
-        }
-        Ok(recalled.memory)
+    ) -> Result<Recalled<Box<dyn Scorer>>, StoreError> {
+        self.recall(chain.ledger(), chain.tip().height, fresh, progress)
     }
 
     /// Tells a memory everything up to a height. Of the ledger only its clock is asked, which any state of the

@@ -204,6 +204,8 @@ pub struct Seen {
     pub starved: u16,
     /// Whether its time is too far ahead of this node's clock.
     pub is_ahead: bool,
+    /// Whether it has no scores where the model in force has some.
+    pub is_unscored: bool,
     /// From the start of the round until the whole block was here, in ns.
     pub received_ns: u64,
 }
@@ -215,6 +217,7 @@ impl Seen {
             efficiency: WHOLE,
             starved: 0,
             is_ahead: false,
+            is_unscored: false,
             received_ns: 0,
         }
     }
@@ -225,7 +228,7 @@ pub fn extension(plane: Plane, seen: &Seen) -> Vec<u8> {
     match plane {
         Plane::Solo | Plane::Stake => Vec::new(),
         Plane::Poai => Extension {
-            verdict: if seen.is_ahead { verdict::CLOCK } else { 0 },
+            verdict: bit(seen.is_ahead, verdict::CLOCK) | bit(seen.is_unscored, verdict::UNSCORED),
             efficiency: seen.efficiency,
             starved: seen.starved,
             received_ms: u32::try_from(seen.received_ns / 1_000_000).unwrap_or(u32::MAX),
@@ -233,6 +236,10 @@ pub fn extension(plane: Plane, seen: &Seen) -> Vec<u8> {
         .to_bytes()
         .to_vec(),
     }
+}
+
+fn bit(is_set: bool, bit: u8) -> u8 {
+    if is_set { bit } else { 0 }
 }
 
 /// Whether a precommit may say this beside yes.

@@ -90,6 +90,15 @@ impl Sweeper {
         }
     }
 
+    /// Whether [`Self::after_block`] has anything to do after the chain's tip.
+    pub fn is_at_work(&self, chain: &Chain) -> bool {
+        self.reading.is_some() || self.is_due(chain.tip().height)
+    }
+
+    fn is_due(&self, height: Height) -> bool {
+        self.config.every != 0 && height.0.is_multiple_of(self.config.every)
+    }
+
     /// To be called after each block, with the number of its effects and with the scorer if there is one: begins a snapshot when one is due, and
     /// reads on of the one that is under way.
     pub fn after_block(
@@ -138,7 +147,7 @@ impl Sweeper {
     /// Freezes the state if a snapshot is due and none is under way.
     fn begin(&mut self, chain: &mut Chain) -> bool {
         let height = chain.tip().height;
-        if self.config.every == 0 || !height.0.is_multiple_of(self.config.every) {
+        if !self.is_due(height) {
             return false;
         }
         if self.reading.is_some() {

@@ -101,13 +101,15 @@ fn waits(config: &ValidatorConfig) -> bft::Options {
     }
 }
 
-/// What a validator with this key agrees by: all planes of several agree alike, and differ in how validators stand.
+/// What a validator with this key agrees by, without a scorer: all planes of several agree alike, and differ in how
+/// validators stand.
 pub fn agreement(genesis: &Genesis, key: &SigningKey, options: bft::Options) -> Agreement {
     let signing = SigningKey::from_seed(&key.seed());
     let bft = Bft::new(genesis.chain_id(), signing, options).with_extensions(says(genesis.plane));
     Agreement {
         plane: Box::new(bft),
         reveals: Box::new(Reveals::new(genesis, key)),
+        scoring: None,
     }
 }
 

@@ -48,6 +48,11 @@ pub fn demo(folder: &TempDir, hold: u8) -> Summary {
 
 /// The same with another model.
 pub fn demo_by(folder: &TempDir, hold: u8, model: &Arc<Model>) -> Summary {
+    demo_among(folder, hold, model, 1)
+}
+
+/// The same where so many validators decide: each has a folder in `chain` then.
+fn demo_among(folder: &TempDir, hold: u8, model: &Arc<Model>, validators: u16) -> Summary {
     let write = |name: &str, text: String| {
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
@@ -57,7 +62,7 @@ pub fn demo_by(folder: &TempDir, hold: u8, model: &Arc<Model>) -> Summary {
         input: write("rows.csv", rows()),
         openings: Some(write("openings.csv", openings())),
         speed: Speed::Max,
-        keeps_time: true,
+        keeps_time: validators == 1,
         scoring: Some(ScoreOptions {
             model: Arc::clone(model),
             hold,
@@ -66,6 +71,7 @@ pub fn demo_by(folder: &TempDir, hold: u8, model: &Arc<Model>) -> Summary {
     options.node.scoring.when = ScoreWhen::On;
     options.node.scoring.models = vec![Arc::clone(model)];
     options.data = Some(folder.path().join("chain"));
+    options.validators = validators;
     let summary = run(&options, &GO_ON, &mut ()).unwrap();
     println!("{summary}");
     assert!(summary.holds(), "{summary}");
@@ -74,7 +80,11 @@ pub fn demo_by(folder: &TempDir, hold: u8, model: &Arc<Model>) -> Summary {
 }
 
 pub fn disk(folder: &TempDir) -> Arc<dyn Disk> {
-    Arc::new(FileDisk::open(&folder.path().join("chain")).unwrap())
+    disk_at(&folder.path().join("chain"))
+}
+
+fn disk_at(path: &Path) -> Arc<dyn Disk> {
+    Arc::new(FileDisk::open(path).unwrap())
 }
 
 #[test]
@@ -105,13 +115,13 @@ fn where_the_threshold_is_never_met_nothing_is_held() {
     assert!(summary.labels.is_some(), "rows are scored all the same");
 }
 
-/// What a scorer remembers of the chain in `folder`, and the root of the state after it.
-fn remembered(folder: &TempDir) -> (Hash, Hash) {
-    let mut store = Store::open(disk(folder), &StoreConfig::default()).unwrap();
+/// What a scorer remembers of the chain on a disk, and the root of the state after it.
+fn remembered(disk: Arc<dyn Disk>) -> (Hash, Hash) {
+    let mut store = Store::open(disk, &StoreConfig::default()).unwrap();
     let chain = store.recover(&mut |_| {}).unwrap();
     let fresh = || -> Box<dyn Scorer> { Box::new(Projection::new(Vec::new())) };
     let scorer = store.remember(&chain, &fresh, &mut |_| {}).unwrap();
-    (scorer.memory_hash(), chain.roots().state_root())
+    (scorer.memory.memory_hash(), chain.roots().state_root())
 }
 
 #[test]
@@ -119,11 +129,37 @@ fn a_replay_needs_no_model_and_a_snapshot_remembers_as_the_whole_log_does() {
     let folder = tempfile::tempdir().unwrap();
     demo(&folder, 100);
     let report = verify(disk(&folder), &mut |_, _| {}).unwrap();
-    let from_snapshot = remembered(&folder);
+    let from_snapshot = remembered(disk(&folder));
     assert_eq!(report.state_root, from_snapshot.1);
     assert_ne!(from_snapshot.0, Projection::default().memory_hash());
     remove_snapshots(&folder.path().join("chain"));
-    assert_eq!(remembered(&folder), from_snapshot, "folded from the first block");
+    assert_eq!(
+        remembered(disk(&folder)),
+        from_snapshot,
+        "folded from the first block"
+    );
+}
+
+#[test]
+fn four_validators_hold_the_same_rows_and_remember_the_same_from_snapshot_and_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let summary = demo_among(&folder, 60, &Arc::new(default_model()), 4);
+    let held = summary.held.unwrap();
+    assert!(held.count > 0 && !held.reasons.is_empty(), "{held:?}");
+    assert_eq!(held.count, held.released + held.voided);
+    assert_eq!(summary.balances.unwrap().mismatched, 0);
+    assert_eq!(summary.validators.len(), 4);
+    let all = (0..4).map(|at| folder.path().join("chain").join(format!("validator-{at}")));
+    let all: Vec<(Hash, Hash)> = all
+        .map(|path| {
+            let from_snapshot = remembered(disk_at(&path));
+            remove_snapshots(&path);
+            assert_eq!(remembered(disk_at(&path)), from_snapshot);
+            from_snapshot
+        })
+        .collect();
+    assert!(all.iter().all(|one| one.0 == all[0].0), "{all:?}");
+    assert_ne!(all[0].0, Projection::default().memory_hash());
 }
 
 pub fn remove_snapshots(chain: &Path) {

@@ -34,19 +34,30 @@ fn every_seed_holds_with_power_cuts_partitions_loss_and_a_lying_validator() {
             (plan, outcome)
         })
         .collect();
-    let (mut crashes, mut moved) = (0, 0);
+    let (mut crashes, mut moved, mut held, mut disputed) = (0, 0, 0, 0);
     for (plan, outcome) in outcomes {
         let outcome = outcome.unwrap_or_else(|broken| panic!("{broken}\nrepeat: {}", plan.command()));
         assert!(outcome.height >= HEIGHTS && outcome.transactions > 0);
+        assert!(
+            outcome.scored > 0,
+            "nothing was scored\nrepeat: {}",
+            plan.command()
+        );
         crashes += outcome.crashes;
         let is_by_bond =
             plan.plane == Plane::Stake && outcome.sets > 1 + usize::from(outcome.liar_left.is_some());
         moved += u64::from(is_by_bond);
+        held += outcome.held;
+        disputed += outcome.disputed;
     }
     assert!(moved > SEEDS / 8, "bonds moved a set in {moved} runs only");
     assert!(
         crashes > SEEDS,
         "{crashes} power cuts are too few to show anything"
+    );
+    assert!(
+        held > SEEDS && disputed > SEEDS,
+        "{held} held transfers and {disputed} wrong scores are too few to show anything"
     );
 }
 
@@ -60,14 +71,24 @@ fn a_seed_gives_the_same_run_each_time() {
 
 #[test]
 fn a_calm_network_decides_every_height_in_its_first_round() {
-    for plane in [Plane::Stake, Plane::Poai] {
-        let outcome = run(&Plan::calm(1, plane, 4, 100)).unwrap();
+    for (plane, is_scored) in [
+        (Plane::Stake, false),
+        (Plane::Poai, false),
+        (Plane::Stake, true),
+        (Plane::Poai, true),
+    ] {
+        let plan = Plan {
+            is_scored,
+            ..Plan::calm(1, plane, 4, 100)
+        };
+        let outcome = run(&plan).unwrap();
         assert_eq!(
-            (outcome.later_rounds, outcome.crashes),
-            (0, 0),
+            (outcome.later_rounds, outcome.crashes, outcome.disputed),
+            (0, 0, 0),
             "{}",
             plane.name()
         );
+        assert_eq!(outcome.scored > 0, is_scored);
     }
 }
 

@@ -4,7 +4,7 @@ mod models;
 mod explain;
 mod ledger;
 
-pub(super) use models::{models_in, read_model};
+pub(super) use models::{MODELS_FOLDER, is_model_file, models_in, read_model};
 
 use super::init::of_store;
 use super::output::Output;

@@ -135,6 +135,9 @@ pub(super) struct TestnetArguments {
     /// The chain's name, for people.
     #[arg(long, default_value = "testnet")]
     pub(super) name: String,
+    /// A model's file for every validator, beside the one that comes with the program: it must be exact.
+    #[arg(long, value_name = "FILE")]
+    pub(super) model: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -51,8 +51,8 @@ pub(super) struct DemoArguments {
     /// Accounts between which generated transfers go.
     #[arg(long, value_name = "N", default_value_t = TrafficOptions::default().accounts, conflicts_with = "input")]
     accounts: u64,
-    /// How many validators agree on every block, all in this process; 1 orders alone. Several do not score, and the
-    /// times of --input are not the ledger's then.
+    /// How many validators agree on every block, all in this process; 1 orders alone. With several the times of --input
+    /// are not the ledger's, and scores see those of the blocks.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u16).range(1..=16))]
     validators: u16,
     /// How several validators agree.
@@ -71,11 +71,7 @@ impl DemoArguments {
                 input,
                 openings: self.openings,
                 speed: self.speed,
-                scoring: if self.validators == 1 {
-                    scoring(&self.model, self.hold)?
-                } else {
-                    None
-                },
+                scoring: scoring(&self.model, self.hold)?,
                 keeps_time: self.validators == 1,
             }),
             None => {

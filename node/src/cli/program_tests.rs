@@ -107,6 +107,30 @@ fn a_test_network_is_made_once_with_a_directory_for_each_validator() {
         &format!("verify --data {output}/validator-1 --json"),
         ExitStatus::Done,
     );
+    assert!(text.contains("\nscoring = \"on\"\n"), "{text}");
+}
+
+#[test]
+fn a_test_network_gets_a_model_at_every_validator_if_they_would_load_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (net, pack) = (folder.path().join("net"), folder.path().join("pack.toml"));
+    let (output, model, other) = (net.display(), pack.display(), folder.path().join("pack.txt"));
+    std::fs::write(&pack, selfchain_ai::rules::STARTER).unwrap();
+    std::fs::copy(&pack, &other).unwrap();
+    let make = |model: &dyn std::fmt::Display, status| {
+        check(
+            &format!("testnet --validators 2 --output {output} --port-base 9200 --model {model} --json"),
+            status,
+        );
+    };
+    make(&other.display(), ExitStatus::Usage);
+    make(&format_args!("{model}-none"), ExitStatus::Usage);
+    assert!(!net.join("validator-0").join("genesis").exists());
+    make(&model, ExitStatus::Done);
+    for validator in ["validator-0", "validator-1"] {
+        let given = std::fs::read(net.join(validator).join("models").join("pack.toml")).unwrap();
+        assert_eq!(given, selfchain_ai::rules::STARTER.as_bytes());
+    }
 }
 
 #[test]
@@ -397,6 +421,11 @@ fn a_network_may_stay_in_floats() {
     );
     let model = ai::read_model(Some(&output)).unwrap();
     assert!(!model.is_exact());
+    let net = folder.path().join("net").display().to_string();
+    check(
+        &format!("testnet --output {net} --model {}", output.display()),
+        ExitStatus::Usage,
+    );
     assert_eq!(model.card().kind, "network-float");
     assert!(model.card().command.contains("--kind network --float"));
     assert!(model.card().metrics.contains_key("stop/roc_auc"));

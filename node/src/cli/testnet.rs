@@ -1,21 +1,24 @@
 //! `testnet`: makes the data directories of several validators of one new chain, and says how to start them.
 
+use super::ai::{MODELS_FOLDER, is_model_file, read_model};
 use super::arguments::TestnetArguments;
 use super::init::{of_store, write_config_to};
 use super::output::Output;
 use super::settings::Settings;
 use super::{ExitStatus, Failure};
-use crate::config::{Config, PeerAddress, Peers};
+use crate::config::{Config, PeerAddress, Peers, Scoring};
 use crate::keys;
 use crate::standing::{EPOCH_BLOCKS, REVEALS, found};
 use crate::store::Store;
+use selfchain_ai::model::Predict;
 use selfchain_storage::FileDisk;
 use selfchain_types::crypto::SigningKey;
-use selfchain_types::{AccountId, AssetId, Genesis};
+use selfchain_types::{AccountId, AssetId, Genesis, Hash};
 use serde_json::json;
 use std::fs;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Ports that one validator takes: for clients, for HTTP, for the other validators; the rest are spare.
 const PORTS_EACH: u16 = 10;
@@ -36,14 +39,19 @@ pub(super) fn testnet(
         .map(|directory| format!("selfchain run --data {}", directory.display()))
         .collect();
     let first = made.directories[0].display();
+    let model = made
+        .model
+        .map_or_else(|| "default".to_owned(), |model| model.to_hex());
     let then = [
         format!("selfchain asset create 978 --scale 2 --data {first}"),
         format!("selfchain account open 1 --asset 978 --data {first}"),
         format!("selfchain account open {RESERVE} --asset 978 --data {first}"),
+        format!("selfchain model activate {model} --data {first}"),
     ];
     let value = json!({
         "chain_id": made.genesis.chain_id().to_hex(),
         "plane": made.genesis.plane.name(),
+        "model": made.model.map(|model| model.to_hex()),
         "validators": made.genesis.validators.len(),
         "directories": made.directories,
         "next": commands,
@@ -65,6 +73,8 @@ pub(super) fn testnet(
 struct Testnet {
     genesis: Genesis,
     directories: Vec<PathBuf>,
+    /// The model that was given to all.
+    model: Option<Hash>,
 }
 
 /// Makes the directories, and nothing where one of them is a chain already.
@@ -101,6 +111,10 @@ fn make(arguments: &TestnetArguments, port_base: u16) -> Result<Testnet, Failure
             ));
         }
     }
+    let model = match &arguments.model {
+        Some(path) => Some(exact(path)?),
+        None => None,
+    };
     let mut signing = Vec::new();
     for directory in &directories {
         let path = directory.join(keys::NODE_KEY_FILE);
@@ -111,9 +125,41 @@ fn make(arguments: &TestnetArguments, port_base: u16) -> Result<Testnet, Failure
         let disk = FileDisk::open(directory).map_err(|error| failed(&error))?;
         let config = config(at, port_base, &signing);
         write_config_to(&directory.join("selfchain.toml"), &config).map_err(|error| failed(&error))?;
+        if let Some(path) = &arguments.model {
+            give(path, directory).map_err(|error| failed(&error))?;
+        }
         Store::create(&disk, &genesis).map_err(|error| of_store(what(), &error))?;
     }
-    Ok(Testnet { genesis, directories })
+    Ok(Testnet {
+        genesis,
+        directories,
+        model,
+    })
+}
+
+/// The hash of a model that several validators can hold one another to.
+fn exact(path: &Path) -> Result<Hash, Failure> {
+    let model = read_model(Some(path))?;
+    if !is_model_file(path) {
+        let what = format!("no validator would load a file of the name {}", path.display());
+        return Err(Failure::usage(what, "let its name end in .safetensors or .toml"));
+    }
+    if model.is_exact() {
+        return Ok(model.hash());
+    }
+    let what = format!(
+        "the model {} is not exact: validators cannot hold one another to its scores",
+        path.display()
+    );
+    Err(Failure::usage(what, "train it without --float"))
+}
+
+/// Puts a model's file where a validator looks for models.
+fn give(path: &Path, directory: &Path) -> io::Result<()> {
+    let folder = directory.join(MODELS_FOLDER);
+    fs::create_dir_all(&folder)?;
+    let name = path.file_name().unwrap_or_default();
+    fs::copy(path, folder.join(name)).map(|_| ())
 }
 
 fn genesis(arguments: &TestnetArguments, signing: &[SigningKey]) -> Result<Genesis, Failure> {
@@ -144,5 +190,7 @@ fn config(at: u16, port_base: u16, signing: &[SigningKey]) -> Config {
         address: port(other, 2),
     });
     config.validator.peers = Peers(peers.collect());
+    // A model may come into force while they run: from the first block on they remember what it will look at.
+    config.ai.scoring = Scoring::On;
     config
 }

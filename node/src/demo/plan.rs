@@ -107,8 +107,10 @@ impl<'a> Plan<'a> {
     /// The opening operations' own time: just before the first row. 0 where the block says the time.
     pub(super) fn opening_time_ns(&self) -> u64 {
         match self {
-            Self::Traffic(_) => 0,
-            Self::Replay(_, survey) => (survey.first_s * NS_PER_S).saturating_sub(SETUP_NS),
+            Self::Replay(options, survey) if options.keeps_time => {
+                (survey.first_s * NS_PER_S).saturating_sub(SETUP_NS)
+            }
+            Self::Traffic(_) | Self::Replay(..) => 0,
         }
     }
 

@@ -121,7 +121,7 @@ impl Replay {
             pace: ReplayPace::new(options.speed, survey.first_s),
             fold,
             rows_sent: 0,
-            reviews: options.scoring.as_ref().map(|_| Reviews::default()),
+            reviews: options.scoring.as_ref().map(|_| Reviews::new(options.keeps_time)),
             outcomes_mismatched: 0,
         })
     }

@@ -18,6 +18,8 @@ pub(super) struct Reviews {
     /// What is held and not yet settled, in order.
     waiting: VecDeque<Held>,
     settlements: u64,
+    /// Whether ledger time is the blocks', and operations bring none.
+    is_clocked: bool,
     last_s: u64,
     /// Rows that are labelled as fraud, by their number from 1.
     labels: Vec<bool>,
@@ -45,6 +47,14 @@ const BATCH_LEN_MAX: usize = 2_048;
 const SETTLEMENT: u128 = 1 << 65;
 
 impl Reviews {
+    /// Nothing is sent yet. `keeps_time`: whether settlements have the file's time, as its rows do.
+    pub(super) fn new(keeps_time: bool) -> Self {
+        Self {
+            is_clocked: !keeps_time,
+            ..Self::default()
+        }
+    }
+
     /// Whether each row is labelled as fraud, in the order of the file.
     pub(super) fn labels(&self) -> &[bool] {
         &self.labels
@@ -78,7 +88,9 @@ impl Reviews {
         } else {
             Operation::void(id, held.id)
         };
-        operation.effective_ns = (time_s * NS_PER_S).into();
+        if !self.is_clocked {
+            operation.effective_ns = (time_s * NS_PER_S).into();
+        }
         batch.operations.push(operation);
         batch.reviews += 1;
         self.sent.push_back(Sent::Settlement(held.row, is_released));

@@ -8,6 +8,7 @@ use super::past::PastJob;
 use super::queue::Queue;
 use super::record::Executed;
 use super::registry::Registry;
+use super::scoring::Scoring;
 use super::state::StateAnswers;
 use super::tag::Tag;
 use crate::ledger::now;
@@ -86,8 +87,8 @@ const SHOW_EVERY: Duration = Duration::from_millis(250);
 const ROUND_MAX: usize = 4_096;
 
 impl Agree {
-    /// Runs until nothing more can come, or the node must stop. Gives the chain back.
-    pub fn run(mut self) -> Chain {
+    /// Runs until nothing more can come, or the node must stop. Gives back the chain and the scorer.
+    pub fn run(mut self) -> (Chain, Option<Scoring>) {
         let mut durable = Height::GENESIS;
         let mut draining: Option<Instant> = None;
         let mut shown: Option<Instant> = None;
@@ -218,10 +219,12 @@ impl Agree {
         let accounts = self.replica.chain().ledger().account_count();
         self.metrics.accounts.set(accounts);
         let effects = block.result.outcomes.len() + block.result.expired.len();
-        let slice = self
-            .sweeper
-            .after_block(self.replica.chain_mut(), None, effects)
-            .map(Box::new);
+        let slice = if self.sweeper.is_at_work(self.replica.chain()) {
+            let (chain, scorer) = self.replica.for_snapshot();
+            self.sweeper.after_block(chain, scorer, effects).map(Box::new)
+        } else {
+            None
+        };
         let tags = tickets
             .into_iter()
             .map(|tag| tag.unwrap_or_else(Tag::nobody))
@@ -230,7 +233,7 @@ impl Agree {
         drop(self.to.push(Executed { block, tags, slice }));
     }
 
-    fn end(self) -> Chain {
+    fn end(self) -> (Chain, Option<Scoring>) {
         let (refusal, text) = if self.fault.is_raised() {
             (Refusal::Poisoned, "the node has stopped; it must be restarted")
         } else {
@@ -240,7 +243,7 @@ impl Agree {
         self.verified.close();
         let verified = core::iter::from_fn(|| self.verified.pop()).map(|(_, tag)| tag);
         let left: Vec<Tag> = verified.collect();
-        let (chain, mut pool) = self.replica.into_parts();
+        let (chain, scoring, mut pool) = self.replica.into_parts();
         let mut waiting = Vec::new();
         pool.advance(Height(u64::MAX), &mut waiting);
         for tag in left.into_iter().chain(waiting.into_iter().map(|(tag, _)| tag)) {
@@ -252,6 +255,6 @@ impl Agree {
         self.state.queries.close();
         self.past.close();
         self.to.close();
-        chain
+        (chain, scoring)
     }
 }

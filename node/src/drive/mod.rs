@@ -11,7 +11,7 @@ pub mod tag;
 pub mod registry;
 pub mod intake;
 pub mod state;
-mod scoring;
+pub(crate) mod scoring;
 pub mod shadow;
 pub mod order;
 pub mod agree;

@@ -132,7 +132,7 @@ pub enum Deciding {
     /// This node.
     Alone(Box<dyn Plane>),
     /// Several validators, of which it is one.
-    Among(Validating),
+    Among(Box<Validating>),
 }
 
 /// What a validator of several needs.
@@ -300,6 +300,7 @@ impl Pipeline {
                 Box::new(move || order.run())
             }
             Deciding::Among(validating) => {
+                let validating = *validating;
                 let options = replica::Options {
                     me: validating.me,
                     proposer,
@@ -312,7 +313,10 @@ impl Pipeline {
                 let opened = Replica::open(
                     options,
                     chain,
-                    validating.agreement,
+                    Agreement {
+                        scoring,
+                        ..validating.agreement
+                    },
                     pool,
                     validating.journal,
                     log_reader,
@@ -333,7 +337,7 @@ impl Pipeline {
                     metrics: Arc::clone(metrics),
                     fault: fault.clone(),
                 };
-                Box::new(move || (agree.run(), None))
+                Box::new(move || agree.run())
             }
         };
         let wake = Arc::clone(&verified);

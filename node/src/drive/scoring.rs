@@ -13,6 +13,30 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// Which candidate is scored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// The only validator's own, which is decided for certain.
+    Decided,
+    /// One of this validator's own, of several: within the budget all of it is scored, else nothing.
+    Own,
+    /// Another validator's, to be judged.
+    Others,
+}
+
+/// What of a next block a validator of several can score.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sight {
+    /// All that any other can.
+    Whole,
+    /// All but the opinions of some models that accounts prefer.
+    Part,
+    /// The model in force is here and not exact: nobody's scores count.
+    Inexact,
+    /// The model in force is not here.
+    Blind,
+}
+
 /// A scorer, and whether it was told the block under way.
 pub struct Scoring {
     scorer: Box<dyn Scorer>,
@@ -43,50 +67,130 @@ impl Scoring {
         &mut *self.scorer
     }
 
-    /// Scores of a next block of these transactions, where a model is in force; `now` is the proposer's clock.
+    /// Scores of a next block of these transactions, where a model is in force; `now` is the proposer's clock. The
+    /// block is decided for certain: one validator orders.
     pub fn score(&mut self, chain: &Chain, envelopes: &[Verified], now: TimeNs) -> Risk {
-        self.is_scored = false;
-        let Some(model) = chain.ledger().model_at(chain.tip().height.next()) else {
-            return Risk::default();
-        };
-        if envelopes.is_empty() {
-            return Risk::default();
+        let ledger = chain.ledger();
+        let models = ledger.models_named_at(chain.tip().height.next());
+        if !envelopes.is_empty() {
+            models.iter().for_each(|model| self.look_for(*model, true));
         }
-        let is_decided = chain.genesis().validators.len() == 1;
-        chain
-            .ledger()
-            .models_named_at(chain.tip().height.next())
-            .iter()
-            .for_each(|model| self.look_for(*model, is_decided));
-        let began = Instant::now();
         let views: Vec<EnvelopeView<'_>> = envelopes.iter().map(|envelope| envelope.view()).collect();
-        let times = chain.ledger().times_of(chain.next_time(&views, now), &views);
-        let operations = timed(&views, &times);
+        let time = chain.next_time(&views, now);
+        let risk = self.score_views(chain, &views, time, Asked::Decided, true);
+        self.count(chain, &risk);
+        risk
+    }
+
+    /// Scores a next block of these transactions and this time; models that accounts prefer are heard if they are
+    /// asked. Without a model in force, or transactions, nothing is scored, and [`Self::is_scored`] says so.
+    pub(crate) fn score_views(
+        &mut self,
+        chain: &Chain,
+        views: &[EnvelopeView<'_>],
+        time: TimeNs,
+        asked: Asked,
+        asks_preferred: bool,
+    ) -> Risk {
+        self.is_scored = false;
+        let mut risk = Risk::default();
+        let ledger = chain.ledger();
+        let Some(model) = ledger.model_at(chain.tip().height.next()) else {
+            return risk;
+        };
+        if views.is_empty() {
+            return risk;
+        }
+        let began = Instant::now();
+        let times = ledger.times_of(time, views);
+        let operations = timed(views, &times);
+        let preferred = if asks_preferred {
+            preferred(chain, &operations)
+        } else {
+            Vec::new()
+        };
         let terms = Terms {
             model,
-            preferred: &preferred(chain, &operations),
-            reasons_from: chain.ledger().least_threshold(),
-            budget_ns: self.budget_ns,
-            is_decided,
+            preferred: &preferred,
+            reasons_from: ledger.least_threshold(),
+            budget_ns: match asked {
+                Asked::Decided | Asked::Own => self.budget_ns,
+                // Whoever judges takes its time: a slow machine must not find invalid what a fast one made.
+                Asked::Others => u64::MAX,
+            },
+            is_decided: asked == Asked::Decided,
         };
-        let mut risk = Risk::default();
         self.scorer.score(&operations, &terms, &mut risk);
         self.is_scored = true;
+        self.is_all_scored = !risk.scores.contains(&NOT_SCORED);
+        let took = elapsed_ns(began);
+        self.metrics.stage(Stage::Score).add_busy(took);
+        self.metrics
+            .stage(Stage::Score)
+            .add_items(codec::wide(operations.len()));
+        // The scorer began after this did: within the budget here, nothing was left out there.
+        if asked == Asked::Own && took > self.budget_ns {
+            return Risk::default();
+        }
+        risk
+    }
+
+    /// Whether the candidate last asked about was scored, and may be kept.
+    pub(crate) fn is_scored(&self) -> bool {
+        self.is_scored
+    }
+
+    /// Another block is decided than the one that was scored last.
+    pub(crate) fn pass_over(&mut self) {
+        self.is_scored = false;
+    }
+
+    /// What of a next block can be scored here, where several validators decide: by the exact model in force, and
+    /// whether with every other model that accounts prefer. What is missing is said once, and counted each time.
+    pub(crate) fn sight(&mut self, chain: &Chain) -> Sight {
+        let next = chain.tip().height.next();
+        let Some(model) = chain.ledger().model_at(next) else {
+            return Sight::Whole;
+        };
+        let named = chain.ledger().models_named_at(next);
+        named.iter().for_each(|model| self.look_for(*model, false));
+        if !self.scorer.knows(&model) {
+            Sight::Blind
+        } else if !self.scorer.is_exact(&model) {
+            Sight::Inexact
+        } else if named.iter().all(|model| self.scorer.knows(model)) {
+            Sight::Whole
+        } else {
+            Sight::Part
+        }
+    }
+
+    /// The operations of a candidate about which another model is asked too, by position.
+    pub(crate) fn preferred(chain: &Chain, views: &[EnvelopeView<'_>], time: TimeNs) -> Vec<u32> {
+        let times = chain.ledger().times_of(time, views);
+        let preferred = preferred(chain, &timed(views, &times));
+        preferred.into_iter().map(|(at, _)| at).collect()
+    }
+
+    /// Counts a decided block's scores.
+    pub(crate) fn count(&self, chain: &Chain, risk: &Risk) {
+        if risk.scores.is_empty() {
+            return;
+        }
         let scored = risk.scores.iter().filter(|score| **score != NOT_SCORED).count();
         let threshold = chain.ledger().chain_policy();
         self.metrics
             .scores
             .decided(&risk.scores, threshold.hold.min(threshold.reject));
-        self.is_all_scored = scored == risk.scores.len();
         self.metrics.scored.add(codec::wide(scored));
         self.metrics
             .not_scored
             .add(codec::wide(risk.scores.len() - scored));
-        self.metrics.stage(Stage::Score).add_busy(elapsed_ns(began));
-        self.metrics
-            .stage(Stage::Score)
-            .add_items(codec::wide(operations.len()));
-        risk
+    }
+
+    /// What it counts.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// A model that is not here, or not exact where several validators decide, scores nothing: said once, and counted

@@ -16,6 +16,9 @@ pub(super) enum Body {
     Received(Box<Proposal>),
     /// It is a block that may follow the tip.
     Judged(Box<Candidate>),
+    /// It is, but for its scores, which are not the model's: this node never votes for it. The others may decide it
+    /// all the same, if more than a third of them lack the model.
+    Disputed(Box<Candidate>),
     /// It is not.
     Invalid,
 }
@@ -61,6 +64,13 @@ impl Bodies {
     pub(super) fn judged(&mut self, hash: &Hash, candidate: Candidate) {
         if let Some(kept) = self.kept.get_mut(hash) {
             kept.body = Body::Judged(Box::new(candidate));
+        }
+    }
+
+    /// Replaces what arrived by what may follow the tip if the others decide that its scores do.
+    pub(super) fn disputed(&mut self, hash: &Hash, candidate: Candidate) {
+        if let Some(kept) = self.kept.get_mut(hash) {
+            kept.body = Body::Disputed(Box::new(candidate));
         }
     }
 

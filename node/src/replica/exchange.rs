@@ -147,7 +147,8 @@ impl<T: Ticket> Replica<T> {
         let bytes = match self.bodies.get(block) {
             Some(Body::Judged(candidate)) => candidate.to_bytes(),
             Some(Body::Received(proposal)) => proposal.as_bytes().to_vec(),
-            Some(Body::Invalid) => return Ok(()),
+            // What this node does not vote for it does not hand on either.
+            Some(Body::Disputed(_) | Body::Invalid) => return Ok(()),
             None if height <= self.chain.tip().height => return self.send_blocks(from, height, now),
             None => return Ok(()),
         };

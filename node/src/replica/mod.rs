@@ -8,8 +8,8 @@
 //! ```
 //!
 //! It performs a plane's effects as the seam asks: in order, and nothing that others see before the journal is
-//! durable. It does no network I/O, starts no thread and reads no clock, so that the simulator runs the same code
-//! under a virtual one. Only its journal and the log's reading end touch a disk.
+//! durable. It does no network I/O, starts no thread and reads no clock but for the budget of scoring its own blocks, so
+//! that the simulator runs the same code under a virtual one. Only its journal and the log's reading end touch a disk.
 
 mod seats;
 mod bodies;
@@ -20,6 +20,7 @@ mod word;
 mod allowance;
 mod lately;
 mod view;
+mod scores;
 #[allow(clippy::module_inception, reason = "the struct and its folder have one name")]
 mod replica;
 mod exchange;
@@ -28,3 +29,7 @@ pub use allowance::{SERVED_BURST_BYTES, SERVED_BYTES_MIN, SERVED_BYTES_PER_S};
 pub use lately::{Did, Lately, PROVED_MAX};
 pub use replica::{Agreement, Committed, Event, Options, Outgoing, Replica, ReplicaError, Ticket, To};
 pub use view::{CatchingUp, Decision, Proof, ReplicaView};
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod scores_tests;

@@ -6,9 +6,11 @@ use super::catch_up::CatchUp;
 use super::exchange::BODY_WAIT_NS;
 use super::lately::Lately;
 use super::remembered::Remembered;
+use super::scores::Scores;
 use super::seats::Seats;
 use super::seen::Arrivals;
 use super::word::Word;
+use crate::drive::Scoring;
 use crate::standing::{Reveals, Seen, extension};
 use crate::telemetry::agreement::{AgreementCounts, InvalidBlock};
 use selfchain_engine::builder::{BlockLimits, Order, build};
@@ -23,7 +25,8 @@ use selfchain_types::evidence::Evidence;
 use selfchain_types::peer::{Lane, PeerMessage};
 use selfchain_types::seam::consensus::{Effect, Input, Plane, PlaneError, Verdict};
 use selfchain_types::seam::log::{LogError, LogReader};
-use selfchain_types::{Envelope, Hash, Height, KeyId, Refusal, Risk, TimeNs, Verified};
+use selfchain_types::seam::scorer::Scorer;
+use selfchain_types::{Envelope, Hash, Height, KeyId, Refusal, TimeNs, Verified};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use thiserror::Error;
@@ -114,6 +117,8 @@ pub struct Agreement {
     pub plane: Box<dyn Plane>,
     /// What it reveals when it proposes, where its plane asks for it.
     pub reveals: Box<Reveals>,
+    /// What scores its blocks and judges the others' scores: it remembers the chain up to its tip.
+    pub scoring: Option<Scoring>,
 }
 
 /// Why a replica may not go on.
@@ -147,6 +152,7 @@ pub struct Replica<T> {
     pub(super) seats: Seats,
     pub(super) word: Word,
     pub(super) arrivals: Arrivals,
+    pub(super) scores: Scores,
     pub(super) pool: Pool<T>,
     pub(super) journal: Journal,
     /// Whether the journal has records that are not durable.
@@ -248,6 +254,7 @@ impl<T: Ticket> Replica<T> {
             seats: Seats::new(&chain.genesis().validators),
             word: Word::new(options.proposer, agreement.reveals),
             arrivals: Arrivals::default(),
+            scores: Scores::new(agreement.scoring),
             options,
             chain,
             plane: agreement.plane,
@@ -311,9 +318,9 @@ impl<T: Ticket> Replica<T> {
         &self.chain
     }
 
-    /// The chain, for snapshots between blocks.
-    pub fn chain_mut(&mut self) -> &mut Chain {
-        &mut self.chain
+    /// The chain, and the scorer that remembers it, for snapshots between blocks.
+    pub fn for_snapshot(&mut self) -> (&mut Chain, Option<&mut dyn Scorer>) {
+        (&mut self.chain, self.scores.scorer())
     }
 
     /// The transactions that wait.
@@ -321,10 +328,10 @@ impl<T: Ticket> Replica<T> {
         &self.pool
     }
 
-    /// Gives the chain and the pool back, and into the pool what an own proposal holds of it.
-    pub fn into_parts(mut self) -> (Chain, Pool<T>) {
+    /// Gives the chain, its scorer and the pool back, and into the pool what an own proposal holds of it.
+    pub fn into_parts(mut self) -> (Chain, Option<Scoring>, Pool<T>) {
         self.give_back();
-        (self.chain, self.pool)
+        (self.chain, self.scores.into_scoring(), self.pool)
     }
 
     /// What is to be sent, in order.
@@ -592,8 +599,9 @@ impl<T: Ticket> Replica<T> {
             envelopes_max: self.options.envelopes_max,
         };
         let entries = build(&mut self.pool, &limits, self.options.order);
-        let envelopes = entries.iter().map(|entry| entry.verified.clone()).collect();
+        let envelopes: Vec<Verified> = entries.iter().map(|entry| entry.verified.clone()).collect();
         self.proposed = entries;
+        let risk = self.scores.propose(&self.chain, &envelopes, now);
         let proposing = Proposing {
             proposer: self.options.proposer,
             round,
@@ -602,8 +610,9 @@ impl<T: Ticket> Replica<T> {
             late_precommits: &said.late_precommits,
             evidence: &said.evidence,
         };
-        let candidate = self.chain.propose(envelopes, Risk::default(), now, proposing);
+        let candidate = self.chain.propose(envelopes, risk, now, proposing);
         let block = candidate.hash();
+        self.scores.proposed(block);
         let bytes = candidate.to_bytes();
         self.keep_body(height, &bytes)?;
         self.send(To::All, &PeerMessage::Body(&bytes));
@@ -673,6 +682,10 @@ impl<T: Ticket> Replica<T> {
         let (block, round) = (&judging.block, judging.round);
         if let Some(Body::Received(proposal)) = self.bodies.get(block) {
             match (self.chain).judge(proposal, &self.signatures, &|leaf| self.verified.holds(leaf)) {
+                Ok(candidate) if !self.scores.judge(&self.chain, &candidate) => {
+                    tracing::warn!(%block, "a proposed block is invalid: its scores are not the model's");
+                    self.bodies.disputed(block, candidate);
+                }
                 Ok(candidate) => {
                     let (height, bytes) = (proposal.header().height, proposal.as_bytes().to_vec());
                     self.keep_body(height, &bytes)?;
@@ -711,10 +724,11 @@ impl<T: Ticket> Replica<T> {
             efficiency: compared.efficiency,
             starved: compared.starved,
             is_ahead,
+            is_unscored: self.scores.leaves_out(block),
             received_ns: now.0.saturating_sub(judging.since.0),
         };
-        let verdict = if is_ahead {
-            self.counts.objected_clock += 1;
+        let verdict = if seen.is_ahead || seen.is_unscored {
+            self.counts.objected_clock += u64::from(seen.is_ahead);
             Verdict::Objection
         } else {
             self.counts.valid += 1;
@@ -730,6 +744,11 @@ impl<T: Ticket> Replica<T> {
         };
         let candidate = match self.bodies.take(&certificate.block) {
             Some(Body::Judged(candidate)) => *candidate,
+            Some(Body::Disputed(candidate)) => {
+                let (block, height) = (certificate.block, certificate.height);
+                tracing::error!(%block, %height, "the others decided a block whose scores are not the model's");
+                *candidate
+            }
             Some(Body::Received(proposal)) => self.judge_decided(&proposal)?,
             Some(Body::Invalid) => {
                 let height = certificate.height;
@@ -753,7 +772,8 @@ impl<T: Ticket> Replica<T> {
         self.start(now)
     }
 
-    /// What was decided must be valid here.
+    /// What was decided must be valid here. Its scores were judged by those who decided it: a block keeps them, so that
+    /// nobody needs the model later.
     fn judge_decided(&self, proposal: &Proposal) -> Result<Candidate, ReplicaError> {
         let verified = &self.verified;
         self.chain
@@ -774,6 +794,7 @@ impl<T: Ticket> Replica<T> {
             ticket.is_some_and(Ticket::wants_balances)
         };
         let block = self.chain.commit(candidate, certificate, &wants)?;
+        self.scores.keep(candidate, &self.chain, &block);
         let height = block.tip.height;
         self.pool.advance(height.next(), &mut self.refused);
         self.arrivals.decided(self.pool.admissions());

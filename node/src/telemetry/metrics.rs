@@ -53,6 +53,10 @@ pub struct Metrics {
     pub not_scored: Counter,
     /// Blocks for which the model in force was not here, or may not decide.
     pub model_missing: Counter,
+    /// Blocks of other validators with other scores than the model's.
+    pub scores_disputed: Counter,
+    /// Blocks of other validators without scores where the model in force has some.
+    pub scores_left_out: Counter,
     /// Neutral scores that stand for what failed inside a model.
     pub score_failed: Gauge,
     /// Processor time that scoring has taken, in ns.
@@ -92,6 +96,8 @@ impl Default for Metrics {
             scored: Counter::default(),
             not_scored: Counter::default(),
             model_missing: Counter::default(),
+            scores_disputed: Counter::default(),
+            scores_left_out: Counter::default(),
             score_failed: Gauge::default(),
             score_cpu_ns: Gauge::default(),
             contexts_bytes: Gauge::default(),

@@ -231,6 +231,16 @@ fn results(text: &mut Text, metrics: &Metrics) {
             "Blocks for which the model in force was not here, or may not decide.",
             &metrics.model_missing,
         ),
+        (
+            "selfchain_score_disputed_total",
+            "Blocks of other validators with other scores than the model's.",
+            &metrics.scores_disputed,
+        ),
+        (
+            "selfchain_score_left_out_total",
+            "Blocks of other validators without scores where the model in force has some.",
+            &metrics.scores_left_out,
+        ),
     ] {
         text.family(name, "counter", help);
         text.sample(name, &[], counter.get());

@@ -119,7 +119,7 @@ fn main() -> ExitCode {
                 crashes += outcome.crashes;
                 println!(
                     "seed {seed}: holds. {} heights in {:.3} s of virtual time, {} later rounds (highest {}), \
-                     {} power cuts, {} sets, {} transactions, {} messages, trace {}",
+                     {} power cuts, {} sets, {} transactions, {} held, {} blocks scored, {} disputed, {} messages, trace {}",
                     outcome.height,
                     seconds(outcome.virtual_ns),
                     outcome.later_rounds,
@@ -127,6 +127,9 @@ fn main() -> ExitCode {
                     outcome.crashes,
                     outcome.sets,
                     outcome.transactions,
+                    outcome.held,
+                    outcome.scored,
+                    outcome.disputed,
                     outcome.messages,
                     outcome.trace,
                 );

@@ -40,6 +40,14 @@ pub enum Broken {
         /// Who.
         validator: u16,
     },
+    /// The scorers of two honest validators remember different pasts after one height.
+    #[error("validator {validator}'s scorer remembers another past after height {height}")]
+    Memory {
+        /// Where.
+        height: Height,
+        /// Who.
+        validator: u16,
+    },
     /// An honest validator signed two statements where it may sign one.
     #[error("validator {validator} signed twice at height {height}, round {round}: {first:?} and {second:?}")]
     DoubleSign {
@@ -103,6 +111,7 @@ pub enum Broken {
 pub(super) struct Checks {
     decided: BTreeMap<Height, (Hash, Hash)>,
     standings: BTreeMap<Height, Hash>,
+    memories: BTreeMap<Height, Hash>,
     transactions: BTreeMap<Hash, Height>,
     signed: BTreeMap<(u16, Height, u32, BallotKind), Statement>,
 }
@@ -196,6 +205,14 @@ impl Checks {
         Err(Broken::Standing { height, validator })
     }
 
+    /// What an honest validator's scorer remembers after a height.
+    pub(super) fn remembers(&mut self, validator: u16, height: Height, memory: Hash) -> Result<(), Broken> {
+        if *self.memories.entry(height).or_insert(memory) == memory {
+            return Ok(());
+        }
+        Err(Broken::Memory { height, validator })
+    }
+
     /// The block that holds a transaction.
     pub(super) fn block_of(&self, tx_id: &Hash) -> Option<Height> {
         self.transactions.get(tx_id).copied()
@@ -255,6 +272,11 @@ mod tests {
         assert_eq!(
             checks.stand(2, height, block),
             Err(Broken::Standing { height, validator })
+        );
+        assert_eq!(checks.remembers(0, Height(1), state), Ok(()));
+        assert_eq!(
+            checks.remembers(2, Height(1), block),
+            Err(Broken::Memory { height, validator })
         );
     }
 }

@@ -1,9 +1,12 @@
 //! The clients: each lane of the one key sends a transaction, asks until it has an outcome, and sends the next.
 
+use super::plan::MODEL_AFTER;
 use crate::random::Random;
 use selfchain::types::crypto::SigningKey;
 use selfchain::types::envelope::EnvelopeView;
-use selfchain::types::{AccountFlags, AccountId, Amount, AssetId, EnvelopeBuilder, Hash, Height, Operation};
+use selfchain::types::{
+    AccountFlags, AccountId, Amount, AssetId, EnvelopeBuilder, Hash, Height, Operation, Policy,
+};
 
 /// Lanes that send at once.
 pub(super) const LANES: u32 = 4;
@@ -19,6 +22,9 @@ const BOND: u64 = 1_000;
 const BOND_MORE_MAX: u64 = 60;
 /// Of so many operations one changes that.
 const BOND_EVERY: u64 = 12;
+/// From these scores on transfers are explained, and held.
+const ANNOTATE: u8 = 60;
+const HOLD: u8 = 100;
 /// Heights that a transaction is valid for.
 const VALIDITY: u64 = 40;
 
@@ -35,13 +41,16 @@ pub(super) struct Lane {
     number: u32,
     counter: u64,
     made: u128,
+    /// The model that its first transaction puts in force.
+    model: Option<Hash>,
     pub(super) sent: Option<Sent>,
 }
 
 impl Lane {
-    pub(super) fn new(number: u32) -> Self {
+    pub(super) fn new(number: u32, model: Option<Hash>) -> Self {
         Self {
             number,
+            model,
             counter: 0,
             made: 0,
             sent: None,
@@ -68,7 +77,10 @@ impl Lane {
         random: &mut Random,
     ) -> &Sent {
         let operations = if self.number == 0 && self.counter == 0 {
-            opening(key)
+            let mut all = opening(key);
+            let model = self.model.map(|model| scored(model, tip));
+            all.extend(model.into_iter().flatten());
+            all
         } else {
             let count = random.between(1, 3);
             (0..count).map(|_| self.operation(key, random)).collect()
@@ -104,6 +116,20 @@ impl Lane {
 
 fn account(number: u64) -> AccountId {
     AccountId(u128::from(number) + 1)
+}
+
+/// The model, and a policy that explains some of its scores and holds some transfers until a second is over.
+fn scored(model: Hash, tip: Height) -> [Operation; 2] {
+    let policy = Policy {
+        annotate: ANNOTATE,
+        hold: HOLD,
+        hold_timeout_s: 1,
+        ..Policy::default()
+    };
+    [
+        Operation::set_policy(1 << 101, AccountId::NONE, &policy),
+        Operation::set_model(1 << 102, model, Height(tip.0 + MODEL_AFTER)),
+    ]
 }
 
 /// The asset, the accounts, and money on each.

@@ -3,17 +3,19 @@
 //! Each validator is the node's own [`Replica`](selfchain::replica::Replica) with its plane, chain, pool, journal
 //! and log, the last two on a disk that loses power at any write or sync. Messages are delayed, lost, doubled,
 //! reordered and cut off; clocks differ; one validator lies, as two twins with one key that tell everyone something
-//! else. After every step it is checked that nobody honest signs twice and that all decide the same, and in the end
-//! that the chain went on once the faults stopped. The same seed gives the same run, byte for byte.
+//! else, and whose scores are now and then not the model's. After every step it is checked that nobody honest signs twice,
+//! that all decide the same and that their scorers remember the same, and in the end that the chain went on once the
+//! faults stopped. The same seed gives the same run, byte for byte.
 
 mod plan;
 mod client;
 mod check;
+mod scorer;
 mod validator;
 mod world;
 mod compare;
 
 pub use check::Broken;
 pub use compare::{Comparison, THREE_FAILING, compare, compared};
-pub use plan::{Control, EPOCH_BLOCKS, Failing, Plan, SLOW_FACTOR};
+pub use plan::{Control, EPOCH_BLOCKS, Failing, MODEL_AFTER, Plan, SLOW_FACTOR};
 pub use world::{Outcome, run};

@@ -43,6 +43,10 @@ pub struct Plan {
     pub partitions: u64,
     /// Whether the last validator lies.
     pub is_one_lying: bool,
+    /// Whether a model scores every block from [`MODEL_AFTER`] blocks on.
+    pub is_scored: bool,
+    /// Who has not got the model, by position; it is honest.
+    pub without_model: Option<u16>,
     /// Faults happen within so much time; what comes after must be calm progress.
     pub faults_end_ns: u64,
     /// How long the calm may take to reach the height, in ns.
@@ -71,6 +75,9 @@ pub struct Failing {
 /// How many times as long a slow validator's messages take.
 pub const SLOW_FACTOR: u64 = 3;
 
+/// Blocks between the model's operation and the first block that it scores.
+pub const MODEL_AFTER: u64 = 3;
+
 /// Blocks of an epoch: the fewest that may be, so that a short run sees several.
 pub const EPOCH_BLOCKS: u32 = 16;
 
@@ -92,6 +99,8 @@ impl Plan {
             blackouts: random.below(3),
             partitions: random.below(3),
             is_one_lying: true,
+            is_scored: true,
+            without_model: random.chance(250).then_some(0),
             faults_end_ns: 8_000 * MS,
             calm_ns_max: 120_000 * MS,
             epoch_blocks: EPOCH_BLOCKS,
@@ -111,6 +120,8 @@ impl Plan {
             blackouts: 0,
             partitions: 0,
             is_one_lying: false,
+            is_scored: false,
+            without_model: None,
             faults_end_ns: 0,
             ..Self::of_seed(seed, plane, validators, heights)
         }

@@ -1,17 +1,23 @@
 //! One validator of the simulation: its disk, and what runs on it while it has power.
 
 use super::plan::{Control, Plan};
+use super::scorer::{BUDGET_NS, Memories, Witness};
+use crate::random::Random;
+use selfchain::drive::Scoring;
 use selfchain::replica::{Committed, Event, Options, Outgoing, Replica, ReplicaError, Ticket};
 use selfchain::storage::disk::FaultyDisk;
 use selfchain::storage::{Disk, Journal, JournalConfig, LogConfig, MemoryDisk, Sealing};
 use selfchain::store::{Store, StoreConfig};
+use selfchain::telemetry::Metrics;
 use selfchain::types::crypto::SigningKey;
 use selfchain::types::seam::log::Log;
-use selfchain::types::{Envelope, Genesis, Height, TimeNs, Verified};
+use selfchain::types::seam::scorer::Scorer;
+use selfchain::types::{Envelope, Genesis, Hash, Height, TimeNs, Verified};
 use selfchain::validating::agreement;
 use selfchain_consensus::bft;
 use selfchain_engine::builder::Order;
 use selfchain_engine::pool::{Pool, PoolLimits, PoolRules};
+use std::cell::RefCell;
 use std::error::Error;
 use std::sync::Arc;
 
@@ -31,6 +37,9 @@ pub(super) type Failed = Box<dyn Error + Send + Sync>;
 /// A validator with power.
 pub(super) struct Running {
     pub(super) replica: Replica<Waits>,
+    /// What its scorer remembered at the height that it recovered.
+    pub(super) recalled: Option<(Height, Hash)>,
+    memories: Memories,
     store: Store,
 }
 
@@ -39,6 +48,17 @@ pub(super) struct Running {
 pub(super) struct Step {
     pub(super) outgoing: Vec<Outgoing>,
     pub(super) committed: Vec<Committed<Waits>>,
+    /// What the scorer remembered after each of them.
+    pub(super) memories: Vec<Hash>,
+}
+
+/// Who an instance is.
+pub(super) struct Identity<'a> {
+    pub(super) key: &'a SigningKey,
+    pub(super) me: u16,
+    /// Where a liar's choices come from.
+    pub(super) lies: Option<Random>,
+    pub(super) metrics: &'a Arc<Metrics>,
 }
 
 const MS: u64 = 1_000_000;
@@ -66,11 +86,16 @@ impl Running {
     pub(super) fn open(
         disk: &FaultyDisk,
         genesis: &Genesis,
-        key: &SigningKey,
-        me: u16,
+        identity: Identity<'_>,
         plan: &Plan,
         now: TimeNs,
     ) -> Result<Self, Failed> {
+        let Identity {
+            key,
+            me,
+            lies,
+            metrics,
+        } = identity;
         let (control, failing) = (plan.control, plan.failing);
         let mut store = Store::open(Arc::new(disk.clone()), &store_config())?;
         let chain = store.recover(&mut |_| {})?;
@@ -88,7 +113,24 @@ impl Running {
         if !failing.is_known {
             waits.unreachable_ns = None;
         }
-        let agreement = agreement(genesis, key, waits);
+        let mut agreement = agreement(genesis, key, waits);
+        let memories = Memories::default();
+        let mut recalled = None;
+        if plan.is_scored {
+            let lies = RefCell::new(lies);
+            let has_model = plan.without_model != Some(me);
+            let fresh = || -> Box<dyn Scorer> {
+                Box::new(Witness::new(
+                    has_model,
+                    memories.clone(),
+                    lies.borrow_mut().take(),
+                ))
+            };
+            let scorer = store.remember(&chain, &fresh, &mut |_| {})?.memory;
+            // One for each block of the log, of which the last is compared.
+            recalled = memories.take().pop().map(|memory| (tip, memory));
+            agreement.scoring = Some(Scoring::new(scorer, BUDGET_NS, Arc::clone(metrics)));
+        }
         let pool = Pool::new(PoolLimits::default(), PoolRules::of(genesis), tip.next());
         let options = Options {
             me,
@@ -101,7 +143,12 @@ impl Running {
         };
         let log = store.log_reader();
         let replica = Replica::open(options, chain, agreement, pool, journal, log, now)?;
-        Ok(Self { replica, store })
+        Ok(Self {
+            replica,
+            recalled,
+            memories,
+            store,
+        })
     }
 
     /// Takes one event in, and verifies what other validators' clients sent.
@@ -136,7 +183,12 @@ impl Running {
             let block = &committed.block;
             self.store.log.append(block.tip.height.0, &block.row)?;
         }
-        Ok(Step { outgoing, committed })
+        let memories = self.memories.take();
+        Ok(Step {
+            outgoing,
+            committed,
+            memories,
+        })
     }
 
     /// Makes the log durable.

@@ -3,16 +3,18 @@
 use super::check::{Broken, Checks};
 use super::client::{LANES, Lane, MONEY, RESERVE};
 use super::plan::{Plan, SLOW_FACTOR};
-use super::validator::{Failed, Running, Step, create};
+use super::scorer::MODEL;
+use super::validator::{Failed, Identity, Running, Step, create};
 use crate::random::Random;
 use selfchain::replica::{Event, To};
 use selfchain::standing::found;
 use selfchain::storage::disk::{Faults, FaultyDisk};
+use selfchain::telemetry::Metrics;
 use selfchain::types::block::{Body, Row};
 use selfchain::types::crypto::SigningKey;
 use selfchain::types::genesis::validators_hash;
 use selfchain::types::peer::Lane as LinkLane;
-use selfchain::types::{Genesis, Hash, Height, TimeNs};
+use selfchain::types::{Genesis, Hash, Height, Outcome as Ledgered, TimeNs};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -55,6 +57,12 @@ pub struct Outcome {
     pub sets: usize,
     /// Transactions in blocks.
     pub transactions: usize,
+    /// Blocks with scores.
+    pub scored: u64,
+    /// Transfers that were held.
+    pub held: u64,
+    /// How often some validator found that a block's scores are not the model's.
+    pub disputed: u64,
     /// Messages sent.
     pub messages: u64,
     /// Hash of all that was decided: equal for equal seeds.
@@ -118,6 +126,7 @@ struct World {
     keys: Vec<SigningKey>,
     instances: Vec<Instance>,
     checks: Checks,
+    metrics: Arc<Metrics>,
     lanes: Vec<(Lane, u64)>,
     is_calm: bool,
     is_draining: bool,
@@ -179,7 +188,10 @@ impl World {
             keys,
             instances,
             checks: Checks::default(),
-            lanes: (0..LANES).map(|number| (Lane::new(number), 0)).collect(),
+            metrics: Arc::default(),
+            lanes: (0..LANES)
+                .map(|number| (Lane::new(number, plan.is_scored.then(|| MODEL.hash())), 0))
+                .collect(),
             is_calm: false,
             is_draining: false,
             groups: None,
@@ -200,6 +212,9 @@ impl World {
                 liar_left: None,
                 sets: 0,
                 transactions: 0,
+                scored: 0,
+                held: 0,
+                disputed: 0,
                 messages: 0,
                 trace: Hash::ZERO,
             },
@@ -237,6 +252,7 @@ impl World {
         self.outcome.virtual_ns = self.now - EPOCH_NS;
         self.outcome.sets = self.sets.len();
         self.outcome.transactions = self.checks.transactions();
+        self.outcome.disputed = self.metrics.scores_disputed.get();
         self.outcome.trace = self.checks.trace();
         self.waits.sort_unstable();
         let part = |hundredths: usize| {
@@ -404,9 +420,20 @@ impl World {
         }
         let (position, now) = (one.position, TimeNs(self.now + one.skew_ns));
         let key = &self.keys[usize::from(position)];
-        let opened = Running::open(&one.disk, &self.genesis, key, position, &self.plan, now);
+        let lies = self.is_lying(position).then(|| Random(self.random.word()));
+        let one = &self.instances[instance];
+        let identity = Identity {
+            key,
+            me: position,
+            lies,
+            metrics: &self.metrics,
+        };
+        let opened = Running::open(&one.disk, &self.genesis, identity, &self.plan, now);
         match opened {
             Ok(running) => {
+                if let Some((height, memory)) = running.recalled.filter(|_| !self.is_lying(position)) {
+                    self.checks.remembers(position, height, memory)?;
+                }
                 let one = &mut self.instances[instance];
                 one.running = Some(running);
                 (one.wakes_at, one.syncs) = (None, false);
@@ -476,6 +503,17 @@ impl World {
         let position = self.instances[instance].position;
         let is_lying = self.is_lying(position);
         let has_decided = !step.committed.is_empty();
+        if self.plan.is_scored && !is_lying {
+            for (at, committed) in step.committed.iter().enumerate() {
+                let height = committed.block.tip.height;
+                let memory = step.memories.get(at).copied();
+                let memory = memory.ok_or(Broken::Memory {
+                    height,
+                    validator: position,
+                })?;
+                self.checks.remembers(position, height, memory)?;
+            }
+        }
         for committed in step.committed {
             let block = &committed.block;
             let tip = block.tip;
@@ -493,6 +531,10 @@ impl World {
                     self.outcome.round_max = self.outcome.round_max.max(committed.round);
                     self.outcome.later_rounds += u64::from(committed.round > 0);
                     self.outcome.proofs += u64::from(!body.evidence.is_empty());
+                    self.outcome.scored += u64::from(!body.scores.is_empty());
+                    let outcomes = block.result.outcomes.iter();
+                    let held = outcomes.filter(|code| **code == Ledgered::Held.code());
+                    self.outcome.held += wide(held.count());
                     if tip.height.0 > u64::from(self.plan.epoch_blocks) {
                         self.outcome.later_rounds_settled += u64::from(committed.round > 0);
                         self.waits.push(self.now.saturating_sub(self.decided_at));

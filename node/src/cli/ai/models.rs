@@ -32,10 +32,7 @@ pub(in super::super) fn models_in(data: &Path) -> Result<Vec<Arc<Model>>, Failur
         }
     };
     let mut paths: Vec<PathBuf> = files.flatten().map(|file| file.path()).collect();
-    paths.retain(|path| {
-        let extension = path.extension().unwrap_or_default();
-        extension == "safetensors" || extension == "toml"
-    });
+    paths.retain(|path| is_model_file(path));
     paths.sort();
     if paths.len() > MODELS_MAX {
         let what = format!(
@@ -51,8 +48,14 @@ pub(in super::super) fn models_in(data: &Path) -> Result<Vec<Arc<Model>>, Failur
         .collect()
 }
 
+/// Whether a node loads a file of this name.
+pub(in super::super) fn is_model_file(path: &Path) -> bool {
+    let extension = path.extension().unwrap_or_default();
+    extension == "safetensors" || extension == "toml"
+}
+
 /// Where a node looks for models, in its data directory.
-const MODELS_FOLDER: &str = "models";
+pub(in super::super) const MODELS_FOLDER: &str = "models";
 /// Most models that a node loads.
 const MODELS_MAX: usize = 64;
 const MODEL_NEXT: &str = "see what a file is with `selfchain ai show FILE`";
