@@ -1,3 +1,5 @@
+//! What an operator is shown of validators, agreement and evidence.
+
 use super::*;
 use crate::replica::{CatchingUp, Decision, Lately, Proof};
 use selfchain_transport::links::{LaneStatus, LinkClose};

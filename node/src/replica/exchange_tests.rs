@@ -1,3 +1,5 @@
+//! What one peer is sent is bounded, and one that is refused asks another.
+
 use super::*;
 use crate::replica::{Event, Options, Outgoing, SERVED_BURST_BYTES, SERVED_BYTES_MIN};
 use crate::standing::found;

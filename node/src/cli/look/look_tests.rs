@@ -1,3 +1,5 @@
+//! What the three commands print, from a node and from a directory.
+
 use super::*;
 use serde_json::json;
 
