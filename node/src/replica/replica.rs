@@ -684,6 +684,7 @@ impl<T: Ticket> Replica<T> {
             match (self.chain).judge(proposal, &self.signatures, &|leaf| self.verified.holds(leaf)) {
                 Ok(candidate) if !self.scores.judge(&self.chain, &candidate) => {
                     tracing::warn!(%block, "a proposed block is invalid: its scores are not the model's");
+                    self.counts.found_invalid(InvalidBlock::Scores);
                     self.bodies.disputed(block, candidate);
                 }
                 Ok(candidate) => {
@@ -729,6 +730,7 @@ impl<T: Ticket> Replica<T> {
         };
         let verdict = if seen.is_ahead || seen.is_unscored {
             self.counts.objected_clock += u64::from(seen.is_ahead);
+            self.counts.objected_unscored += u64::from(seen.is_unscored);
             Verdict::Objection
         } else {
             self.counts.valid += 1;

@@ -14,6 +14,8 @@ pub struct AgreementCounts {
     pub invalid: [u64; InvalidBlock::ALL.len()],
     /// Those that it objected to because their time is too far ahead of its clock.
     pub objected_clock: u64,
+    /// Those that it objected to because they have no scores where the model in force has some.
+    pub objected_unscored: u64,
     /// Heights decided, by how many rounds they took.
     pub rounds: Histogram,
     /// Heights decided, by the milliseconds from the first proposal seen here to the decision.
@@ -41,11 +43,13 @@ pub enum InvalidBlock {
     Round,
     /// It is larger than a block of its round may be.
     Size,
+    /// Its scores are not the model's.
+    Scores,
 }
 
 impl InvalidBlock {
     /// Every reason.
-    pub const ALL: [Self; 3] = [Self::Content, Self::Round, Self::Size];
+    pub const ALL: [Self; 4] = [Self::Content, Self::Round, Self::Size, Self::Scores];
 
     /// The name that metrics use.
     pub const fn name(self) -> &'static str {
@@ -53,6 +57,7 @@ impl InvalidBlock {
             Self::Content => "content",
             Self::Round => "round",
             Self::Size => "size",
+            Self::Scores => "scores",
         }
     }
 

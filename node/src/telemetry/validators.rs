@@ -334,6 +334,7 @@ fn labelled(text: &mut Text, view: &ReplicaView) {
         "Proposed blocks that this node objected to, by reason.",
     );
     text.sample(name, &[("reason", "clock")], counts.objected_clock);
+    text.sample(name, &[("reason", "unscored")], counts.objected_unscored);
     let name = "selfchain_agreement_refused_total";
     let help = "Requests of validators that were refused, by what was asked for and reason.";
     text.family(name, "counter", help);
