@@ -1,3 +1,5 @@
+//! The three objects, of a chain that is made up.
+
 use super::*;
 use crate::replica::{CatchingUp, Decision, Lately, Proof};
 use selfchain_transport::links::{LaneStatus, LinkClose};

@@ -1,3 +1,5 @@
+//! One replica asks and is asked.
+
 use super::*;
 use crate::replica::{Event, Options, Outgoing, SERVED_BURST_BYTES, SERVED_BYTES_MIN};
 use crate::standing::found;

@@ -1,3 +1,5 @@
+//! What the three commands say to people.
+
 use super::*;
 use serde_json::json;
 
