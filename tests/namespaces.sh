@@ -39,7 +39,7 @@ ip -n "$road" link set lo up
 
 data() { echo "$folder/validator-$1"; }
 inside() { ip netns exec "$prefix-$1" "${@:2}"; }
-key() { "$program" keys show --data "$(data "$1")" --json | grep -o '"public_key":"[0-9a-f]*"' | cut -d'"' -f4; }
+key() { "$program" keys show --data "$(data "$1")" --json | grep -o '"public":"[0-9a-f]*"' | cut -d'"' -f4; }
 
 "$program" testnet --validators 4 --plane "$plane" --output "$folder" >/dev/null
 declare -A keys
@@ -89,7 +89,8 @@ start() {
     for to in 0 1 2 3; do
         [ "$to" = "$1" ] || peers="$peers${peers:+,}${keys[$to]}@$(gate "$1" "$to")"
     done
-    inside "$1" "$program" run --data "$(data "$1")" --validator.listen "10.77.$1.2:$PORT" --validator.peers "$peers" \
+    # Not by `inside`: the process to kill is the node, not a shell that waits for it.
+    ip netns exec "$prefix-$1" "$program" run --data "$(data "$1")" --validator.listen "10.77.$1.2:$PORT" --validator.peers "$peers" \
         >"$folder/said-$1" 2>"$folder/log-$1" &
     pids[$1]=$!
     for _ in $(seq "$READY_TRIES"); do

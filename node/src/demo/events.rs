@@ -84,12 +84,16 @@ pub struct Live {
 pub struct LiveValidator {
     /// Its newest durable block.
     pub height: u64,
-    /// The round of the height after it.
+    /// Who proposed it, by its number among the validators; `None` before the first.
+    pub proposer: Option<usize>,
+    /// The round it was decided in.
     pub round: u32,
-    /// Who proposes in that round, by its number among the validators.
-    pub proposer: Option<u16>,
+    /// The round of the height after it, as of a moment ago.
+    pub round_now: u32,
     /// Transactions a second in its durable blocks, lately.
-    pub committed_per_s: f64,
+    pub transactions_per_s: f64,
+    /// And operations.
+    pub operations_per_s: f64,
     /// Other validators that it has a connection with, and how many there are.
     pub peers: (usize, usize),
     /// Transactions that wait in its pool.

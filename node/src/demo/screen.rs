@@ -221,8 +221,8 @@ fn live_pieces(live: &Live) -> Vec<String> {
     pieces
 }
 
-/// Above the lines of validators. The proposer is that of the block after the newest, as each sees it.
-const VALIDATORS_HEAD: &str = "validator      block  round  proposer       tx/s  peers    waiting";
+/// Above the lines of validators: each one's newest block, who proposed it, and in which round it was decided.
+const VALIDATORS_HEAD: &str = "validator      block  proposer  round    tx/s  operations/s  peers  waiting";
 
 fn validator_line((position, validator): (usize, &LiveValidator)) -> String {
     if let Some(fault) = &validator.fault {
@@ -232,14 +232,19 @@ fn validator_line((position, validator): (usize, &LiveValidator)) -> String {
         .proposer
         .map_or_else(|| "-".into(), |proposer| proposer.to_string());
     let (up, all) = validator.peers;
-    format!(
-        "{position:>9}  {:>9}  {:>5}  {proposer:>8}  {:>9}  {:>5}  {:>9}",
+    let line = format!(
+        "{position:>9}  {:>9}  {proposer:>8}  {:>5}  {:>6}  {:>12}  {:>5}  {:>7}",
         grouped(validator.height),
         validator.round,
-        grouped(whole(validator.committed_per_s)),
+        grouped(whole(validator.transactions_per_s)),
+        grouped(whole(validator.operations_per_s)),
         format!("{up}/{all}"),
         grouped(validator.pool_len),
-    )
+    );
+    match validator.round_now {
+        0 => line,
+        round => format!("{line}  now in round {round}"),
+    }
 }
 
 fn scores_pieces(scores: &LiveScores) -> Vec<String> {
@@ -338,9 +343,11 @@ mod tests {
     fn validators_are_a_table_whose_columns_stay_in_place() {
         let one = LiveValidator {
             height: 1_234,
-            round: 1,
             proposer: Some(2),
-            committed_per_s: 812.0,
+            round: 1,
+            round_now: 0,
+            transactions_per_s: 41.0,
+            operations_per_s: 81_812.0,
             peers: (2, 3),
             pool_len: 5,
             fault: None,
@@ -350,6 +357,7 @@ mod tests {
                 one.clone(),
                 LiveValidator {
                     height: 1_234_567,
+                    round_now: 3,
                     ..one.clone()
                 },
                 LiveValidator {
@@ -363,9 +371,9 @@ mod tests {
         assert_eq!(
             lines[2..],
             [
-                "validator      block  round  proposer       tx/s  peers    waiting",
-                "        0      1,234      1         2        812    2/3          5",
-                "        1  1,234,567      1         2        812    2/3          5",
+                "validator      block  proposer  round    tx/s  operations/s  peers  waiting",
+                "        0      1,234         2      1      41        81,812    2/3        5",
+                "        1  1,234,567         2      1      41        81,812    2/3        5  now in round 3",
                 "        2  stopped: the disk is full",
             ]
         );

@@ -272,8 +272,8 @@ impl Summary {
         if let Some(model) = &self.model {
             writeln!(
                 f,
-                "  model       {} ({}), holds from score {}",
-                model.name, model.hash, model.hold
+                "  model       {}, holds from score {}\n              {}",
+                model.name, model.hold, model.hash
             )?;
         }
         if let Some(held) = &self.held {
@@ -288,8 +288,8 @@ impl Summary {
             None => Ok(()),
             Some(labels) => writeln!(
                 f,
-                "  labels      of the held {:.1} % are fraud, of the fraud {:.1} % was held; ROC-AUC {:.4}, PR-AUC {:.4}, \
-                 recall {:.1} % at 1 % false positives",
+                "  labels      of the held {:.1} % are fraud, of the fraud {:.1} % was held\n              \
+                 ROC-AUC {:.4}, PR-AUC {:.4}, recall {:.1} % at 1 % false positives",
                 100.0 * labels.precision,
                 100.0 * labels.recall,
                 labels.roc_auc,

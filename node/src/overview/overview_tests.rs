@@ -1,4 +1,4 @@
-//! What an operator is shown of validators, agreement and evidence.
+//! The three objects, of a chain that is made up.
 
 use super::*;
 use crate::replica::{CatchingUp, Decision, Lately, Proof};

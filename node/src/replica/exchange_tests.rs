@@ -1,4 +1,4 @@
-//! What one peer is sent is bounded, and one that is refused asks another.
+//! One replica asks and is asked.
 
 use super::*;
 use crate::replica::{Event, Options, Outgoing, SERVED_BURST_BYTES, SERVED_BYTES_MIN};

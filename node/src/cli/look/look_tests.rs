@@ -1,4 +1,4 @@
-//! What the three commands print, from a node and from a directory.
+//! What the three commands say to people.
 
 use super::*;
 use serde_json::json;
