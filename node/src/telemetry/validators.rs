@@ -131,8 +131,11 @@ const LANE_NUMBERS: [LaneNumber; 8] = [
     ),
 ];
 
+/// A reason, and how many frames of a lane were dropped for it.
+type Drop = (&'static str, fn(&LaneMetrics) -> u64);
+
 /// Why a frame for a validator was not sent.
-const DROPS: [(&str, fn(&LaneMetrics) -> u64); 4] = [
+const DROPS: [Drop; 4] = [
     ("overtaken", |lane| lane.frames_dropped.get()),
     ("queue_full", |lane| lane.frames_refused.get()),
     ("length", |lane| lane.frames_unfit.get()),
