@@ -36,6 +36,9 @@ fn help_and_version_are_no_failures() {
         "--version",
         "help transfer",
         "account open --help",
+        "validators --help",
+        "consensus status --help",
+        "evidence --help",
         "completions zsh",
         "config default",
     ] {
@@ -57,6 +60,9 @@ fn wrong_usage_has_its_own_exit_code() {
         "asset create 1 --scale 39",
         "tx 00",
         "verify --data no-such-folder",
+        "validators --offline --data no-such-folder",
+        "evidence --offline --http 127.0.0.1:1",
+        "consensus",
         "config show --config no-such-file",
         "config show --pipeline.order=random",
         "config show --no.such_key=1",
@@ -108,6 +114,15 @@ fn a_test_network_is_made_once_with_a_directory_for_each_validator() {
         ExitStatus::Done,
     );
     assert!(text.contains("\nscoring = \"on\"\n"), "{text}");
+    for look in ["validators", "consensus status", "evidence"] {
+        let data = format!("--data {output}/validator-1");
+        check(&format!("{look} {data} --offline"), ExitStatus::Done);
+        check(&format!("{look} {data} --json"), ExitStatus::Done);
+        check(
+            &format!("{look} {data} --http 127.0.0.1:1 --json"),
+            ExitStatus::Unreachable,
+        );
+    }
 }
 
 #[test]

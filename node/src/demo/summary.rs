@@ -289,7 +289,7 @@ impl Summary {
             Some(labels) => writeln!(
                 f,
                 "  labels      of the held {:.1} % are fraud, of the fraud {:.1} % was held\n              \
-                 ROC-AUC {:.4}, PR-AUC {:.4}, recall {:.1} % at 1 % false positives",
+                 ROC-AUC {:.4}, PR-AUC {:.4}\n              recall {:.1} % at 1 % false positives",
                 100.0 * labels.precision,
                 100.0 * labels.recall,
                 labels.roc_auc,

@@ -131,11 +131,11 @@ const LANE_NUMBERS: [LaneNumber; 8] = [
     ),
 ];
 
-/// A number of a lane.
-type OfLane = fn(&LaneMetrics) -> u64;
+/// A reason, and how many frames of a lane were dropped for it.
+type Drop = (&'static str, fn(&LaneMetrics) -> u64);
 
 /// Why a frame for a validator was not sent.
-const DROPS: [(&str, OfLane); 4] = [
+const DROPS: [Drop; 4] = [
     ("overtaken", |lane| lane.frames_dropped.get()),
     ("queue_full", |lane| lane.frames_refused.get()),
     ("length", |lane| lane.frames_unfit.get()),
@@ -295,15 +295,18 @@ pub fn encode_agreement(view: &ReplicaView) -> String {
         "histogram",
         "Heights decided, by the rounds that they took.",
     );
-    text.buckets(name, &counts.rounds, |rounds| rounds.to_string());
+    text.buckets(name, &counts.rounds, ROUNDS_BUCKETS, |rounds| rounds.to_string());
     let name = "selfchain_agreement_decision_seconds";
     let help = "From the first proposal of a height seen here to its decision.";
     text.family(name, "histogram", help);
-    text.buckets(name, &counts.decision_ms, |ms| {
+    text.buckets(name, &counts.decision_ms, usize::MAX, |ms| {
         Seconds(ms.saturating_mul(1_000_000)).to_string()
     });
     text.0
 }
+
+/// Buckets of rounds: up to 20.
+const ROUNDS_BUCKETS: usize = 6;
 
 fn labelled(text: &mut Text, view: &ReplicaView) {
     let counts = &view.counts;
@@ -355,9 +358,10 @@ fn wide(count: usize) -> u64 {
 }
 
 impl Text {
-    fn buckets(&mut self, name: &str, of: &Histogram, show: impl Fn(u64) -> String) {
+    /// The first `buckets` of them: what is above those is in the last one, as in any histogram.
+    fn buckets(&mut self, name: &str, of: &Histogram, buckets: usize, show: impl Fn(u64) -> String) {
         let bucket = format!("{name}_bucket");
-        for (bound, count) in of.up_to() {
+        for (bound, count) in of.up_to().take(buckets) {
             self.sample(&bucket, &[("le", &*show(bound))], count);
         }
         self.sample(&bucket, &[("le", "+Inf")], of.count());

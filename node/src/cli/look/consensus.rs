@@ -1,7 +1,7 @@
 //! `consensus status` for people.
 
 use super::table::{Side, table};
-use super::{number, short, still};
+use super::{number, percent, short, still};
 use serde_json::Value;
 
 pub(super) fn text(value: &Value) -> String {
@@ -94,7 +94,7 @@ fn votes(votes: &Value, agreement: &Value) -> String {
         };
         format!(
             "{} for {what} (by {})",
-            number(&one["power"]),
+            percent(&one["power"], &agreement["power"]),
             positions(&one["positions"])
         )
     });
@@ -105,9 +105,7 @@ fn votes(votes: &Value, agreement: &Value) -> String {
         said.join(", ")
     };
     format!(
-        "{said}; {} of {} needed; none from {}",
-        number(&agreement["quorum"]),
-        number(&agreement["power"]),
+        "{said}; more than two thirds needed; none from {}",
         positions(&votes["missing"]),
     )
 }
@@ -136,11 +134,10 @@ fn last(last: &Value, tip: &Value) -> String {
         missing.join(", ")
     };
     format!(
-        "block {} in round {} by {} of {}; without {missing}",
+        "block {} in round {} by {} of the power; without {missing}",
         number(&last["height"]),
         number(&last["round"]),
-        number(&last["power_signed"]),
-        number(&last["power"]),
+        percent(&last["power_signed"], &last["power"]),
     )
 }
 

@@ -141,6 +141,15 @@ fn short(hex: &Value) -> String {
 
 const SHORT: usize = 12;
 
+/// A part of a whole in percent, rounded down; `-` where either is not known.
+fn percent(part: &Value, of: &Value) -> String {
+    let share = part.as_u64().zip(of.as_u64()).and_then(|(part, of)| {
+        let thousandths = u128::from(part) * 1_000;
+        thousandths.checked_div(u128::from(of))
+    });
+    share.map_or_else(|| "-".into(), |share| format!("{}.{} %", share / 10, share % 10))
+}
+
 /// A number with its thousands told apart; `-` where it is not known.
 fn number(value: &Value) -> String {
     value.as_u64().map_or_else(|| "-".into(), crate::demo::grouped)

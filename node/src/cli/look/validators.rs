@@ -1,7 +1,7 @@
 //! `validators` for people.
 
 use super::table::{Side, table};
-use super::{number, short, still};
+use super::{number, percent, short, still};
 use serde_json::Value;
 
 pub(super) fn text(value: &Value) -> String {
@@ -27,8 +27,7 @@ pub(super) fn text(value: &Value) -> String {
         .map(Vec::as_slice)
         .unwrap_or_default();
     let heads = [
-        ("", Side::Left),
-        ("#", Side::Right),
+        ("#", Side::Left),
         ("key id", Side::Left),
         ("power", Side::Right),
         ("share", Side::Right),
@@ -38,7 +37,7 @@ pub(super) fn text(value: &Value) -> String {
         ("offences", Side::Right),
         ("proposed", Side::Right),
         ("precommitted", Side::Right),
-        ("in set now, next", Side::Left),
+        ("in the set", Side::Left),
     ];
     text += &table(&heads, &all.iter().map(row).collect::<Vec<_>>());
     if all.iter().any(|one| one["is_me"] == true) {
@@ -55,32 +54,32 @@ pub(super) fn text(value: &Value) -> String {
 
 fn row(one: &Value) -> Vec<String> {
     let yes_or_no = |field: &str| if one[field] == true { "yes" } else { "no" };
+    let (now, next) = (yes_or_no("in_set"), yes_or_no("in_next_set"));
     let offences = match &one["offended_height"] {
         Value::Null => number(&one["offences"]),
         height => format!("{} (at {})", number(&one["offences"]), number(height)),
     };
     vec![
-        if one["is_me"] == true { "*" } else { "" }.into(),
-        number(&one["position"]),
+        number(&one["position"]) + if one["is_me"] == true { "*" } else { "" },
         short(&one["key_id"]),
         number(&one["power"]),
-        share(&one["share_ppm"]),
+        percent(&one["share_ppm"], &MILLION.into()),
         number(&one["bond"]),
         thousandths(&one["factor_thousandths"]),
         thousandths(&one["quality_thousandths"]),
         offences,
         number(&one["last_proposed"]),
         number(&one["last_precommitted"]),
-        format!("{}, {}", yes_or_no("in_set"), yes_or_no("in_next_set")),
+        if now == next {
+            now.into()
+        } else {
+            format!("{now}, then {next}")
+        },
     ]
 }
 
-fn share(ppm: &Value) -> String {
-    ppm.as_u64().map_or_else(
-        || "-".into(),
-        |ppm| format!("{}.{} %", ppm / 10_000, ppm % 10_000 / 1_000),
-    )
-}
+/// All of the power, in millionths.
+const MILLION: u64 = 1_000_000;
 
 fn thousandths(value: &Value) -> String {
     value.as_u64().map_or_else(
