@@ -52,6 +52,7 @@ pub struct Scoring {
 impl Scoring {
     /// A scorer that knows the past up to the chain's tip. Scoring a block takes no longer than the budget.
     pub fn new(scorer: Box<dyn Scorer>, budget_ns: u64, metrics: Arc<Metrics>) -> Self {
+        metrics.score_budget_ns.set(budget_ns);
         Self {
             scorer,
             budget_ns,
@@ -128,8 +129,11 @@ impl Scoring {
         self.metrics
             .stage(Stage::Score)
             .add_items(codec::wide(operations.len()));
+        self.metrics.score_blocks.add(1);
         // The scorer began after this did: within the budget here, nothing was left out there.
-        if asked == Asked::Own && took > self.budget_ns {
+        let is_late = asked != Asked::Others && took > self.budget_ns;
+        self.metrics.score_late.add(u64::from(is_late));
+        if is_late && asked == Asked::Own {
             return Risk::default();
         }
         risk

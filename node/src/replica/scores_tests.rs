@@ -417,6 +417,7 @@ fn honest_validators_score_the_same_and_decide_in_the_first_round() {
         ];
         assert_eq!(of_others.map(|counter| counter.get()), [0; 3]);
         assert_eq!(metrics.scored.get(), 24, "each decided operation is counted once");
+        assert!(metrics.score_blocks.get() > 0 && metrics.score_budget_ns.get() == AMPLE);
     }
 }
 
@@ -498,6 +499,9 @@ fn a_block_without_scores_costs_its_proposer_the_round_and_no_more() {
     );
     assert!(blocks.iter().any(|(.., round)| *round == 1), "{blocks:?}");
     assert!(network.validators[0].metrics.scores_left_out.get() > 0);
+    let late = |at: usize| network.validators[at].metrics.score_late.get();
+    assert!(late(2) > 0, "its budget is nothing");
+    assert_eq!(late(0), 0, "judging has no budget");
     network.agree();
 
     // Where nobody has time, objections end after two rounds.

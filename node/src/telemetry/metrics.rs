@@ -47,6 +47,12 @@ pub struct Metrics {
     pub snapshots_written: Counter,
     /// Snapshots that were due while the one before was still being read.
     pub snapshots_skipped: Counter,
+    /// Blocks that were scored, others' included: beside the stage's operations it gives the size of a batch.
+    pub score_blocks: Counter,
+    /// Own blocks whose scoring took longer than its budget.
+    pub score_late: Counter,
+    /// How long scoring a block may take, in ns.
+    pub score_budget_ns: Gauge,
     /// Operations that got a score.
     pub scored: Counter,
     /// Operations of blocks with a model that got none: other kinds, and what came too late.
@@ -93,6 +99,9 @@ impl Default for Metrics {
             snapshot_frozen_bytes: Gauge::default(),
             snapshots_written: Counter::default(),
             snapshots_skipped: Counter::default(),
+            score_blocks: Counter::default(),
+            score_late: Counter::default(),
+            score_budget_ns: Gauge::default(),
             scored: Counter::default(),
             not_scored: Counter::default(),
             model_missing: Counter::default(),

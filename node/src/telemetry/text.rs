@@ -87,6 +87,9 @@ fn scores(text: &mut Text, metrics: &Metrics) {
         "Processor time that scoring has taken, of all threads.",
     );
     text.sample(name, &[], Seconds(metrics.score_cpu_ns.get()));
+    let name = "selfchain_score_budget_seconds";
+    text.family(name, "gauge", "How long scoring an own block may take.");
+    text.sample(name, &[], Seconds(metrics.score_budget_ns.get()));
 }
 
 fn road(text: &mut Text, metrics: &Metrics) {
@@ -215,6 +218,16 @@ fn results(text: &mut Text, metrics: &Metrics) {
             "selfchain_snapshots_skipped_total",
             "Snapshots that were due while the one before was still being read.",
             &metrics.snapshots_skipped,
+        ),
+        (
+            "selfchain_score_blocks_total",
+            "Blocks that were scored, others' included; the stage's items divided by them are the size of a batch.",
+            &metrics.score_blocks,
+        ),
+        (
+            "selfchain_score_late_total",
+            "Own blocks whose scoring took longer than its budget.",
+            &metrics.score_late,
         ),
         (
             "selfchain_score_scored_total",
