@@ -4,6 +4,7 @@ use super::candidate::Candidate;
 use super::chain::Chain;
 use super::verify::{VerifyError, check_body, parts};
 use selfchain_types::block::{Body, Header, Proposed};
+use selfchain_types::certificate::Precommit;
 use selfchain_types::crypto::BatchVerifier;
 use selfchain_types::envelope::EnvelopeView;
 use selfchain_types::{Hash, Height, Risk};
@@ -64,9 +65,26 @@ impl Proposal {
     }
 }
 
+/// What a node verified before, byte for byte: its signature is not looked at again.
+#[derive(Clone, Copy)]
+pub struct Known<'a> {
+    /// By the hash of a whole envelope.
+    pub envelope: &'a (dyn Fn(&Hash) -> bool + Sync),
+    /// A precommit for this block in this round of this height.
+    pub precommit: &'a dyn Fn(Height, u32, &Hash, &Precommit) -> bool,
+}
+
+impl Known<'static> {
+    /// Nothing was: every signature is looked at.
+    pub const NOTHING: Self = Self {
+        envelope: &|_| false,
+        precommit: &|_, _, _, _| false,
+    };
+}
+
 impl Chain {
     /// Whether a block may follow the tip: all but its scores, which only a model can judge. `signatures` checks those of
-    /// its envelopes that are not `known` by the hash of the whole to have been verified here before.
+    /// its envelopes that are not `known`.
     ///
     /// # Errors
     /// [`VerifyError`], the first rule that it breaks.
@@ -74,7 +92,7 @@ impl Chain {
         &self,
         proposal: &Proposal,
         signatures: &BatchVerifier,
-        known: &(dyn Fn(&Hash) -> bool + Sync),
+        known: &Known<'_>,
     ) -> Result<Candidate, VerifyError> {
         let height = self.tip().height.next();
         let damaged = |what, source| VerifyError::Decode { height, what, source };
@@ -85,8 +103,9 @@ impl Chain {
         let proposed = Proposed::decode(&proposal.bytes).map_err(|source| damaged("block", source))?;
         let body = Body::decode(proposed.body).map_err(|source| damaged("body", source))?;
         let risk = Risk::decode(body.scores, body.reasons).map_err(|source| damaged("reasons", source))?;
+        let was_verified = known.envelope;
         let envelopes = self.check_signatures(header, &proposal.hash, &body, signatures, &|at| {
-            proposal.leaves.get(at).is_some_and(known)
+            proposal.leaves.get(at).is_some_and(was_verified)
         })?;
         let candidate = Candidate {
             header: header.clone(),
@@ -99,7 +118,7 @@ impl Chain {
             evidence: body.evidence.to_vec(),
         };
         let views: Vec<EnvelopeView<'_>> = candidate.views();
-        self.check_said(header, &parts(&body, &views))?;
+        self.check_said(header, &parts(&body, &views), known)?;
         self.ledger()
             .validate(height, header.time_ns, &views)
             .and_then(|()| self.ledger().validate_risk(header, &views, &candidate.risk))

@@ -2,6 +2,7 @@
 
 use super::chain::Chain;
 use super::council::{Parts, Said};
+use super::judge::Known;
 use super::replay::Prepared;
 use crate::ledger::{Broken, FoldError, InvalidBlock, Ledger};
 use crate::proof;
@@ -124,7 +125,7 @@ impl Chain {
         self.check_certificate(block)?;
         self.check_validators(&block.header)?;
         check_body(&block.header, &block.body)?;
-        let said = self.check_said(&block.header, &parts(&block.body, &block.views))?;
+        let said = self.check_said(&block.header, &parts(&block.body, &block.views), &Known::NOTHING)?;
         self.check_signatures(&block.header, &block.hash, &block.body, signatures, &|_| false)?;
         self.ledger
             .validate(height, block.header.time_ns, &block.views)
@@ -217,10 +218,15 @@ impl Chain {
     }
 
     /// Checks what a next block says of validators beside its header's hashes, and gives it decoded.
-    pub(super) fn check_said(&self, header: &Header, parts: &Parts<'_>) -> Result<Option<Said>, VerifyError> {
+    pub(super) fn check_said(
+        &self,
+        header: &Header,
+        parts: &Parts<'_>,
+        known: &Known<'_>,
+    ) -> Result<Option<Said>, VerifyError> {
         let said = self.council.read(header, &self.genesis.limits, parts)?;
         self.council
-            .check(&self.chain_id, &self.tip, header, said.as_ref(), parts)?;
+            .check(&self.chain_id, &self.tip, header, said.as_ref(), parts, known)?;
         Ok(said)
     }
 

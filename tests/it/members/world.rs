@@ -1,6 +1,6 @@
 //! A small chain of several validators, in memory: every block is certified by all of its set.
 
-use selfchain::engine::commit::{Block, Chain, Prepared, Proposal, Proposing};
+use selfchain::engine::commit::{Block, Chain, Known, Prepared, Proposal, Proposing};
 use selfchain::engine::ledger::Ledger;
 use selfchain::standing::{Seen, extension, found, reveals, standing};
 use selfchain_consensus::poai::reveal::RevealChain;
@@ -252,7 +252,7 @@ impl World {
         let proposal = Proposal::new(candidate.to_bytes()).unwrap();
         let candidate = self
             .chain
-            .judge(&proposal, &BatchVerifier::new(), &|_| false)
+            .judge(&proposal, &BatchVerifier::new(), &Known::NOTHING)
             .unwrap();
         let certificate = self.certify(height, candidate.hash());
         let block = self.chain.commit(&candidate, &certificate, &|_| false).unwrap();
