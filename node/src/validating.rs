@@ -2,6 +2,7 @@
 
 use crate::config::PeerAddress;
 use crate::drive::{FromPeer, Peers, Validating};
+use crate::hindrance::Hindrance;
 use crate::replica::{Agreement, Outgoing, To};
 use crate::standing::{Reveals, says};
 use bytes::Bytes;
@@ -30,6 +31,8 @@ pub struct ValidatorConfig {
     pub propose_timeout: Duration,
     /// How long votes are waited for in a first round.
     pub vote_timeout: Duration,
+    /// What it does badly on purpose: only a program that starts validators of its own sets it.
+    pub hindrance: Hindrance,
 }
 
 impl Default for ValidatorConfig {
@@ -39,6 +42,7 @@ impl Default for ValidatorConfig {
             peers: Vec::new(),
             propose_timeout: Duration::from_secs(1),
             vote_timeout: Duration::from_millis(500),
+            hindrance: Hindrance::None,
         }
     }
 }
@@ -155,7 +159,10 @@ pub fn validating(
         agreement: agreement(genesis, key, waits(config)),
         me: u16::try_from(me).unwrap_or(u16::MAX),
         journal,
-        peers: Box::new(Mesh(links)),
+        is_starving: config.hindrance == Hindrance::Starving,
+        peers: config
+            .hindrance
+            .hinder(Mesh(links), genesis.chain_id(), key, validators),
     };
     Ok((validating, reach))
 }

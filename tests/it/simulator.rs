@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 use selfchain::types::genesis::Plane;
 use selfchain_tests::simulator::{
-    Broken, Control, EPOCH_BLOCKS, Outcome, Plan, THREE_FAILING, compared, run,
+    Broken, Control, EPOCH_BLOCKS, Outcome, Plan, THREE_FAILING, compared, run, run_alone,
 };
 
 const SEEDS: u64 = 200;
@@ -16,12 +16,6 @@ fn plane(seed: u64) -> Plane {
     } else {
         Plane::Poai
     }
-}
-
-fn broken(plans: impl ParallelIterator<Item = Plan>) -> Vec<(Plan, Broken)> {
-    plans
-        .filter_map(|plan| run(&plan).err().map(|broken| (plan, broken)))
-        .collect()
 }
 
 #[test]
@@ -66,6 +60,19 @@ fn a_seed_gives_the_same_run_each_time() {
     for seed in [3, 78] {
         let plan = Plan::of_seed(seed, plane(seed), 4, 30);
         assert_eq!(run(&plan), run(&plan));
+    }
+}
+
+#[test]
+fn looking_at_no_signature_changes_nothing_where_all_are_honest() {
+    for plane in [Plane::Stake, Plane::Poai] {
+        let plan = Plan::calm(5, plane, 4, 40);
+        let trusting = Plan {
+            trusts_signatures: true,
+            is_on_memory: true,
+            ..plan.clone()
+        };
+        assert_eq!(run(&plan), run_alone(&trusting));
     }
 }
 
@@ -123,27 +130,51 @@ fn poai_asks_a_dead_proposer_less_often_than_stake_does() {
     assert!(rounds[1] * 2 <= rounds[0] && rounds[0] > 20, "{rounds:?}");
 }
 
+/// What breaks without a safeguard, in so many runs.
+fn broken_without(control: Control, seeds: u64, heights: u64) -> Vec<Broken> {
+    let plan = |seed| Plan::of_seed(seed, Plane::Stake, 4, heights).without(control);
+    let runs = (0..seeds).into_par_iter().map(|seed| run(&plan(seed)));
+    runs.filter_map(Result::err).collect()
+}
+
 #[test]
 fn without_a_journal_an_honest_validator_signs_twice() {
-    let plans = (0..60).into_par_iter().map(|seed| Plan {
-        crashes: 12,
-        control: Control::NoJournal,
-        ..Plan::of_seed(seed, Plane::Stake, 4, HEIGHTS)
-    });
-    let broken = broken(plans);
+    let broken = broken_without(Control::NoJournal, 60, HEIGHTS);
     let is_seen = |broken: &Broken| matches!(broken, Broken::DoubleSign { .. } | Broken::Fork { .. });
-    assert!(broken.iter().any(|(_, broken)| is_seen(broken)), "{broken:?}");
+    assert!(broken.iter().any(is_seen), "{broken:?}");
 }
 
 #[test]
 fn without_bodies_in_the_journal_a_blackout_stops_the_chain() {
-    let plans = (0..60).into_par_iter().map(|seed| Plan {
-        blackouts: 12,
-        calm_ns_max: 30_000_000_000,
-        control: Control::NoBodies,
-        ..Plan::of_seed(seed, Plane::Stake, 4, HEIGHTS)
-    });
-    let broken = broken(plans);
+    let broken = broken_without(Control::NoBodies, 60, HEIGHTS);
     let is_seen = |broken: &Broken| matches!(broken, Broken::Stalled { .. } | Broken::Stopped { .. });
-    assert!(broken.iter().any(|(_, broken)| is_seen(broken)), "{broken:?}");
+    assert!(broken.iter().any(is_seen), "{broken:?}");
+}
+
+#[test]
+fn with_a_quorum_of_a_third_validators_fork() {
+    let broken = broken_without(Control::BrokenQuorum, 40, 10);
+    let forks = broken
+        .iter()
+        .filter(|broken| matches!(broken, Broken::Fork { .. }));
+    assert!(forks.count() > 4, "{broken:?}");
+}
+
+#[test]
+fn an_objection_that_never_yields_stops_the_chain_and_one_that_yields_does_not() {
+    let late = |seed| {
+        let plan = Plan::of_seed(seed, Plane::Stake, 4, 10).without(Control::UnlimitedObjections);
+        let control = Control::None;
+        run(&Plan { control, ..plan })
+    };
+    let broken = broken_without(Control::UnlimitedObjections, 8, 10);
+    let stalls = broken
+        .iter()
+        .filter(|broken| matches!(broken, Broken::Stalled { .. }));
+    assert_eq!(stalls.count(), 8, "{broken:?}");
+    let outcomes: Vec<Outcome> = (0..8).into_par_iter().map(|seed| late(seed).unwrap()).collect();
+    for outcome in outcomes {
+        assert!(outcome.later_rounds > 0, "nobody objected: {outcome:?}");
+        assert_eq!(outcome.scored, 0, "{outcome:?}");
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::candidate::{Candidate, transactions_root};
 use super::council::{Certified, Council};
+use super::judge::Known;
 use super::receipts;
 use super::verify::VerifyError;
 use crate::ledger::{Broken, Executed, HistoryChange, InvalidBlock, Ledger};
@@ -331,11 +332,11 @@ impl Chain {
         self.council.certified(height).map(|certified| certified.round)
     }
 
-    /// Whether a next block may bring this late precommit.
-    pub fn lacks(&self, late: &LatePrecommit) -> bool {
+    /// Whether a next block may bring this late precommit. Its signature is looked at unless it is `known`.
+    pub fn lacks(&self, late: &LatePrecommit, known: &Known<'_>) -> bool {
         let standing = self.council.standing();
         standing.is_some_and(|standing| standing.misses(late.height, late.precommit.validator))
-            && self.council.is_signed(&self.chain_id, late)
+            && self.council.is_signed(&self.chain_id, late, known)
     }
 
     /// What a proof of misbehaviour says, if it holds and its validator is known.

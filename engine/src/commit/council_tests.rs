@@ -1,7 +1,7 @@
 //! What the chain does with a standing: a small one whose validators take turns, and leave when they are found out.
 
 use super::super::{
-    Block, Candidate, Chain, ChainSnapshot, Prepared, Proposal, Proposing, RestoreError, VerifyError,
+    Block, Candidate, Chain, ChainSnapshot, Known, Prepared, Proposal, Proposing, RestoreError, VerifyError,
 };
 use crate::ledger::Ledger;
 use core::convert::Infallible;
@@ -207,7 +207,8 @@ impl World {
 
     fn judge(&self, candidate: &Candidate) -> Result<Candidate, VerifyError> {
         let proposal = Proposal::new(candidate.to_bytes()).unwrap();
-        self.chain.judge(&proposal, &BatchVerifier::new(), None)
+        self.chain
+            .judge(&proposal, &BatchVerifier::new(), &Known::NOTHING)
     }
 
     /// Of all of the next height's set but one.

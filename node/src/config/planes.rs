@@ -2,6 +2,7 @@
 
 use super::{BlockOrder, Config, IngestConfig, Scoring};
 use crate::drive::PipelineConfig;
+use crate::hindrance::Hindrance;
 use crate::node::{NodeConfig, ScoreWhen, ScoringConfig};
 use crate::store::StoreConfig;
 use crate::sweep::SNAPSHOT_SLICE_MIN;
@@ -49,6 +50,7 @@ impl Config {
             peers: self.validator.peers.0.clone(),
             propose_timeout: Duration::from_millis(self.validator.propose_timeout_ms),
             vote_timeout: Duration::from_millis(self.validator.vote_timeout_ms),
+            hindrance: Hindrance::None,
         }
     }
 

@@ -14,7 +14,9 @@ use crate::drive::Scoring;
 use crate::standing::{Reveals, Seen, extension};
 use crate::telemetry::agreement::{AgreementCounts, InvalidBlock};
 use selfchain_engine::builder::{BlockLimits, Order, build};
-use selfchain_engine::commit::{Block, Candidate, Chain, ChainError, Proposal, Proposing, VerifyError};
+use selfchain_engine::commit::{
+    Block, Candidate, Chain, ChainError, Known, Proposal, Proposing, VerifyError,
+};
 use selfchain_engine::pool::{Entry, LaneView, Pool};
 use selfchain_storage::{Journal, JournalError};
 use selfchain_types::block::Row;
@@ -684,7 +686,7 @@ impl<T: Ticket> Replica<T> {
     fn verdict(&mut self, judging: &Judging, now: TimeNs) -> Result<(Verdict, Vec<u8>), ReplicaError> {
         let (block, round) = (&judging.block, judging.round);
         if let Some(Body::Received(proposal)) = self.bodies.get(block) {
-            match (self.chain).judge(proposal, &self.signatures, Some(&*self.verified)) {
+            match self.may_follow(proposal) {
                 Ok(candidate) if !self.scores.judge(&self.chain, &candidate) => {
                     tracing::warn!(%block, "a proposed block is invalid: its scores are not the model's");
                     self.counts.found_invalid(InvalidBlock::Scores);
@@ -754,7 +756,7 @@ impl<T: Ticket> Replica<T> {
                 tracing::error!(%block, %height, "the others decided a block whose scores are not the model's");
                 *candidate
             }
-            Some(Body::Received(proposal)) => self.judge_decided(&proposal)?,
+            Some(Body::Received(proposal)) => self.may_follow(&proposal).map_err(ReplicaError::Disagrees)?,
             Some(Body::Invalid) => {
                 let height = certificate.height;
                 let what = "block that was found invalid before";
@@ -763,7 +765,7 @@ impl<T: Ticket> Replica<T> {
             None => {
                 let offered = self.offered.take();
                 match offered.filter(|offered| offered.hash() == certificate.block) {
-                    Some(offered) => self.judge_decided(&offered)?,
+                    Some(offered) => self.may_follow(&offered).map_err(ReplicaError::Disagrees)?,
                     None => {
                         self.wanted.entry(certificate.block).or_insert((now, 0));
                         self.deciding = Some(certificate);
@@ -777,12 +779,15 @@ impl<T: Ticket> Replica<T> {
         self.start(now)
     }
 
-    /// What was decided must be valid here. Its scores were judged by those who decided it: a block keeps them, so that
-    /// nobody needs the model later.
-    fn judge_decided(&self, proposal: &Proposal) -> Result<Candidate, ReplicaError> {
-        self.chain
-            .judge(proposal, &self.signatures, Some(&*self.verified))
-            .map_err(ReplicaError::Disagrees)
+    /// Whether a block may follow the tip. What was decided must be valid here; its scores were judged by those who
+    /// decided it: a block keeps them, so that nobody needs the model later.
+    fn may_follow(&self, proposal: &Proposal) -> Result<Candidate, VerifyError> {
+        let (verified, word) = (&self.verified, &self.word);
+        let known = Known {
+            envelopes: Some(&**verified),
+            precommit: &|height, round, block, one| word.vouches(height, round, block, one),
+        };
+        self.chain.judge(proposal, &self.signatures, &known)
     }
 
     fn commit(&mut self, candidate: &Candidate, certificate: &Certificate) -> Result<(), ReplicaError> {

@@ -1,12 +1,13 @@
 //! `simulate`: runs seeds of the simulator until one breaks; each repeats bit for bit.
 
 use selfchain::types::genesis::Plane;
-use selfchain_tests::simulator::{Control, Plan, compare, run};
+use selfchain_tests::simulator::{Broken, Control, Plan, compare, run_alone, speed};
+use std::fmt::Display;
 use std::process::ExitCode;
 use std::time::Instant;
 
 const USAGE: &str = "\
-simulate --seed S [--count N | --forever] [--plane stake|poai] [--validators V] [--heights H] [--calm] [--compare] [--control no-journal|no-bodies]
+simulate --seed S [--count N | --forever] [--plane stake|poai] [--validators V] [--heights H] [--calm] [--compare | --speed] [--control WHAT]
   --seed S         the first seed
   --count N        how many seeds, one after another [default: 1]
   --forever        goes on until one breaks
@@ -14,8 +15,11 @@ simulate --seed S [--count N | --forever] [--plane stake|poai] [--validators V] 
   --validators V   how many validators [default: 4]
   --heights H      the height that all honest ones must reach [default: 50]
   --calm           nothing goes wrong: for speed
-  --compare        both planes to H heights on one network of seven, with a dead, a slow and a starving proposer
-  --control WHAT   takes a safeguard away; then a seed that holds proves nothing
+  --compare        both planes to H heights on one network of seven: whole, and with a dead, a slow, a starving and a
+                   Byzantine proposer
+  --speed          heights in a second of processor time, over H of them
+  --control WHAT   takes a safeguard away: no-journal, no-bodies, broken-quorum or unlimited-objections; then a seed
+                   that holds proves nothing
 Exit codes: 0 every checker held, 1 one did not, 2 wrong usage.";
 
 struct Options {
@@ -26,6 +30,7 @@ struct Options {
     heights: u64,
     is_calm: bool,
     is_comparing: bool,
+    is_for_speed: bool,
     control: Control,
 }
 
@@ -38,6 +43,7 @@ fn options() -> Result<Options, String> {
         heights: 50,
         is_calm: false,
         is_comparing: false,
+        is_for_speed: false,
         control: Control::None,
     };
     let mut words = std::env::args().skip(1);
@@ -67,12 +73,11 @@ fn options() -> Result<Options, String> {
             "--heights" => options.heights = number(value()?)?,
             "--calm" => options.is_calm = true,
             "--compare" => options.is_comparing = true,
+            "--speed" => options.is_for_speed = true,
             "--control" => {
-                options.control = match value()?.as_str() {
-                    "no-journal" => Control::NoJournal,
-                    "no-bodies" => Control::NoBodies,
-                    other => return Err(format!("no control is called {other}")),
-                }
+                let name = value()?;
+                let found = Control::ALL.into_iter().find(|control| control.name() == name);
+                options.control = found.ok_or(format!("no control is called {name}"))?;
             }
             other => return Err(format!("{other} is not known")),
         }
@@ -93,27 +98,21 @@ fn main() -> ExitCode {
         }
     };
     if options.is_comparing {
-        return match compare(options.seed, options.heights) {
-            Ok(comparison) => {
-                print!("{comparison}");
-                ExitCode::SUCCESS
-            }
-            Err(broken) => {
-                println!("BROKEN: {broken}");
-                ExitCode::FAILURE
-            }
-        };
+        return report(compare(options.seed, options.heights));
+    }
+    if options.is_for_speed {
+        return report(speed(options.seed, options.plane, options.heights));
     }
     let began = Instant::now();
     let (mut heights, mut crashes) = (0, 0);
     for seed in (options.seed..).take(usize::try_from(options.count).unwrap_or(usize::MAX)) {
-        let mut plan = if options.is_calm {
+        let plan = if options.is_calm {
             Plan::calm(seed, options.plane, options.validators, options.heights)
         } else {
             Plan::of_seed(seed, options.plane, options.validators, options.heights)
         };
-        plan.control = options.control;
-        match run(&plan) {
+        let plan = plan.without(options.control);
+        match run_alone(&plan) {
             Ok(outcome) => {
                 heights += outcome.height;
                 crashes += outcome.crashes;
@@ -143,6 +142,19 @@ fn main() -> ExitCode {
     let took = began.elapsed().as_secs_f64();
     println!("all held: {heights} heights, {crashes} power cuts in {took:.1} s");
     ExitCode::SUCCESS
+}
+
+fn report<T: Display>(result: Result<T, Broken>) -> ExitCode {
+    match result {
+        Ok(figures) => {
+            print!("{figures}");
+            ExitCode::SUCCESS
+        }
+        Err(broken) => {
+            println!("BROKEN: {broken}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn seconds(ns: u64) -> f64 {

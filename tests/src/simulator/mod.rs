@@ -11,11 +11,16 @@ mod plan;
 mod client;
 mod check;
 mod scorer;
+mod control;
+mod trust;
+mod medium;
 mod validator;
 mod world;
 mod compare;
+mod speed;
 
 pub use check::Broken;
 pub use compare::{Comparison, THREE_FAILING, compare, compared};
-pub use plan::{Control, EPOCH_BLOCKS, Failing, MODEL_AFTER, Plan, SLOW_FACTOR};
-pub use world::{Outcome, run};
+pub use plan::{Control, EPOCH_BLOCKS, Failing, Load, MODEL_AFTER, Plan, SLOW_FACTOR};
+pub use speed::{SPEED_VALIDATORS, Speed, speed};
+pub use world::{Outcome, run, run_alone};

@@ -14,6 +14,31 @@ pub enum Control {
     NoJournal,
     /// Bodies are not kept across a crash: after one of all, nobody has what they are locked on.
     NoBodies,
+    /// More than a third of the power decides, in place of more than two.
+    BrokenQuorum,
+    /// An objection stands for good, in place of yielding after two rounds.
+    UnlimitedObjections,
+}
+
+impl Control {
+    /// Every safeguard that can be taken away.
+    pub const ALL: [Self; 4] = [
+        Self::NoJournal,
+        Self::NoBodies,
+        Self::BrokenQuorum,
+        Self::UnlimitedObjections,
+    ];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::NoJournal => "no-journal",
+            Self::NoBodies => "no-bodies",
+            Self::BrokenQuorum => "broken-quorum",
+            Self::UnlimitedObjections => "unlimited-objections",
+        }
+    }
 }
 
 /// One run.
@@ -47,6 +72,8 @@ pub struct Plan {
     pub is_scored: bool,
     /// Who has not got the model, by position; it is honest.
     pub without_model: Option<u16>,
+    /// Whether no scorer keeps to the budget of its own blocks: all of them are without scores, and objected to.
+    pub is_scoring_late: bool,
     /// Faults happen within so much time; what comes after must be calm progress.
     pub faults_end_ns: u64,
     /// How long the calm may take to reach the height, in ns.
@@ -55,8 +82,38 @@ pub struct Plan {
     pub epoch_blocks: u32,
     /// Proposers that do badly, whatever else happens.
     pub failing: Failing,
+    /// What clients send.
+    pub load: Load,
+    /// Whether files are kept in memory: power cuts lose nothing that was written.
+    pub is_on_memory: bool,
+    /// Whether nobody looks at the signatures of ballots and transactions.
+    pub trusts_signatures: bool,
     /// What is taken away.
     pub control: Control,
+}
+
+/// What clients send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Lanes that send, each one transaction at a time: at most 16.
+    pub lanes: u32,
+    /// From one transaction of a lane to its next, in ns, unless the one before is not in a block yet. Zero: at once.
+    pub every_ns: u64,
+    /// Heights that a transaction is valid for.
+    pub validity: u64,
+    /// Most transactions of a block.
+    pub block_transactions: usize,
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        Self {
+            lanes: 4,
+            every_ns: 0,
+            validity: 40,
+            block_transactions: 64,
+        }
+    }
 }
 
 /// Proposers that do badly, by position; they are honest.
@@ -101,10 +158,14 @@ impl Plan {
             is_one_lying: true,
             is_scored: true,
             without_model: random.chance(250).then_some(0),
+            is_scoring_late: false,
             faults_end_ns: 8_000 * MS,
             calm_ns_max: 120_000 * MS,
             epoch_blocks: EPOCH_BLOCKS,
             failing: Failing::default(),
+            load: Load::default(),
+            is_on_memory: false,
+            trusts_signatures: false,
             control: Control::None,
         }
     }
@@ -127,12 +188,39 @@ impl Plan {
         }
     }
 
+    /// The run without a safeguard, with more of the faults that it is there for.
+    #[must_use]
+    pub fn without(self, control: Control) -> Self {
+        let plan = Self { control, ..self };
+        match control {
+            Control::None => plan,
+            Control::NoJournal => Self { crashes: 12, ..plan },
+            Control::NoBodies => Self {
+                blackouts: 12,
+                calm_ns_max: 30_000 * MS,
+                ..plan
+            },
+            // Parted at once, before the first block: once one is decided by a few, nobody takes its certificate.
+            Control::BrokenQuorum => Self {
+                partitions: 12,
+                faults_end_ns: 2_000 * MS,
+                calm_ns_max: 10_000 * MS,
+                ..plan
+            },
+            Control::UnlimitedObjections => Self {
+                is_scoring_late: true,
+                without_model: None,
+                calm_ns_max: 30_000 * MS,
+                ..plan
+            },
+        }
+    }
+
     /// The command that repeats the run.
     pub fn command(&self) -> String {
         let control = match self.control {
-            Control::None => "",
-            Control::NoJournal => " --control no-journal",
-            Control::NoBodies => " --control no-bodies",
+            Control::None => String::new(),
+            control => format!(" --control {}", control.name()),
         };
         format!(
             "cargo run --release -p selfchain-tests --bin simulate -- --seed {} --plane {} --validators {} --heights {}{control}",

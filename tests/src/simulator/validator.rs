@@ -1,22 +1,23 @@
 //! One validator of the simulation: its disk, and what runs on it while it has power.
 
+use super::control::weakened;
+use super::medium::Medium;
 use super::plan::{Control, Plan};
 use super::scorer::{BUDGET_NS, Memories, Witness};
+use super::trust::{Trusting, admitted};
 use crate::random::Random;
 use selfchain::drive::Scoring;
 use selfchain::replica::{Committed, Event, Options, Outgoing, Replica, ReplicaError, Ticket};
-use selfchain::storage::disk::FaultyDisk;
 use selfchain::storage::{Disk, Journal, JournalConfig, LogConfig, MemoryDisk, Sealing};
 use selfchain::store::{Store, StoreConfig};
 use selfchain::telemetry::Metrics;
 use selfchain::types::crypto::SigningKey;
 use selfchain::types::seam::log::Log;
 use selfchain::types::seam::scorer::Scorer;
-use selfchain::types::{Envelope, Genesis, Hash, Height, TimeNs, Verified};
+use selfchain::types::{Genesis, Hash, Height, TimeNs};
 use selfchain::validating::agreement;
 use selfchain_consensus::bft;
 use selfchain_engine::builder::Order;
-use selfchain_engine::intake::Known;
 use selfchain_engine::pool::{Pool, PoolLimits, PoolRules};
 use std::cell::RefCell;
 use std::error::Error;
@@ -42,6 +43,7 @@ pub(super) struct Running {
     pub(super) recalled: Option<(Height, Hash)>,
     memories: Memories,
     store: Store,
+    trusts_signatures: bool,
 }
 
 /// What a step gave.
@@ -63,6 +65,8 @@ pub(super) struct Identity<'a> {
 }
 
 const MS: u64 = 1_000_000;
+/// What the journal has dropped is cleared out so soon, so that long runs fit into memory.
+const ROTATE_BYTES: u64 = 1 << 20;
 
 /// Small files, so that a run crosses several segments.
 fn store_config() -> StoreConfig {
@@ -78,14 +82,14 @@ fn store_config() -> StoreConfig {
 }
 
 /// Writes a chain's beginning to an empty disk.
-pub(super) fn create(disk: &FaultyDisk, genesis: &Genesis) -> Result<(), Failed> {
-    Ok(Store::create(disk, genesis)?)
+pub(super) fn create(medium: &Medium, genesis: &Genesis) -> Result<(), Failed> {
+    Ok(Store::create(&*medium.disk(), genesis)?)
 }
 
 impl Running {
     /// Recovers what the disk holds.
     pub(super) fn open(
-        disk: &FaultyDisk,
+        medium: &Medium,
         genesis: &Genesis,
         identity: Identity<'_>,
         plan: &Plan,
@@ -98,14 +102,15 @@ impl Running {
             metrics,
         } = identity;
         let (control, failing) = (plan.control, plan.failing);
-        let mut store = Store::open(Arc::new(disk.clone()), &store_config())?;
+        let mut store = Store::open(medium.disk(), &store_config())?;
         let chain = store.recover(&mut |_| {})?;
         let journal_disk: Arc<dyn Disk> = match control {
             Control::NoJournal => Arc::new(MemoryDisk::new()),
-            Control::None | Control::NoBodies => Arc::new(disk.clone()),
+            _ => medium.disk(),
         };
         let config = JournalConfig {
             reserve_bytes: 0,
+            rotate_bytes: ROTATE_BYTES,
             ..JournalConfig::default()
         };
         let tip = chain.tip().height;
@@ -115,6 +120,12 @@ impl Running {
             waits.unreachable_ns = None;
         }
         let mut agreement = agreement(genesis, key, waits);
+        if let Some(plane) = weakened(control, genesis, key, waits) {
+            agreement.plane = plane;
+        }
+        if plan.trusts_signatures {
+            agreement.plane = Box::new(Trusting(agreement.plane));
+        }
         let memories = Memories::default();
         let mut recalled = None;
         if plan.is_scored {
@@ -130,14 +141,19 @@ impl Running {
             let scorer = store.remember(&chain, &fresh, &mut |_| {})?.memory;
             // One for each block of the log, of which the last is compared.
             recalled = memories.take().pop().map(|memory| (tip, memory));
-            agreement.scoring = Some(Scoring::new(scorer, BUDGET_NS, Arc::clone(metrics)));
+            let budget_ns = if plan.is_scoring_late { 0 } else { BUDGET_NS };
+            agreement.scoring = Some(Scoring::new(scorer, budget_ns, Arc::clone(metrics)));
         }
         let pool = Pool::new(PoolLimits::default(), PoolRules::of(genesis), tip.next());
         let options = Options {
             me,
             proposer: key.id(),
             order: Order::Fee,
-            envelopes_max: if failing.starving == Some(me) { 0 } else { 64 },
+            envelopes_max: if failing.starving == Some(me) {
+                0
+            } else {
+                plan.load.block_transactions
+            },
             interval_ns: 20 * MS,
             tip_every_ns: 500 * MS,
             keeps_bodies: control != Control::NoBodies,
@@ -149,6 +165,7 @@ impl Running {
             recalled,
             memories,
             store,
+            trusts_signatures: plan.trusts_signatures,
         })
     }
 
@@ -167,17 +184,8 @@ impl Running {
 
     /// A client's transaction, or another validator's. A refusal is the client's to see: it asks the chain.
     pub(super) fn submit(&mut self, bytes: Vec<u8>, is_own: bool) {
-        let Ok(envelope) = Envelope::decode(bytes) else {
-            return;
-        };
         let known = self.replica.verified();
-        let verified = if known.holds(&envelope.leaf()) {
-            Ok(Verified::known(envelope))
-        } else {
-            Verified::check(envelope, &())
-        };
-        if let Ok(verified) = verified {
-            known.add(verified.leaf());
+        if let Some(verified) = admitted(bytes, self.trusts_signatures, &*known) {
             let _refused = self.replica.submit(verified, Waits, is_own);
         }
     }

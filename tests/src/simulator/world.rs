@@ -1,14 +1,14 @@
 //! The world of a run: the clock, the network, the faults, and the order in which everything happens.
 
 use super::check::{Broken, Checks};
-use super::client::{LANES, Lane, MONEY, RESERVE};
+use super::client::{Lane, MONEY, RESERVE};
+use super::medium::Medium;
 use super::plan::{Plan, SLOW_FACTOR};
 use super::scorer::MODEL;
 use super::validator::{Failed, Identity, Running, Step, create};
 use crate::random::Random;
 use selfchain::replica::{Event, To};
 use selfchain::standing::found;
-use selfchain::storage::disk::{Faults, FaultyDisk};
 use selfchain::telemetry::Metrics;
 use selfchain::types::block::{Body, Row};
 use selfchain::types::crypto::SigningKey;
@@ -47,6 +47,10 @@ pub struct Outcome {
     pub later_rounds: u64,
     /// The same, after the first epoch.
     pub later_rounds_settled: u64,
+    /// Operations in blocks after the first epoch, and how long those blocks took together, in ns.
+    pub operations_settled: u64,
+    /// See above.
+    pub settled_ns: u64,
     /// From one decision to the next, in ns, after the first epoch: half of them, and 99 of a hundred, took no longer.
     pub finality_ns: (u64, u64),
     /// Blocks with proofs of misbehaviour.
@@ -106,7 +110,7 @@ enum Happening {
 /// A validator, or one twin of the lying one.
 struct Instance {
     position: u16,
-    disk: FaultyDisk,
+    medium: Medium,
     running: Option<Running>,
     /// Counts its starts: what was meant for an earlier one is nobody's.
     life: u64,
@@ -149,6 +153,19 @@ pub fn run(plan: &Plan) -> Result<Outcome, Broken> {
     World::new(plan)?.run()
 }
 
+/// Runs a plan with threads of its own, of which there is one: what a validator would do on several cores at once it
+/// does in order, so that processor time is what the work costs.
+///
+/// # Errors
+/// What does not hold.
+///
+/// # Panics
+/// If the operating system gives no thread.
+pub fn run_alone(plan: &Plan) -> Result<Outcome, Broken> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+    pool.expect("a thread").install(|| run(plan))
+}
+
 impl World {
     fn new(plan: &Plan) -> Result<Self, Broken> {
         let mut random = Random(plan.seed);
@@ -166,11 +183,11 @@ impl World {
         let mut instances = Vec::new();
         for number in 0..count {
             let position = u16::try_from(number).unwrap_or(u16::MAX).min(plan.validators - 1);
-            let disk = FaultyDisk::new(random.word());
-            create(&disk, &genesis).map_err(|error| stopped(position, &*error))?;
+            let medium = Medium::new(plan.is_on_memory, random.word());
+            create(&medium, &genesis).map_err(|error| stopped(position, &*error))?;
             instances.push(Instance {
                 position,
-                disk,
+                medium,
                 running: None,
                 life: 0,
                 skew_ns: random.below(plan.skew_ns + 1),
@@ -189,9 +206,7 @@ impl World {
             instances,
             checks: Checks::default(),
             metrics: Arc::default(),
-            lanes: (0..LANES)
-                .map(|number| (Lane::new(number, plan.is_scored.then(|| MODEL.hash())), 0))
-                .collect(),
+            lanes: lanes(plan),
             is_calm: false,
             is_draining: false,
             groups: None,
@@ -207,6 +222,8 @@ impl World {
                 round_max: 0,
                 later_rounds: 0,
                 later_rounds_settled: 0,
+                operations_settled: 0,
+                settled_ns: 0,
                 finality_ns: (0, 0),
                 proofs: 0,
                 liar_left: None,
@@ -254,6 +271,7 @@ impl World {
         self.outcome.transactions = self.checks.transactions();
         self.outcome.disputed = self.metrics.scores_disputed.get();
         self.outcome.trace = self.checks.trace();
+        self.outcome.settled_ns = self.waits.iter().sum();
         self.waits.sort_unstable();
         let part = |hundredths: usize| {
             let at = self.waits.len() * hundredths / 100;
@@ -305,6 +323,9 @@ impl World {
 
     fn schedule_faults(&mut self) {
         let window = self.plan.faults_end_ns;
+        if self.plan.is_one_lying {
+            self.after(500 * MS, Happening::Sides);
+        }
         if window == 0 {
             self.is_calm = true;
             return;
@@ -335,9 +356,6 @@ impl World {
             let lasts = self.random.between(200, 2_000) * MS;
             self.after(at + lasts, Happening::Heal);
         }
-        if self.plan.is_one_lying {
-            self.after(500 * MS, Happening::Sides);
-        }
         self.after(window, Happening::Calm);
     }
 
@@ -363,11 +381,7 @@ impl World {
             }
             Happening::Wake { .. } | Happening::Sync { .. } => Ok(()),
             Happening::Cut { instance, after_ops } => {
-                let disk = &self.instances[instance].disk;
-                disk.set_faults(Faults {
-                    crash_at: Some(disk.ops() + after_ops),
-                    ..Faults::default()
-                });
+                self.instances[instance].medium.crash_after(Some(after_ops));
                 Ok(())
             }
             Happening::CutNow { instance } => {
@@ -395,7 +409,7 @@ impl World {
                 self.is_calm = true;
                 self.groups = None;
                 for instance in &self.instances {
-                    instance.disk.set_faults(Faults::default());
+                    instance.medium.crash_after(None);
                 }
                 Ok(())
             }
@@ -407,7 +421,7 @@ impl World {
         let one = &mut self.instances[instance];
         one.running = None;
         one.life += 1;
-        one.disk = one.disk.restart();
+        one.medium = one.medium.restart();
         self.outcome.crashes += 1;
         let off = self.random.between(10, 1_500) * MS;
         self.after(off, Happening::PowerOn { instance });
@@ -428,7 +442,7 @@ impl World {
             lies,
             metrics: &self.metrics,
         };
-        let opened = Running::open(&one.disk, &self.genesis, identity, &self.plan, now);
+        let opened = Running::open(&one.medium, &self.genesis, identity, &self.plan, now);
         match opened {
             Ok(running) => {
                 if let Some((height, memory)) = running.recalled.filter(|_| !self.is_lying(position)) {
@@ -446,7 +460,7 @@ impl World {
                     Ok(running.handle(Event::Clock, now)?)
                 })
             }
-            Err(_) if one.disk.crashed() => {
+            Err(_) if one.medium.crashed() => {
                 self.cut(instance);
                 Ok(())
             }
@@ -478,7 +492,7 @@ impl World {
         let (position, is_lying) = (one.position, self.is_lying(self.instances[instance].position));
         let step = match taken {
             Ok(step) => step,
-            Err(_) if self.instances[instance].disk.crashed() => {
+            Err(_) if self.instances[instance].medium.crashed() => {
                 let said = self.random.below(wide(outgoing_before.len()) + 1);
                 let said = usize::try_from(said).unwrap_or_default();
                 for message in outgoing_before.into_iter().take(said) {
@@ -538,6 +552,7 @@ impl World {
                     if tip.height.0 > u64::from(self.plan.epoch_blocks) {
                         self.outcome.later_rounds_settled += u64::from(committed.round > 0);
                         self.waits.push(self.now.saturating_sub(self.decided_at));
+                        self.outcome.operations_settled += wide(block.result.outcomes.len());
                     }
                     self.decided_at = self.now;
                 }
@@ -692,7 +707,9 @@ impl World {
             }
             // The others' accounts are opened by the first lane's first transaction.
             let is_first = number == 0 || self.checks.transactions() > 0;
-            if lane.sent.is_none() && !self.is_draining && is_first {
+            let is_due = lane.due_ns <= self.now && is_first;
+            if lane.sent.is_none() && !self.is_draining && is_due {
+                lane.due_ns = lane.due_ns.saturating_add(self.plan.load.every_ns).max(self.now);
                 let chain_id = self.genesis.chain_id();
                 lane.next(&self.keys[0], chain_id, tip.next(), &mut self.random);
                 *asked_at = 0;
@@ -716,6 +733,14 @@ impl World {
         self.after(CLIENT_EVERY_NS, Happening::Clients);
         Ok(())
     }
+}
+
+/// The clients' lanes, which begin one after the other.
+fn lanes(plan: &Plan) -> Vec<(Lane, u64)> {
+    let (load, model) = (plan.load, plan.is_scored.then(|| MODEL.hash()));
+    let due = |number: u32| EPOCH_NS + load.every_ns * u64::from(number) / u64::from(load.lanes);
+    let lane = |number| (Lane::new(number, model, load.validity, due(number)), 0);
+    (0..load.lanes).map(lane).collect()
 }
 
 fn stopped(validator: u16, error: &(dyn std::error::Error + Send + Sync)) -> Broken {
