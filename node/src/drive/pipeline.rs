@@ -309,6 +309,7 @@ impl Pipeline {
                     interval_ns: u64::try_from(config.block_interval.as_nanos()).unwrap_or(u64::MAX),
                     tip_every_ns: TIP_EVERY_NS,
                     keeps_bodies: true,
+                    starves: false,
                 };
                 let opened = Replica::open(
                     options,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 const USAGE: &str = "\
-simulate --seed S [--count N | --forever] [--plane stake|poai] [--validators V] [--heights H] [--calm] [--compare] [--control no-journal|no-bodies]
+simulate --seed S [--count N | --forever] [--plane stake|poai] [--validators V] [--heights H] [--calm] [--compare] [--control no-journal|no-bodies|no-acknowledgements]
   --seed S         the first seed
   --count N        how many seeds, one after another [default: 1]
   --forever        goes on until one breaks
@@ -71,6 +71,7 @@ fn options() -> Result<Options, String> {
                 options.control = match value()?.as_str() {
                     "no-journal" => Control::NoJournal,
                     "no-bodies" => Control::NoBodies,
+                    "no-acknowledgements" => Control::NoAcknowledgements,
                     other => return Err(format!("no control is called {other}")),
                 }
             }

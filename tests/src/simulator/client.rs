@@ -8,8 +8,6 @@ use selfchain::types::{
     AccountFlags, AccountId, Amount, AssetId, EnvelopeBuilder, Hash, Height, Operation, Policy,
 };
 
-/// Lanes that send at once.
-pub(super) const LANES: u32 = 4;
 /// What there is, and what bonds are units of.
 pub(super) const MONEY: AssetId = AssetId(7);
 /// Bonds are pending towards it.
@@ -33,6 +31,8 @@ const VALIDITY: u64 = 40;
 pub(super) struct Sent {
     pub(super) tx_id: Hash,
     pub(super) bytes: Vec<u8>,
+    /// The newest block when it was made.
+    pub(super) since: Height,
     pub(super) valid_until: Height,
 }
 
@@ -91,6 +91,7 @@ impl Lane {
         self.sent.insert(Sent {
             tx_id,
             bytes,
+            since: Height(tip.0.saturating_sub(1)),
             valid_until: Height(tip.0 + VALIDITY),
         })
     }

@@ -34,7 +34,7 @@ struct Row {
 pub const THREE_FAILING: Failing = Failing {
     dead: Some(2),
     slow: Some(4),
-    starving: Some(5),
+    starving: &[5],
     is_known: false,
 };
 

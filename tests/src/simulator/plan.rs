@@ -14,6 +14,8 @@ pub enum Control {
     NoJournal,
     /// Bodies are not kept across a crash: after one of all, nobody has what they are locked on.
     NoBodies,
+    /// Nobody acknowledges transactions, so that nobody objects to blocks that leave them out.
+    NoAcknowledgements,
 }
 
 /// One run.
@@ -55,19 +57,23 @@ pub struct Plan {
     pub epoch_blocks: u32,
     /// Proposers that do badly, whatever else happens.
     pub failing: Failing,
+    /// Lanes on which clients send, each one transaction at a time.
+    pub lanes: u32,
+    /// Most transactions of a block.
+    pub envelopes_max: usize,
     /// What is taken away.
     pub control: Control,
 }
 
-/// Proposers that do badly, by position; they are honest.
+/// Proposers that do badly, by position; in all else they are honest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Failing {
     /// Has no power, ever.
     pub dead: Option<u16>,
     /// Its messages are under way [`SLOW_FACTOR`] times as long.
     pub slow: Option<u16>,
-    /// Puts nothing into its blocks.
-    pub starving: Option<u16>,
+    /// Put nothing into their blocks.
+    pub starving: &'static [u16],
     /// Whether the others are told who is dead, so that they may wait less for it.
     pub is_known: bool,
 }
@@ -77,6 +83,11 @@ pub const SLOW_FACTOR: u64 = 3;
 
 /// Blocks between the model's operation and the first block that it scores.
 pub const MODEL_AFTER: u64 = 3;
+
+/// Lanes, unless said otherwise.
+const LANES: u32 = 4;
+/// Transactions of a block, unless said otherwise: more than ever wait.
+const ENVELOPES_MAX: usize = 64;
 
 /// Blocks of an epoch: the fewest that may be, so that a short run sees several.
 pub const EPOCH_BLOCKS: u32 = 16;
@@ -105,6 +116,8 @@ impl Plan {
             calm_ns_max: 120_000 * MS,
             epoch_blocks: EPOCH_BLOCKS,
             failing: Failing::default(),
+            lanes: LANES,
+            envelopes_max: ENVELOPES_MAX,
             control: Control::None,
         }
     }
@@ -133,6 +146,7 @@ impl Plan {
             Control::None => "",
             Control::NoJournal => " --control no-journal",
             Control::NoBodies => " --control no-bodies",
+            Control::NoAcknowledgements => " --control no-acknowledgements",
         };
         format!(
             "cargo run --release -p selfchain-tests --bin simulate -- --seed {} --plane {} --validators {} --heights {}{control}",

@@ -10,6 +10,7 @@ use selfchain::storage::{Disk, Journal, JournalConfig, LogConfig, MemoryDisk, Se
 use selfchain::store::{Store, StoreConfig};
 use selfchain::telemetry::Metrics;
 use selfchain::types::crypto::SigningKey;
+use selfchain::types::peer::PeerMessage;
 use selfchain::types::seam::log::Log;
 use selfchain::types::seam::scorer::Scorer;
 use selfchain::types::{Envelope, Genesis, Hash, Height, TimeNs, Verified};
@@ -41,6 +42,18 @@ pub(super) struct Running {
     pub(super) recalled: Option<(Height, Hash)>,
     memories: Memories,
     store: Store,
+    is_silent: bool,
+    /// What it had counted at the step before.
+    counted: Counted,
+}
+
+/// What a run counts of each validator.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Counted {
+    /// Objections to blocks that leave out what was acknowledged.
+    pub(super) starved: u64,
+    /// Acknowledgements that were not signed by their senders.
+    pub(super) forged: u64,
 }
 
 /// What a step gave.
@@ -50,6 +63,8 @@ pub(super) struct Step {
     pub(super) committed: Vec<Committed<Waits>>,
     /// What the scorer remembered after each of them.
     pub(super) memories: Vec<Hash>,
+    /// What was counted in it.
+    pub(super) counted: Counted,
 }
 
 /// Who an instance is.
@@ -101,7 +116,7 @@ impl Running {
         let chain = store.recover(&mut |_| {})?;
         let journal_disk: Arc<dyn Disk> = match control {
             Control::NoJournal => Arc::new(MemoryDisk::new()),
-            Control::None | Control::NoBodies => Arc::new(disk.clone()),
+            Control::None | Control::NoBodies | Control::NoAcknowledgements => Arc::new(disk.clone()),
         };
         let config = JournalConfig {
             reserve_bytes: 0,
@@ -136,10 +151,11 @@ impl Running {
             me,
             proposer: key.id(),
             order: Order::Fee,
-            envelopes_max: if failing.starving == Some(me) { 0 } else { 64 },
+            envelopes_max: plan.envelopes_max,
             interval_ns: 20 * MS,
             tip_every_ns: 500 * MS,
             keeps_bodies: control != Control::NoBodies,
+            starves: failing.starving.contains(&me),
         };
         let log = store.log_reader();
         let replica = Replica::open(options, chain, agreement, pool, journal, log, now)?;
@@ -148,6 +164,8 @@ impl Running {
             recalled,
             memories,
             store,
+            is_silent: control == Control::NoAcknowledgements,
+            counted: Counted::default(),
         })
     }
 
@@ -175,7 +193,16 @@ impl Running {
 
     /// What came of the steps since the last call. Decided blocks are appended to the log, not synced.
     pub(super) fn take(&mut self) -> Result<Step, Failed> {
-        let outgoing = self.replica.take_outgoing();
+        let mut outgoing = self.replica.take_outgoing();
+        if self.is_silent {
+            let is_kept = |message: &Outgoing| {
+                !matches!(
+                    PeerMessage::decode(&message.bytes),
+                    Ok(PeerMessage::Acknowledged(_))
+                )
+            };
+            outgoing.retain(is_kept);
+        }
         let committed = self.replica.take_committed();
         self.replica.take_refused();
         self.replica.take_evidence();
@@ -184,10 +211,22 @@ impl Running {
             self.store.log.append(block.tip.height.0, &block.row)?;
         }
         let memories = self.memories.take();
+        let counts = self.replica.counts();
+        let before = core::mem::replace(
+            &mut self.counted,
+            Counted {
+                starved: counts.objected_starved,
+                forged: counts.acknowledgements_forged,
+            },
+        );
         Ok(Step {
             outgoing,
             committed,
             memories,
+            counted: Counted {
+                starved: self.counted.starved - before.starved,
+                forged: self.counted.forged - before.forged,
+            },
         })
     }
 
