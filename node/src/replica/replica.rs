@@ -10,7 +10,7 @@ use super::lately::Lately;
 use super::remembered::Remembered;
 use super::scores::Scores;
 use super::seats::Seats;
-use super::seen::Arrivals;
+use super::seen::{Arrivals, is_compared};
 use super::starving::Judge;
 use super::word::Word;
 use crate::drive::Scoring;
@@ -775,6 +775,7 @@ impl<T: Ticket> Replica<T> {
             signatures: &self.signatures,
             bytes_max: bytes_max(genesis.limits.block_bytes_max, header.round),
             envelopes_max: self.options.envelopes_max,
+            is_compared: is_compared(&self.pool),
         };
         let overdue = self.arrivals.overdue(&self.pool, self.chain.tip().height);
         let starved = judge.starved(overdue, &mut self.acknowledged, candidate);

@@ -60,7 +60,7 @@ impl Arrivals {
         let Some(known) = self.marks.back() else {
             return unseen;
         };
-        if pool.len() > COMPARED_MAX {
+        if !is_compared(pool) {
             return unseen;
         }
         let ids: BTreeSet<Hash> = candidate.envelopes().iter().map(|one| one.tx_id()).collect();
@@ -85,4 +85,9 @@ impl Arrivals {
         };
         compare(&waiting, room, &block)
     }
+}
+
+/// Whether no more waits than a block is compared with.
+pub(super) fn is_compared<T>(pool: &Pool<T>) -> bool {
+    pool.len() <= COMPARED_MAX
 }

@@ -18,6 +18,8 @@ pub(super) struct Judge<'a> {
     pub(super) bytes_max: u64,
     /// Envelopes that this node would put into one at most.
     pub(super) envelopes_max: usize,
+    /// Whether the extension tells of what a full block leaves out.
+    pub(super) is_compared: bool,
 }
 
 /// What was found of a block.
@@ -42,6 +44,11 @@ impl Judge<'_> {
         if overdue.is_empty() {
             return Starved::default();
         }
+        let (room, used) = (self.room(candidate), used(candidate.envelopes()));
+        // Under more load than blocks take, much is overdue, and nobody has time to ask by whose word.
+        if room.is_half_used(&used) && !self.is_compared {
+            return Starved::default();
+        }
         let (set, proposer) = (self.chain.validators(), candidate.header().proposer);
         let at = set.iter().position(|one| one.key.id() == proposer);
         let seat = at.and_then(|at| u16::try_from(at).ok());
@@ -58,24 +65,27 @@ impl Judge<'_> {
         let found = acknowledged.find(&overdue, &signer, tip, self.signatures, &seed);
         overdue.retain(|one| found.arrivals.contains(&one.arrival));
         Starved {
-            is_gross: !overdue.is_empty() && self.is_gross(&overdue, candidate),
+            is_gross: !overdue.is_empty() && starves(marked(&overdue, candidate), &room, &used),
             overdue: found.arrivals,
             forged: found.forged,
         }
     }
 
-    fn is_gross(&self, overdue: &[Waiting], candidate: &Candidate) -> bool {
+    fn room(&self, candidate: &Candidate) -> Room {
         let limits = self.chain.genesis().limits;
         let expiries = self.chain.ledger().expiries_at(candidate.header().time_ns);
-        let room = Room {
+        Room {
             bytes: self.bytes_max,
             effects: u64::from(limits.block_effects_max).saturating_sub(codec::wide(expiries)),
             envelopes: codec::wide(self.envelopes_max),
-        };
-        let ids: BTreeSet<Hash> = candidate.envelopes().iter().map(|one| one.tx_id()).collect();
-        let overdue = overdue.iter().map(|one| (one, ids.contains(&one.tx_id)));
-        starves(overdue, &room, &used(candidate.envelopes()))
+        }
     }
+}
+
+/// With each whether the block holds it.
+fn marked<'a>(overdue: &'a [Waiting], candidate: &Candidate) -> impl Iterator<Item = (&'a Waiting, bool)> {
+    let ids: BTreeSet<Hash> = candidate.envelopes().iter().map(|one| one.tx_id()).collect();
+    overdue.iter().map(move |one| (one, ids.contains(&one.tx_id)))
 }
 
 /// Room in a block, or what is used of it.
