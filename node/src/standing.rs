@@ -200,8 +200,10 @@ fn secret(key: &SigningKey, salt: u64) -> [u8; 32] {
 pub struct Seen {
     /// How near the block is to the one that this node would have built, in thousandths.
     pub efficiency: u16,
-    /// How much of what was overdue it left out, in thousandths.
+    /// How much it left out of what its proposer acknowledged and is overdue, in thousandths.
     pub starved: u16,
+    /// Whether it grossly leaves out what its proposer acknowledged long ago.
+    pub is_starved: bool,
     /// Whether its time is too far ahead of this node's clock.
     pub is_ahead: bool,
     /// Whether it has no scores where the model in force has some.
@@ -216,6 +218,7 @@ impl Seen {
         Self {
             efficiency: WHOLE,
             starved: 0,
+            is_starved: false,
             is_ahead: false,
             is_unscored: false,
             received_ns: 0,
@@ -228,7 +231,9 @@ pub fn extension(plane: Plane, seen: &Seen) -> Vec<u8> {
     match plane {
         Plane::Solo | Plane::Stake => Vec::new(),
         Plane::Poai => Extension {
-            verdict: bit(seen.is_ahead, verdict::CLOCK) | bit(seen.is_unscored, verdict::UNSCORED),
+            verdict: bit(seen.is_ahead, verdict::CLOCK)
+                | bit(seen.is_starved, verdict::STARVED)
+                | bit(seen.is_unscored, verdict::UNSCORED),
             efficiency: seen.efficiency,
             starved: seen.starved,
             received_ms: u32::try_from(seen.received_ns / 1_000_000).unwrap_or(u32::MAX),
@@ -247,5 +252,28 @@ pub fn says(plane: Plane) -> fn(&[u8]) -> bool {
     match plane {
         Plane::Solo | Plane::Stake => <[u8]>::is_empty,
         Plane::Poai => |extension| Extension::decode(extension).is_ok(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_extension_says_what_was_objected_to() {
+        let said = |seen: Seen| Extension::decode(&extension(Plane::Poai, &seen)).unwrap().verdict;
+        assert_eq!(said(Seen::own()), 0);
+        let starved = Seen {
+            is_starved: true,
+            ..Seen::own()
+        };
+        let all = Seen {
+            is_ahead: true,
+            is_unscored: true,
+            ..starved
+        };
+        assert_eq!((said(starved), said(all)), (verdict::STARVED, verdict::ALL));
+        assert!(extension(Plane::Stake, &all).is_empty());
     }
 }

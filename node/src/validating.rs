@@ -113,6 +113,7 @@ pub fn agreement(genesis: &Genesis, key: &SigningKey, options: bft::Options) -> 
     Agreement {
         plane: Box::new(bft),
         reveals: Box::new(Reveals::new(genesis, key)),
+        key: SigningKey::from_seed(&key.seed()),
         scoring: None,
     }
 }

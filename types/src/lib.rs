@@ -28,6 +28,7 @@ pub mod certificate;
 pub mod ballot;
 pub mod evidence;
 pub mod late;
+pub mod acknowledgement;
 pub mod roots;
 pub mod policy;
 pub mod risk;

@@ -308,14 +308,11 @@ impl Pipeline {
                     me: validating.me,
                     proposer,
                     order: config.order,
-                    envelopes_max: if validating.is_starving {
-                        0
-                    } else {
-                        BLOCK_ENVELOPES_MAX
-                    },
+                    envelopes_max: BLOCK_ENVELOPES_MAX,
                     interval_ns: u64::try_from(config.block_interval.as_nanos()).unwrap_or(u64::MAX),
                     tip_every_ns: TIP_EVERY_NS,
                     keeps_bodies: true,
+                    starves: validating.is_starving,
                 };
                 let opened = Replica::open(
                     options,

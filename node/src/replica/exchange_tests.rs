@@ -47,6 +47,7 @@ fn replica() -> (Replica<Nobody>, Store) {
         interval_ns: MS,
         tip_every_ns: 500 * MS,
         keeps_bodies: true,
+        starves: false,
     };
     let pool = Pool::new(PoolLimits::default(), PoolRules::of(&genesis), Height(1));
     let journal = Journal::open(disk, JournalConfig::default(), 0).unwrap();

@@ -1,5 +1,7 @@
 //! The replica itself.
 
+use super::acknowledged::Acknowledged;
+use super::acknowledging::Acknowledging;
 use super::allowance::Allowance;
 use super::bodies::{Bodies, Body};
 use super::catch_up::CatchUp;
@@ -8,11 +10,13 @@ use super::lately::Lately;
 use super::remembered::Remembered;
 use super::scores::Scores;
 use super::seats::Seats;
-use super::seen::Arrivals;
+use super::seen::{Arrivals, is_compared};
+use super::starving::Judge;
 use super::word::Word;
 use crate::drive::Scoring;
 use crate::standing::{Reveals, Seen, extension};
 use crate::telemetry::agreement::{AgreementCounts, InvalidBlock};
+use selfchain_consensus::bft::OBJECTION_ROUND_MAX;
 use selfchain_engine::builder::{BlockLimits, Order, build};
 use selfchain_engine::commit::{
     Block, Candidate, Chain, ChainError, Known, Proposal, Proposing, VerifyError,
@@ -22,7 +26,7 @@ use selfchain_storage::{Journal, JournalError};
 use selfchain_types::block::Row;
 use selfchain_types::certificate::Certificate;
 use selfchain_types::codec::{self, DecodeError};
-use selfchain_types::crypto::BatchVerifier;
+use selfchain_types::crypto::{BatchVerifier, SigningKey};
 use selfchain_types::evidence::Evidence;
 use selfchain_types::peer::{Lane, PeerMessage};
 use selfchain_types::seam::consensus::{Effect, Input, Plane, PlaneError, Verdict};
@@ -111,6 +115,8 @@ pub struct Options {
     /// Whether bodies are in the journal before they are voted for. Only the simulator says no, to see what happens:
     /// after a power cut everywhere nobody has the block that all are locked on.
     pub keeps_bodies: bool,
+    /// Whether its blocks leave out all that waits. Only the simulator says yes, to see what the others do.
+    pub starves: bool,
 }
 
 /// What a replica agrees by.
@@ -119,6 +125,8 @@ pub struct Agreement {
     pub plane: Box<dyn Plane>,
     /// What it reveals when it proposes, where its plane asks for it.
     pub reveals: Box<Reveals>,
+    /// What signs acknowledgements: the validator's key.
+    pub key: SigningKey,
     /// What scores its blocks and judges the others' scores: it remembers the chain up to its tip.
     pub scoring: Option<Scoring>,
 }
@@ -154,6 +162,8 @@ pub struct Replica<T> {
     pub(super) seats: Seats,
     pub(super) word: Word,
     pub(super) arrivals: Arrivals,
+    pub(super) acknowledging: Acknowledging,
+    pub(super) acknowledged: Acknowledged,
     pub(super) scores: Scores,
     pub(super) pool: Pool<T>,
     pub(super) journal: Journal,
@@ -256,6 +266,8 @@ impl<T: Ticket> Replica<T> {
             seats: Seats::new(&chain.genesis().validators),
             word: Word::new(options.proposer, agreement.reveals),
             arrivals: Arrivals::default(),
+            acknowledging: Acknowledging::new(agreement.key, now),
+            acknowledged: Acknowledged::default(),
             scores: Scores::new(agreement.scoring),
             options,
             chain,
@@ -325,6 +337,11 @@ impl<T: Ticket> Replica<T> {
         (&mut self.chain, self.scores.scorer())
     }
 
+    /// What it has done since it started.
+    pub fn counts(&self) -> &AgreementCounts {
+        &self.counts
+    }
+
     /// Transactions that were verified here, for intake to share: each signature is checked once.
     pub fn verified(&self) -> Arc<Remembered> {
         Arc::clone(&self.verified)
@@ -354,6 +371,8 @@ impl<T: Ticket> Replica<T> {
 
     /// Who is refused.
     pub fn take_refused(&mut self) -> Vec<(T, Refusal)> {
+        self.acknowledging
+            .refused(self.refused.iter().map(|(_, why)| *why));
         core::mem::take(&mut self.refused)
     }
 
@@ -378,6 +397,7 @@ impl<T: Ticket> Replica<T> {
         timers
             .chain(wanted)
             .chain(self.catch_up.wake())
+            .chain(self.acknowledging.wake())
             .chain(is_waiting.then_some(block))
             .chain(expiry)
             .fold(tip, TimeNs::min)
@@ -396,14 +416,29 @@ impl<T: Ticket> Replica<T> {
                     self.input(Input::Peer { validator, alive }, now)?;
                 }
                 if is_up {
-                    self.send(To::One(peer), &PeerMessage::Tip(self.chain.tip().height));
+                    let tip = self.chain.tip().height;
+                    self.send(To::One(peer), &PeerMessage::Tip(tip));
+                    let run = self.acknowledging.run(&self.chain.chain_id(), tip);
+                    self.send(To::One(peer), &PeerMessage::Acknowledged(run));
                 }
             }
             Event::Clock => {}
             Event::Durable(height) => self.durable(height)?,
         }
         self.clock(now)?;
-        self.perform(now)
+        self.perform(now)?;
+        self.acknowledge(now);
+        Ok(())
+    }
+
+    /// Tells the others what was admitted: after all that somebody waits for.
+    fn acknowledge(&mut self, now: TimeNs) {
+        let (chain_id, tip) = (self.chain.chain_id(), self.chain.tip().height);
+        for said in self.acknowledging.take(&chain_id, tip, now) {
+            self.counts.acknowledged += codec::wide(said.transactions.len());
+            self.counts.acknowledgements_made += 1;
+            self.send(To::All, &PeerMessage::Acknowledged(said));
+        }
     }
 
     fn message(&mut self, from: u16, bytes: &[u8], now: TimeNs) -> Result<(), ReplicaError> {
@@ -436,6 +471,12 @@ impl<T: Ticket> Replica<T> {
                 self.unverified
                     .extend(envelopes.map(|bytes| (from, bytes.to_vec())));
             }
+            PeerMessage::Acknowledged(said) => {
+                if self.seats.of_peer(from).is_some() {
+                    let forgotten = self.acknowledged.receive(from, said, self.chain.tip().height);
+                    self.counts.acknowledgements_forgotten += forgotten;
+                }
+            }
             PeerMessage::Refused { retry_after_ms, .. } => {
                 self.counts.refused_by_others += 1;
                 self.catch_up.refused(from, retry_after_ms, now);
@@ -451,8 +492,10 @@ impl<T: Ticket> Replica<T> {
     /// The ticket and the [`Refusal`], as [`Pool::admit`] says.
     pub fn submit(&mut self, verified: Verified, ticket: T, is_own: bool) -> Result<(), (T, Refusal)> {
         let bytes = is_own.then(|| verified.as_bytes().to_vec());
+        let tx_id = verified.tx_id();
         let (pool, lanes) = (&mut self.pool, Lanes(&self.chain));
         pool.admit(verified, ticket, &lanes, &mut self.refused)?;
+        self.acknowledging.admitted(&tx_id);
         self.gossip.extend(bytes);
         Ok(())
     }
@@ -484,6 +527,7 @@ impl<T: Ticket> Replica<T> {
         }
         if now.0.saturating_sub(self.last_tip.0) >= self.options.tip_every_ns {
             self.last_tip = now;
+            self.acknowledging.remind();
             self.send(To::All, &PeerMessage::Tip(self.chain.tip().height));
         }
         if !self.is_wanted && self.deciding.is_none() && self.is_block_due(now) {
@@ -601,7 +645,11 @@ impl<T: Ticket> Replica<T> {
             bytes_max: bytes_max(limits.block_bytes_max, round),
             // Expiries come first and count as effects.
             effects_max: u64::from(limits.block_effects_max).saturating_sub(codec::wide(expiries)),
-            envelopes_max: self.options.envelopes_max,
+            envelopes_max: if self.options.starves {
+                0
+            } else {
+                self.options.envelopes_max
+            },
         };
         let entries = build(&mut self.pool, &limits, self.options.order);
         let envelopes: Vec<Verified> = entries.iter().map(|entry| entry.verified.clone()).collect();
@@ -685,6 +733,8 @@ impl<T: Ticket> Replica<T> {
     /// invalid is in the journal then.
     fn verdict(&mut self, judging: &Judging, now: TimeNs) -> Result<(Verdict, Vec<u8>), ReplicaError> {
         let (block, round) = (&judging.block, judging.round);
+        // What an own proposal of this height holds waits for others' blocks too.
+        self.give_back();
         if let Some(Body::Received(proposal)) = self.bodies.get(block) {
             match self.may_follow(proposal) {
                 Ok(candidate) if !self.scores.judge(&self.chain, &candidate) => {
@@ -725,17 +775,30 @@ impl<T: Ticket> Replica<T> {
         let lead = CLOCK_LEAD_MAX_NS.saturating_mul(u64::from(round).saturating_add(1));
         let is_ahead = header.time_ns.0 > now.0.saturating_add(lead);
         let genesis = self.chain.genesis();
-        let compared = self.arrivals.compare(&self.pool, candidate, &genesis.limits);
+        let judge = Judge {
+            chain: &self.chain,
+            seats: &self.seats,
+            signatures: &self.signatures,
+            bytes_max: bytes_max(genesis.limits.block_bytes_max, header.round),
+            envelopes_max: self.options.envelopes_max,
+            is_compared: is_compared(&self.pool),
+        };
+        let overdue = self.arrivals.overdue(&self.pool, self.chain.tip().height);
+        let starved = judge.starved(overdue, &mut self.acknowledged, candidate);
+        self.counts.acknowledgements_forged += starved.forged;
+        let compared = (self.arrivals).compare(&self.pool, candidate, &genesis.limits, &starved.overdue);
         let seen = Seen {
             efficiency: compared.efficiency,
             starved: compared.starved,
+            is_starved: starved.is_gross && round <= OBJECTION_ROUND_MAX,
             is_ahead,
             is_unscored: self.scores.leaves_out(block),
             received_ns: now.0.saturating_sub(judging.since.0),
         };
-        let verdict = if seen.is_ahead || seen.is_unscored {
+        let verdict = if seen.is_ahead || seen.is_unscored || seen.is_starved {
             self.counts.objected_clock += u64::from(seen.is_ahead);
             self.counts.objected_unscored += u64::from(seen.is_unscored);
+            self.counts.objected_starved += u64::from(seen.is_starved);
             Verdict::Objection
         } else {
             self.counts.valid += 1;
@@ -807,6 +870,9 @@ impl<T: Ticket> Replica<T> {
         let height = block.tip.height;
         self.pool.advance(height.next(), &mut self.refused);
         self.arrivals.decided(self.pool.admissions());
+        let validity_max = self.chain.genesis().limits.validity_max;
+        let sits = |peer| self.seats.of_peer(peer).is_some();
+        self.acknowledged.decided(height, validity_max, sits);
         self.word.decided(&self.chain, certificate);
         self.note(candidate, certificate);
         let mut bytes = Vec::new();

@@ -330,6 +330,7 @@ impl Validator {
             interval_ns: 5 * MS,
             tip_every_ns: 500 * MS,
             keeps_bodies: true,
+            starves: false,
         };
         let pool = Pool::new(PoolLimits::default(), PoolRules::of(genesis), Height(1));
         let log = store.log_reader();

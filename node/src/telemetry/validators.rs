@@ -284,6 +284,26 @@ pub fn encode_agreement(view: &ReplicaView) -> String {
             "Proofs of misbehaviour that this node found.",
             counts.evidence,
         ),
+        (
+            "selfchain_agreement_acknowledged_total",
+            "Transactions that this node acknowledged to the other validators.",
+            counts.acknowledged,
+        ),
+        (
+            "selfchain_agreement_acknowledgements_made_total",
+            "Acknowledgements that this node signed.",
+            counts.acknowledgements_made,
+        ),
+        (
+            "selfchain_agreement_acknowledgements_forgotten_total",
+            "Acknowledgements of other validators that were forgotten because newer ones took their room.",
+            counts.acknowledgements_forgotten,
+        ),
+        (
+            "selfchain_agreement_acknowledgements_forged_total",
+            "Acknowledgements of other validators whose signature was not theirs.",
+            counts.acknowledgements_forged,
+        ),
     ] {
         text.family(name, "counter", help);
         text.sample(name, &[], value);
@@ -340,6 +360,7 @@ fn labelled(text: &mut Text, view: &ReplicaView) {
         "Proposed blocks that this node objected to, by reason.",
     );
     text.sample(name, &[("reason", "clock")], counts.objected_clock);
+    text.sample(name, &[("reason", "starved")], counts.objected_starved);
     text.sample(name, &[("reason", "unscored")], counts.objected_unscored);
     let name = "selfchain_agreement_refused_total";
     let help = "Requests of validators that were refused, by what was asked for and reason.";
