@@ -25,6 +25,8 @@ pub mod replica;
 #[cfg(feature = "network")]
 pub mod drive;
 #[cfg(feature = "network")]
+mod mesh;
+#[cfg(feature = "network")]
 pub mod validating;
 #[cfg(feature = "network")]
 pub mod service;

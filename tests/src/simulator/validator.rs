@@ -113,7 +113,7 @@ impl Running {
         if !failing.is_known {
             waits.unreachable_ns = None;
         }
-        let mut agreement = agreement(genesis, key, waits);
+        let mut agreement = agreement(genesis, key, None, waits);
         let memories = Memories::default();
         let mut recalled = None;
         if plan.is_scored {
@@ -133,8 +133,6 @@ impl Running {
         }
         let pool = Pool::new(PoolLimits::default(), PoolRules::of(genesis), tip.next());
         let options = Options {
-            me,
-            proposer: key.id(),
             order: Order::Fee,
             envelopes_max: if failing.starving == Some(me) { 0 } else { 64 },
             interval_ns: 20 * MS,
