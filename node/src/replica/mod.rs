@@ -27,6 +27,7 @@ mod exchange;
 
 pub use allowance::{SERVED_BURST_BYTES, SERVED_BYTES_MIN, SERVED_BYTES_PER_S};
 pub use lately::{Did, Lately, PROVED_MAX};
+pub use remembered::Remembered;
 pub use replica::{
     Agreement, Committed, Event, GUEST_FIRST, Options, Outgoing, Replica, ReplicaError, Ticket, To,
 };
