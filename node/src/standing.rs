@@ -125,7 +125,7 @@ pub fn found(
 }
 
 /// Power of each validator of a test network.
-const POWER_EACH: u64 = 1_000;
+pub const POWER_EACH: u64 = 1_000;
 
 /// Own blocks that a test network's validators have reveals for: a second's work to make, and weeks of blocks.
 pub const REVEALS: u32 = 1 << 22;
@@ -156,34 +156,65 @@ fn later_secret(chain_id: &Hash, key: &SigningKey) -> [u8; 32] {
         .0
 }
 
-/// What a key reveals: of the chain that genesis names, and once that is over of the later one.
+/// What a validator reveals: of the chain that genesis names, of the later one of its key, and, after a rotation, of the
+/// chains of the key before until it begins another.
 pub struct Reveals {
-    first: Option<RevealChain>,
-    secret: [u8; 32],
-    /// Made when the first chain does not have what is asked for: a second's work.
-    later: Option<RevealChain>,
+    /// Those that are made, the one in use first.
+    chains: Vec<RevealChain>,
+    /// Of chains that are not made yet, the newest key's last: each costs a second's work, once.
+    secrets: Vec<[u8; 32]>,
+    /// What none of them has: it is not looked for again.
+    missed: Option<Hash>,
 }
+
+/// Most chains of reveals that are kept; those that are not in use give way.
+const REVEAL_CHAINS_MAX: usize = 8;
 
 impl Reveals {
     /// Of this node's key.
     pub fn new(genesis: &Genesis, key: &SigningKey) -> Self {
-        Self {
-            first: reveals(genesis, key),
-            secret: later_secret(&genesis.chain_id(), key),
-            later: None,
-        }
+        let mut all = Self {
+            chains: Vec::new(),
+            secrets: Vec::new(),
+            missed: None,
+        };
+        all.hold(genesis, key);
+        all
     }
 
-    /// The link before `head`, if it is this key's.
-    pub fn before(&mut self, head: &Hash) -> Option<Hash> {
-        if let Some(later) = &mut self.later {
-            return later.before(head);
+    /// Of this key too.
+    pub fn hold(&mut self, genesis: &Genesis, key: &SigningKey) {
+        self.chains.extend(reveals(genesis, key));
+        self.chains.truncate(REVEAL_CHAINS_MAX);
+        self.secrets.push(later_secret(&genesis.chain_id(), key));
+        if self.secrets.len() > REVEAL_CHAINS_MAX {
+            self.secrets.remove(0);
         }
-        let first = self.first.as_mut().and_then(|first| first.before(head));
-        first.or_else(|| {
-            let later = RevealChain::new(&self.secret, REVEALS);
-            self.later.insert(later).before(head)
-        })
+        self.missed = None;
+    }
+
+    /// The link before `head`, if it is of one of these keys.
+    pub fn before(&mut self, head: &Hash) -> Option<Hash> {
+        if self.missed == Some(*head) {
+            return None;
+        }
+        for at in 0..self.chains.len() {
+            if let Some(link) = self.chains[at].before(head) {
+                self.chains.swap(0, at);
+                return Some(link);
+            }
+        }
+        while let Some(secret) = self.secrets.pop() {
+            let mut later = RevealChain::new(&secret, REVEALS);
+            let link = later.before(head);
+            self.chains.insert(0, later);
+            self.chains.truncate(REVEAL_CHAINS_MAX);
+            if link.is_some() {
+                return link;
+            }
+        }
+        self.missed = Some(*head);
+        None
     }
 }
 
@@ -275,5 +306,28 @@ mod tests {
         };
         assert_eq!((said(starved), said(all)), (verdict::STARVED, verdict::ALL));
         assert!(extension(Plane::Stake, &all).is_empty());
+    }
+
+    #[test]
+    fn a_validator_that_rotated_goes_on_with_the_chain_of_the_key_before() {
+        let keys = [1, 2].map(|seed| SigningKey::from_seed(&[seed; 32]));
+        let solo = Genesis::solo("reveals", 1, keys[0].public().clone());
+        let genesis = found(solo, Plane::Poai, &keys[..1], EPOCH_BLOCKS, 40);
+        let head = genesis.founding.as_ref().unwrap().reveals[0];
+        let mut own = Reveals::new(&genesis, &keys[0]);
+        let first = own.before(&head).unwrap();
+        own.hold(&genesis, &keys[1]);
+        let second = own.before(&first).unwrap();
+        assert!(hash::REVEAL.hash(second.as_bytes()) == first && hash::REVEAL.hash(first.as_bytes()) == head);
+        // Then it begins the new key's, and the old ones are over.
+        let later = later_reveals(&genesis.chain_id(), &keys[1]).head();
+        let next = own.before(&later).unwrap();
+        assert_eq!(hash::REVEAL.hash(next.as_bytes()), later);
+        assert_eq!(own.before(&Hash([7; 32])), None);
+        assert_eq!(own.missed, Some(Hash([7; 32])));
+        assert!(
+            own.before(&next).is_some(),
+            "what it does not have costs it nothing of what it has"
+        );
     }
 }

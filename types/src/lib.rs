@@ -19,6 +19,7 @@ pub mod time;
 pub mod asset;
 pub mod account;
 pub mod key;
+pub mod address;
 pub mod operation;
 pub mod envelope;
 pub mod refusal;

@@ -139,8 +139,6 @@ pub enum Deciding {
 pub struct Validating {
     /// What it agrees by.
     pub agreement: Agreement,
-    /// Its position in genesis.
-    pub me: u16,
     /// What it must remember across a crash.
     pub journal: Journal,
     /// Whether it puts nothing into its blocks, on purpose.
@@ -305,8 +303,6 @@ impl Pipeline {
             Deciding::Among(validating) => {
                 let validating = *validating;
                 let options = replica::Options {
-                    me: validating.me,
-                    proposer,
                     order: config.order,
                     envelopes_max: BLOCK_ENVELOPES_MAX,
                     interval_ns: u64::try_from(config.block_interval.as_nanos()).unwrap_or(u64::MAX),

@@ -23,7 +23,7 @@ const CHECKED_MAX: usize = 64;
 /// What the others said, by peer.
 #[derive(Debug, Default)]
 pub(super) struct Acknowledged {
-    peers: BTreeMap<u16, Words>,
+    peers: BTreeMap<u32, Words>,
 }
 
 /// What one of them said.
@@ -45,7 +45,7 @@ struct Word {
 
 /// By whose word something was acknowledged.
 pub(super) struct Signer<'a> {
-    pub(super) peer: u16,
+    pub(super) peer: u32,
     pub(super) key: &'a PublicKey,
     pub(super) chain_id: &'a Hash,
 }
@@ -61,7 +61,7 @@ pub(super) struct Found {
 
 impl Acknowledged {
     /// A validator said this, when the tip was there. Returns how many acknowledgements were forgotten for it.
-    pub(super) fn receive(&mut self, from: u16, said: Acknowledgement, tip: Height) -> u64 {
+    pub(super) fn receive(&mut self, from: u32, said: Acknowledgement, tip: Height) -> u64 {
         let words = self.peers.entry(from).or_default();
         if said.run < words.run {
             return 0;
@@ -86,7 +86,7 @@ impl Acknowledged {
 
     /// A block is decided. What was acknowledged so long ago that it is in a block or over is let go, and so is what was
     /// said by one that does not sit any more.
-    pub(super) fn decided(&mut self, tip: Height, validity_max: u32, sits: impl Fn(u16) -> bool) {
+    pub(super) fn decided(&mut self, tip: Height, validity_max: u32, sits: impl Fn(u32) -> bool) {
         self.peers.retain(|peer, _| sits(*peer));
         let is_over = |word: &Word| word.since.0.saturating_add(u64::from(validity_max)) < tip.0;
         for words in self.peers.values_mut() {

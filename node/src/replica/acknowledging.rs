@@ -2,7 +2,7 @@
 
 use selfchain_types::acknowledgement::{ACKNOWLEDGED_MAX, Acknowledgement, ShortId};
 use selfchain_types::crypto::SigningKey;
-use selfchain_types::{Hash, Height, Refusal, TimeNs};
+use selfchain_types::{Hash, Height, KeyId, Refusal, TimeNs};
 
 /// Least time between two acknowledgements that are not full, in ns: a signature for each would cost more than all else
 /// about a transaction, and nobody is in a hurry for them.
@@ -12,7 +12,9 @@ const WAITING_MAX: usize = 32 * ACKNOWLEDGED_MAX;
 
 /// What is to be acknowledged.
 pub(super) struct Acknowledging {
-    key: SigningKey,
+    /// The keys that this node holds, never none, and which of them the set names.
+    keys: Vec<SigningKey>,
+    signer: KeyId,
     run: u64,
     waiting: Vec<ShortId>,
     last: TimeNs,
@@ -22,14 +24,40 @@ pub(super) struct Acknowledging {
 
 impl Acknowledging {
     /// Of a node that starts with an empty pool: what it acknowledged before is gone, and its run says so.
-    pub(super) fn new(key: SigningKey, now: TimeNs) -> Self {
+    pub(super) fn new(keys: Vec<SigningKey>, now: TimeNs) -> Self {
         Self {
-            key,
+            signer: keys.first().map_or(KeyId::NONE, SigningKey::id),
+            keys,
             run: now.0,
             waiting: Vec::new(),
             last: TimeNs::ZERO,
             is_run_due: true,
         }
+    }
+
+    /// Signs with this key too, once a set names it.
+    pub(super) fn hold(&mut self, key: &SigningKey) {
+        self.keys.push(SigningKey::from_seed(&key.seed()));
+    }
+
+    /// Never signs with this key again.
+    pub(super) fn let_go(&mut self, id: &KeyId) {
+        self.keys.retain(|key| key.id() != *id);
+    }
+
+    /// Signs with this key from now on. What another one signed is withdrawn: the others check by the key of the set.
+    pub(super) fn sign_as(&mut self, signer: KeyId) {
+        if signer != self.signer {
+            self.signer = signer;
+            self.withdraw();
+        }
+    }
+
+    /// Nothing that was acknowledged before holds any more.
+    fn withdraw(&mut self) {
+        self.run = self.run.saturating_add(1);
+        self.waiting.clear();
+        self.is_run_due = true;
     }
 
     /// A transaction waits in the pool.
@@ -44,9 +72,7 @@ impl Acknowledging {
     pub(super) fn refused(&mut self, mut reasons: impl Iterator<Item = Refusal>) {
         // Time that is over is over for all, and so is a counter that a block used.
         if reasons.any(|why| !matches!(why, Refusal::Expired | Refusal::CounterUsed)) {
-            self.run = self.run.saturating_add(1);
-            self.waiting.clear();
-            self.is_run_due = true;
+            self.withdraw();
         }
     }
 
@@ -72,17 +98,21 @@ impl Acknowledging {
         self.last = now;
         self.is_run_due = false;
         let waiting = core::mem::take(&mut self.waiting);
-        let sign =
-            |part: &[ShortId]| Acknowledgement::sign(chain_id, self.run, tip, part.to_vec(), &self.key);
         if waiting.is_empty() {
-            return vec![sign(&[])];
+            return self.sign(chain_id, tip, &[]).into_iter().collect();
         }
-        waiting.chunks(ACKNOWLEDGED_MAX).map(sign).collect()
+        let parts = waiting.chunks(ACKNOWLEDGED_MAX);
+        parts.filter_map(|part| self.sign(chain_id, tip, part)).collect()
+    }
+
+    fn sign(&self, chain_id: &Hash, tip: Height, part: &[ShortId]) -> Option<Acknowledgement> {
+        let key = self.keys.iter().find(|key| key.id() == self.signer)?;
+        Some(Acknowledgement::sign(chain_id, self.run, tip, part.to_vec(), key))
     }
 
     /// The run alone, for one that has just connected.
-    pub(super) fn run(&self, chain_id: &Hash, tip: Height) -> Acknowledgement {
-        Acknowledgement::sign(chain_id, self.run, tip, Vec::new(), &self.key)
+    pub(super) fn run(&self, chain_id: &Hash, tip: Height) -> Option<Acknowledgement> {
+        self.sign(chain_id, tip, &[])
     }
 }
 
@@ -103,7 +133,7 @@ mod tests {
 
     #[test]
     fn one_signature_is_for_many_and_none_is_made_in_vain() {
-        let mut acknowledging = Acknowledging::new(SigningKey::from_seed(&[1; 32]), TimeNs(7));
+        let mut acknowledging = Acknowledging::new(vec![SigningKey::from_seed(&[1; 32])], TimeNs(7));
         assert_eq!(take(&mut acknowledging, 100), [(7, 0)], "the run comes first");
         assert_eq!(take(&mut acknowledging, 101), []);
         admit(&mut acknowledging, 5);
@@ -119,8 +149,32 @@ mod tests {
     }
 
     #[test]
+    fn another_key_begins_another_run() {
+        let keys = [1, 2].map(|seed| SigningKey::from_seed(&[seed; 32]));
+        let [old, new] = [keys[0].id(), keys[1].id()];
+        let mut acknowledging = Acknowledging::new(vec![SigningKey::from_seed(&[1; 32])], TimeNs(7));
+        take(&mut acknowledging, 100);
+        acknowledging.hold(&keys[1]);
+        acknowledging.sign_as(old);
+        admit(&mut acknowledging, 5);
+        acknowledging.sign_as(new);
+        acknowledging.let_go(&old);
+        let said = acknowledging.take(&CHAIN, Height(3), TimeNs(101_000_000));
+        assert_eq!((said[0].run, said[0].transactions.len()), (8, 0));
+        let digest = said[0].digest(&CHAIN, &new);
+        let public = keys[1].public();
+        let checked = selfchain_types::crypto::verify(
+            public.scheme(),
+            public.as_bytes(),
+            digest.as_bytes(),
+            &said[0].signature,
+        );
+        assert_eq!(checked, Ok(()));
+    }
+
+    #[test]
     fn what_only_this_node_dropped_withdraws_everything_said_before() {
-        let mut acknowledging = Acknowledging::new(SigningKey::from_seed(&[1; 32]), TimeNs(7));
+        let mut acknowledging = Acknowledging::new(vec![SigningKey::from_seed(&[1; 32])], TimeNs(7));
         take(&mut acknowledging, 100);
         admit(&mut acknowledging, 5);
         acknowledging.refused([Refusal::Expired, Refusal::CounterUsed].into_iter());

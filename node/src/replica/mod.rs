@@ -32,7 +32,9 @@ pub use acknowledged::INCLUSION_BOUND;
 pub use allowance::{SERVED_BURST_BYTES, SERVED_BYTES_MIN, SERVED_BYTES_PER_S};
 pub use lately::{Did, Lately, PROVED_MAX};
 pub use remembered::Remembered;
-pub use replica::{Agreement, Committed, Event, Options, Outgoing, Replica, ReplicaError, Ticket, To};
+pub use replica::{
+    Agreement, Committed, Event, GUEST_FIRST, Options, Outgoing, Replica, ReplicaError, Ticket, To,
+};
 pub use view::{CatchingUp, Decision, Proof, ReplicaView};
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::acknowledged::Acknowledged;
 use super::acknowledging::Acknowledging;
 use super::allowance::Allowance;
-use super::bodies::{Bodies, Body};
+use super::bodies::{Bodies, Body, OWN};
 use super::catch_up::CatchUp;
 use super::exchange::BODY_WAIT_NS;
 use super::lately::Lately;
@@ -26,14 +26,15 @@ use selfchain_storage::{Journal, JournalError};
 use selfchain_types::block::Row;
 use selfchain_types::certificate::Certificate;
 use selfchain_types::codec::{self, DecodeError};
-use selfchain_types::crypto::{BatchVerifier, SigningKey};
+use selfchain_types::crypto::{BatchVerifier, PublicKey, SigningKey};
 use selfchain_types::evidence::Evidence;
 use selfchain_types::peer::{Lane, PeerMessage};
 use selfchain_types::seam::consensus::{Effect, Input, Plane, PlaneError, Verdict};
 use selfchain_types::seam::log::{LogError, LogReader};
 use selfchain_types::seam::scorer::Scorer;
+use selfchain_types::seam::standing::Held;
 use selfchain_types::{Hash, Height, KeyId, Refusal, TimeNs, Verified};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -42,15 +43,15 @@ use thiserror::Error;
 pub enum Event {
     /// A validator's message arrived.
     Peer {
-        /// Its position in genesis, as its connection proves.
-        from: u16,
+        /// Its number, as its connection proves.
+        from: u32,
         /// [`PeerMessage`].
         bytes: Vec<u8>,
     },
     /// A validator can be reached, or cannot any more.
     Link {
-        /// Its position in genesis.
-        peer: u16,
+        /// Its number.
+        peer: u32,
         /// Whether it can.
         is_up: bool,
     },
@@ -69,10 +70,10 @@ pub trait Ticket {
 /// To whom a message goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum To {
-    /// Every other validator.
+    /// Every other validator that this one has a link to.
     All,
-    /// One, by position in genesis.
-    One(u16),
+    /// One, by number.
+    One(u32),
 }
 
 /// A message to send.
@@ -100,10 +101,6 @@ pub struct Committed<T> {
 /// How a replica works.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Its position in genesis.
-    pub me: u16,
-    /// Its key.
-    pub proposer: KeyId,
     /// How blocks are filled.
     pub order: Order,
     /// Most transactions of a block.
@@ -123,10 +120,10 @@ pub struct Options {
 pub struct Agreement {
     /// How.
     pub plane: Box<dyn Plane>,
+    /// The keys that it signs with, wherever a set names one; never empty.
+    pub keys: Vec<SigningKey>,
     /// What it reveals when it proposes, where its plane asks for it.
     pub reveals: Box<Reveals>,
-    /// What signs acknowledgements: the validator's key.
-    pub key: SigningKey,
     /// What scores its blocks and judges the others' scores: it remembers the chain up to its tip.
     pub scoring: Option<Scoring>,
 }
@@ -160,6 +157,16 @@ pub struct Replica<T> {
     pub(super) chain: Chain,
     pub(super) plane: Box<dyn Plane>,
     pub(super) seats: Seats,
+    /// The keys that it holds, never none, and the one that the next block's set names.
+    pub(super) own: Vec<KeyId>,
+    pub(super) signer: KeyId,
+    /// Whom it has links to, and whether nobody was told yet.
+    pub(super) held: Arc<[Held]>,
+    pub(super) is_held_new: bool,
+    /// The others in the next block's set: whom bodies are asked of, in turn, the one after this node first.
+    pub(super) others: Vec<u32>,
+    /// Whose link broke.
+    pub(super) down: BTreeSet<u32>,
     pub(super) word: Word,
     pub(super) arrivals: Arrivals,
     pub(super) acknowledging: Acknowledging,
@@ -206,7 +213,7 @@ pub struct Replica<T> {
     pub(super) last_tip: TimeNs,
     pub(super) out: Vec<Outgoing>,
     pub(super) gossip: Vec<Vec<u8>>,
-    pub(super) unverified: Vec<(u16, Vec<u8>)>,
+    pub(super) unverified: Vec<(u32, Vec<u8>)>,
     pub(super) committed: Vec<Committed<T>>,
     pub(super) refused: Vec<(T, Refusal)>,
     pub(super) evidence: Vec<Vec<u8>>,
@@ -228,6 +235,11 @@ pub(super) struct Decided {
     pub(super) certificate: Vec<u8>,
 }
 
+/// The first number that is no validator's: peers that a node knows by its configuration only, before the chain names
+/// them, have numbers from here on.
+pub const GUEST_FIRST: u32 = 1 << 31;
+/// Most keys that a replica signs with: the oldest that does not gives way.
+const OWN_KEYS_MAX: usize = 4;
 /// A record of the journal: the plane's.
 const RECORD_PLANE: u8 = 1;
 /// A record of the journal: a body, as [`Candidate::to_bytes`].
@@ -261,12 +273,20 @@ impl<T: Ticket> Replica<T> {
             Vec::new()
         };
         let lag = chain.genesis().plane.root_lag();
+        let own: Vec<KeyId> = agreement.keys.iter().map(SigningKey::id).collect();
+        let signer = own.first().copied().unwrap_or(KeyId::NONE);
         let lately = Lately::read(&*log, tip, &|height| chain.validators_of(height));
         let mut replica = Self {
-            seats: Seats::new(&chain.genesis().validators),
-            word: Word::new(options.proposer, agreement.reveals),
+            seats: Seats::default(),
+            own,
+            signer,
+            held: Arc::new([]),
+            is_held_new: false,
+            others: Vec::new(),
+            down: BTreeSet::new(),
+            word: Word::new(signer, agreement.reveals),
             arrivals: Arrivals::default(),
-            acknowledging: Acknowledging::new(agreement.key, now),
+            acknowledging: Acknowledging::new(agreement.keys, now),
             acknowledged: Acknowledged::default(),
             scores: Scores::new(agreement.scoring),
             options,
@@ -317,7 +337,7 @@ impl<T: Ticket> Replica<T> {
                 Some((&RECORD_BODY, bytes)) => {
                     // Written by this node, whole: what cannot be read is of another version.
                     if let Ok(proposal) = Proposal::new(bytes.to_vec()) {
-                        self.bodies.receive(self.options.me, proposal, true);
+                        self.bodies.receive(OWN, proposal, true);
                     }
                 }
                 _ => {}
@@ -377,7 +397,7 @@ impl<T: Ticket> Replica<T> {
     }
 
     /// Envelopes that peers sent, whose signatures are to be checked.
-    pub fn take_unverified(&mut self) -> Vec<(u16, Vec<u8>)> {
+    pub fn take_unverified(&mut self) -> Vec<(u32, Vec<u8>)> {
         core::mem::take(&mut self.unverified)
     }
 
@@ -411,6 +431,12 @@ impl<T: Ticket> Replica<T> {
         match event {
             Event::Peer { from, bytes } => self.message(from, &bytes, now)?,
             Event::Link { peer, is_up } => {
+                if is_up {
+                    self.down.remove(&peer);
+                } else {
+                    self.down.insert(peer);
+                    self.catch_up.retain(|one| one != peer);
+                }
                 if let Some(validator) = self.seats.of_peer(peer) {
                     let alive = is_up;
                     self.input(Input::Peer { validator, alive }, now)?;
@@ -418,8 +444,9 @@ impl<T: Ticket> Replica<T> {
                 if is_up {
                     let tip = self.chain.tip().height;
                     self.send(To::One(peer), &PeerMessage::Tip(tip));
-                    let run = self.acknowledging.run(&self.chain.chain_id(), tip);
-                    self.send(To::One(peer), &PeerMessage::Acknowledged(run));
+                    if let Some(run) = self.acknowledging.run(&self.chain.chain_id(), tip) {
+                        self.send(To::One(peer), &PeerMessage::Acknowledged(run));
+                    }
                 }
             }
             Event::Clock => {}
@@ -441,7 +468,7 @@ impl<T: Ticket> Replica<T> {
         }
     }
 
-    fn message(&mut self, from: u16, bytes: &[u8], now: TimeNs) -> Result<(), ReplicaError> {
+    fn message(&mut self, from: u32, bytes: &[u8], now: TimeNs) -> Result<(), ReplicaError> {
         let Ok(message) = PeerMessage::decode(bytes) else {
             tracing::debug!(from, "a peer's message cannot be read");
             return Ok(());
@@ -554,7 +581,10 @@ impl<T: Ticket> Replica<T> {
         self.is_wanted = false;
         let (validators, schedule) = (self.chain.validators(), self.chain.schedule());
         let height = self.chain.tip().height.next();
-        self.seats.sit(&validators);
+        let standing = self.chain.standing();
+        let number_of = |key: &KeyId| standing.and_then(|standing| standing.member(key));
+        let is_other_set = self.seats.sit(&validators, number_of);
+        self.follow();
         self.input(
             Input::Start {
                 height,
@@ -562,7 +592,77 @@ impl<T: Ticket> Replica<T> {
                 schedule,
             },
             now,
-        )
+        )?;
+        // The plane knows who cannot be reached by keys of the set before.
+        let down = self.down.iter().filter(|_| is_other_set);
+        for validator in down
+            .filter_map(|peer| self.seats.of_peer(*peer))
+            .collect::<Vec<u16>>()
+        {
+            let alive = false;
+            self.input(Input::Peer { validator, alive }, now)?;
+        }
+        Ok(())
+    }
+
+    /// Notes which key of its own the next block's set names, and whom the standing holds.
+    fn follow(&mut self) {
+        let named = self.own.iter().find(|key| self.seats.names(key));
+        self.signer = named.copied().unwrap_or(self.signer);
+        self.word.sign_as(self.signer);
+        self.acknowledging.sign_as(self.signer);
+        let held = self.chain.standing().map(|standing| standing.held());
+        let Some(held) = held.filter(|held| !Arc::ptr_eq(held, &self.held)) else {
+            return;
+        };
+        let is_peer =
+            |peer: u32| peer >= GUEST_FIRST || held.binary_search_by_key(&peer, |one| one.number).is_ok();
+        self.catch_up.retain(is_peer);
+        self.allowance.retain(is_peer);
+        self.down.retain(|peer| is_peer(*peer));
+        let me = self.me(&held).map(|one| one.number);
+        let seated = held.iter().filter(|one| one.is_in_set).map(|one| one.number);
+        self.others = seated.filter(|number| Some(*number) != me).collect();
+        let after = self.others.partition_point(|number| Some(*number) < me);
+        self.others.rotate_left(after);
+        self.held = held;
+        self.is_held_new = true;
+    }
+
+    /// This node among those whom the standing holds.
+    fn me<'a>(&self, held: &'a [Held]) -> Option<&'a Held> {
+        let is_own = |one: &&Held| one.keys.iter().any(|key| self.own.contains(&key.id()));
+        held.iter().find(is_own)
+    }
+
+    /// Whom this node is to have links to, itself among them, by number: once at the start, and whenever it changed.
+    pub fn take_held(&mut self) -> Option<Arc<[Held]>> {
+        core::mem::take(&mut self.is_held_new).then(|| Arc::clone(&self.held))
+    }
+
+    /// Keys that the standing has of this validator, and that this node does not hold: it cannot sign with them.
+    pub fn keys_missing(&self) -> Vec<PublicKey> {
+        let keys = self.me(&self.held).map_or(&[][..], |one| &one.keys);
+        let is_missing = |key: &&PublicKey| !self.own.contains(&key.id());
+        keys.iter().filter(is_missing).cloned().collect()
+    }
+
+    /// Signs with this key too, wherever a set names it, from the next height on.
+    pub fn hold(&mut self, key: SigningKey) {
+        let id = key.id();
+        if self.own.contains(&id) {
+            return;
+        }
+        if self.own.len() >= OWN_KEYS_MAX {
+            let signer = self.signer;
+            if let Some(oldest) = self.own.iter().position(|one| *one != signer) {
+                self.acknowledging.let_go(&self.own.remove(oldest));
+            }
+        }
+        self.own.push(id);
+        self.acknowledging.hold(&key);
+        self.word.reveals().hold(self.chain.genesis(), &key);
+        self.plane.hold(key);
     }
 
     /// Performs effects until none is left.
@@ -656,7 +756,7 @@ impl<T: Ticket> Replica<T> {
         self.proposed = entries;
         let risk = self.scores.propose(&self.chain, &envelopes, now);
         let proposing = Proposing {
-            proposer: self.options.proposer,
+            proposer: self.signer,
             round,
             reveal: said.reveal,
             parent_certificate: &self.tip_certificate,
@@ -669,7 +769,7 @@ impl<T: Ticket> Replica<T> {
         let bytes = candidate.to_bytes();
         self.keep_body(height, &bytes)?;
         self.send(To::All, &PeerMessage::Body(&bytes));
-        self.bodies.own(self.options.me, candidate);
+        self.bodies.own(candidate);
         self.counts.proposed += 1;
         self.proposal_seen.get_or_insert(now);
         self.last_block = now;

@@ -81,6 +81,7 @@ impl Network {
     fn pass(&mut self) {
         while let Some((from, to, bytes)) = self.messages.pop_front() {
             let bytes = bytes.to_vec();
+            let from = u32::from(from);
             self.handle(to, Event::Peer { from, bytes });
         }
         self.now += 5 * MS;
@@ -112,7 +113,7 @@ impl Network {
         let decoded = PeerMessage::decode(&message.bytes).unwrap();
         let receivers: Vec<u16> = match message.to {
             To::All => (0..4).filter(|other| *other != from).collect(),
-            To::One(other) => vec![other],
+            To::One(other) => vec![u16::try_from(other).unwrap()],
         };
         for to in receivers {
             if (self.passes)(from, to, &decoded) {
@@ -143,8 +144,6 @@ fn start(me: u16, keys: &[SigningKey], genesis: &Genesis) -> (Replica<Nobody>, S
     let journal = Journal::open(disk, JournalConfig::default(), 0).unwrap();
     let key = &keys[usize::from(me)];
     let options = Options {
-        me,
-        proposer: key.id(),
         order: Order::Fee,
         envelopes_max: 64,
         interval_ns: 5 * MS,
@@ -153,7 +152,7 @@ fn start(me: u16, keys: &[SigningKey], genesis: &Genesis) -> (Replica<Nobody>, S
         starves: true,
     };
     let pool = Pool::new(PoolLimits::default(), PoolRules::of(genesis), Height(1));
-    let agreement = agreement(genesis, key, bft::Options::default());
+    let agreement = agreement(genesis, key, None, bft::Options::default());
     let log = store.log_reader();
     let replica = Replica::open(options, chain, agreement, pool, journal, log, TimeNs(BEGAN));
     (replica.unwrap(), store)

@@ -1,5 +1,5 @@
-//! Metrics of a validator of several: its links to the others, and agreement. Labels are lanes, reasons and positions
-//! in genesis: there are as many series as validators, times four.
+//! Metrics of a validator of several: its links to the others, and agreement. Labels are lanes, reasons and validators'
+//! numbers: there are as many series as links, times four.
 
 use super::agreement::{Histogram, InvalidBlock};
 use super::text::{Seconds, Text};
@@ -161,23 +161,23 @@ fn lanes(text: &mut Text, metrics: &LinkMetrics) {
 }
 
 fn each_peer(text: &mut Text, peers: &[PeerStatus]) {
-    let positions: Vec<String> = peers.iter().map(|peer| peer.position.to_string()).collect();
-    let each = || positions.iter().map(String::as_str).zip(peers);
+    let numbers: Vec<String> = peers.iter().map(|peer| peer.number.to_string()).collect();
+    let each = || numbers.iter().map(String::as_str).zip(peers);
     let name = "selfchain_links_peer_up";
     text.family(
         name,
         "gauge",
-        "Whether there is a connection with a validator, by position in genesis.",
+        "Whether there is a connection with a validator, by number.",
     );
-    for (position, peer) in each() {
-        text.sample(name, &[("peer", position)], u8::from(peer.round_trip.is_some()));
+    for (number, peer) in each() {
+        text.sample(name, &[("peer", number)], u8::from(peer.round_trip.is_some()));
     }
     let name = "selfchain_links_peer_round_trip_seconds";
     text.family(name, "gauge", "Round trip to a validator that has a connection.");
-    for (position, peer) in each() {
+    for (number, peer) in each() {
         if let Some(round_trip) = peer.round_trip {
             let ns = u64::try_from(round_trip.as_nanos()).unwrap_or(u64::MAX);
-            text.sample(name, &[("peer", position)], Seconds(ns));
+            text.sample(name, &[("peer", number)], Seconds(ns));
         }
     }
     let name = "selfchain_links_peer_send_queue_bytes";
@@ -186,11 +186,11 @@ fn each_peer(text: &mut Text, peers: &[PeerStatus]) {
         "gauge",
         "Bytes that wait to be sent to a validator, by lane.",
     );
-    for (position, peer) in each() {
+    for (number, peer) in each() {
         for (lane, status) in Lane::ALL.iter().zip(&peer.lanes) {
             text.sample(
                 name,
-                &[("peer", position), ("lane", lane.name())],
+                &[("peer", number), ("lane", lane.name())],
                 status.send_bytes,
             );
         }

@@ -134,7 +134,7 @@ impl Running {
         if !failing.is_known {
             waits.unreachable_ns = None;
         }
-        let mut agreement = agreement(genesis, key, waits);
+        let mut agreement = agreement(genesis, key, None, waits);
         if let Some(plane) = weakened(control, genesis, key, waits) {
             agreement.plane = plane;
         }
@@ -161,8 +161,6 @@ impl Running {
         }
         let pool = Pool::new(PoolLimits::default(), PoolRules::of(genesis), tip.next());
         let options = Options {
-            me,
-            proposer: key.id(),
             order: Order::Fee,
             envelopes_max: plan.load.block_transactions,
             interval_ns: 20 * MS,

@@ -375,7 +375,7 @@ impl World {
                 from,
                 bytes,
             } => {
-                let bytes = bytes.to_vec();
+                let (bytes, from) = (bytes.to_vec(), u32::from(from));
                 self.step(instance, |running, now| {
                     Ok(running.handle(Event::Peer { from, bytes }, now)?)
                 })
@@ -463,7 +463,7 @@ impl World {
                 self.stands(instance)?;
                 let dead = self.plan.failing.dead.filter(|_| self.plan.failing.is_known);
                 self.step(instance, |running, now| {
-                    if let Some(peer) = dead {
+                    if let Some(peer) = dead.map(u32::from) {
                         running.handle(Event::Link { peer, is_up: false }, now)?;
                     }
                     Ok(running.handle(Event::Clock, now)?)
@@ -625,7 +625,8 @@ impl World {
         let everyone = 0..self.plan.validators;
         let receivers: Vec<u16> = match to {
             To::All => everyone.filter(|position| *position != from).collect(),
-            To::One(position) => vec![position],
+            // Founders' numbers are their positions.
+            To::One(number) => u16::try_from(number).ok().into_iter().collect(),
         };
         for receiver in receivers {
             if self.is_lying(from) {
