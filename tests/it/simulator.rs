@@ -179,6 +179,9 @@ fn honest_proposers_are_never_objected_to_for_what_they_leave_out() {
             Plan {
                 is_one_lying: false,
                 is_scored: false,
+                // A validator that restarts has lost what it acknowledged, and its word that it has may be lost too.
+                crashes: 0,
+                blackouts: 0,
                 load: Load {
                     lanes,
                     block_transactions,
