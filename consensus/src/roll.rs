@@ -362,7 +362,12 @@ impl Roll {
     /// # Errors
     /// [`ChangeRefusal`], and nothing has changed.
     pub fn change(&mut self, change: &Change) -> Result<(), ChangeRefusal> {
+        self.make(change)?;
         self.is_stale = true;
+        Ok(())
+    }
+
+    fn make(&mut self, change: &Change) -> Result<(), ChangeRefusal> {
         match change {
             Change::Join { key, bond, reveals } => self.join(key, *bond, *reveals),
             Change::Bond { validator, bond } => {

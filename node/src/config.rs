@@ -301,6 +301,11 @@ impl Config {
         self.data_dir.join(crate::keys::NODE_KEY_FILE)
     }
 
+    /// Where the key is that a validator rotates to.
+    pub fn next_key_path(&self) -> PathBuf {
+        self.data_dir.join(crate::keys::NEXT_KEY_FILE)
+    }
+
     /// Where the advisor keeps its paragraphs and counts its requests.
     pub fn advisor_folder(&self) -> PathBuf {
         self.data_dir.join("advisor")

@@ -18,6 +18,7 @@ use selfchain::types::message::Detail;
 use selfchain::types::{Amount, AssetId, Genesis, Hash, Height, KeyId};
 use selfchain::{AccountFlags, AccountId, Operation};
 use selfchain_transport::links::{LinkClose, PeerStatus};
+use std::cell::Cell;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -184,18 +185,23 @@ impl Network {
     /// Whoever runs stands at one block, executed to the same result.
     fn settle(&self) {
         let running = || self.seats.iter().filter(|seat| seat.running.is_some());
+        let settled = Cell::new(0);
         until(|| {
-            let tips: Vec<Hash> = running().map(|seat| seat.node().tip().hash).collect();
+            let tips: Vec<(u64, Hash)> = running()
+                .map(|seat| seat.node().tip())
+                .map(|tip| (tip.height.0, tip.hash))
+                .collect();
+            settled.set(tips[0].0);
             tips.windows(2).all(|pair| pair[0] == pair[1])
         });
-        let tip = self.seats[0].node().tip();
+        let height = settled.get();
         let state_root = |seat: &Seat| {
-            let row = seat.node().log().read(tip.height.0).unwrap();
+            let row = seat.node().log().read(height).unwrap();
             let row = selfchain::types::block::Row::decode(&row).unwrap();
             (Hash(*blake3::hash(row.header).as_bytes()), row.result.to_vec())
         };
         let first = state_root(&self.seats[0]);
-        assert!(running().all(|seat| state_root(seat) == first), "{}", tip.height);
+        assert!(running().all(|seat| state_root(seat) == first), "block {height}");
     }
 }
 

@@ -116,6 +116,11 @@ impl Sitting {
         &self.desk.set
     }
 
+    /// Whether this node is in the height's set.
+    pub(super) fn has_seat(&self) -> bool {
+        self.desk.seat != NO_SEAT
+    }
+
     pub(super) fn is_decided(&self) -> bool {
         self.desk.is_decided
     }

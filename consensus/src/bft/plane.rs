@@ -39,6 +39,8 @@ pub struct Bft {
     quorum: ThresholdParams,
     recovered: BTreeMap<Height, Vec<Record>>,
     sitting: Option<Sitting>,
+    /// Whether an earlier run left records of the height in hand.
+    is_replayed: bool,
     validators: Arc<[Validator]>,
     later: Later,
     watch: Watch,
@@ -59,6 +61,7 @@ impl Bft {
             quorum: ThresholdParams::default(),
             recovered: BTreeMap::new(),
             sitting: None,
+            is_replayed: false,
             validators: Arc::new([]),
             later: Later::default(),
             says: |_| true,
@@ -144,7 +147,9 @@ impl Bft {
         self.watch.begin(height, set.clone());
         self.sitting = Some(Sitting::new(height, set, &self.keys[self.signer], self.quorum));
         self.recovered = self.recovered.split_off(&height);
-        if let Some(records) = self.recovered.remove(&height) {
+        let records = self.recovered.remove(&height);
+        self.is_replayed = records.is_some();
+        if let Some(records) = records {
             let (sitting, mut tools) = self.at_work("start", now, effects)?;
             sitting.replay(&records, &mut tools)?;
         }
@@ -315,6 +320,17 @@ impl Plane for Bft {
             self.signer -= usize::from(self.signer > oldest);
         }
         self.keys.push(key);
+        // A height that waits for this very key would wait for ever: it begins anew, and the others repeat themselves.
+        // Nothing of it was signed here, unless an earlier run had the key.
+        let is_new = !self.is_replayed;
+        let waits = |sitting: &&Sitting| is_new && !sitting.has_seat() && !sitting.is_decided();
+        if let (Some(sitting), Some(key)) = (self.sitting.as_ref().filter(waits), self.keys.last())
+            && sitting.set().seat_of(key.public()).is_some()
+        {
+            let (height, set) = (sitting.height(), sitting.set().clone());
+            self.sitting = Some(Sitting::new(height, set, key, self.quorum));
+            self.signer = self.keys.len() - 1;
+        }
     }
 
     fn view(&self) -> Option<PlaneView> {

@@ -558,6 +558,12 @@ fn the_set_of_a_height_says_which_of_the_keys_signs() {
     plane.hold(key(0));
     step(&mut plane, start(1, &key(0))).unwrap();
     assert_eq!(proposes(&mut plane, 1), (true, false));
+    // A key that comes late: the height that waits for it does not wait for ever.
+    let mut late = Bft::new(CHAIN, key(50), Options::default());
+    step(&mut late, start(1, &later())).unwrap();
+    step(&mut late, Input::Wanted).unwrap();
+    late.hold(later());
+    assert_eq!(proposes(&mut late, 1), (false, true));
     // However many keys come, the one that signs stays.
     (100..120).for_each(|seed| plane.hold(key(seed)));
     step(&mut plane, start(5, &key(0))).unwrap();

@@ -72,6 +72,7 @@ fn start(config: &Config, settings: &Settings, output: Output, runtime: &Handle)
         .map(|(_, path)| path.clone());
     let mut node_config = config.node_config(key_log);
     node_config.scoring.models = models_in(&config.data_dir)?;
+    node_config.validator.next_key = Some(config.next_key_path());
     let bar = bar("recovering", output.is_json);
     let metrics = Arc::new(Metrics::default());
     let node = Node::start(

@@ -43,12 +43,12 @@ impl Config {
         }
     }
 
-    /// What a validator of several takes.
+    /// What a validator of several takes; where its next key may come is for the caller to add.
     pub fn validator_config(&self) -> ValidatorConfig {
         ValidatorConfig {
             listen: self.validator.listen,
             peers: self.validator.peers.0.clone(),
-            next_key: Some(self.data_dir.join(crate::keys::NEXT_KEY_FILE)),
+            next_key: None,
             propose_timeout: Duration::from_millis(self.validator.propose_timeout_ms),
             vote_timeout: Duration::from_millis(self.validator.vote_timeout_ms),
             hindrance: Hindrance::None,

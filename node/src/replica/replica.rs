@@ -647,7 +647,7 @@ impl<T: Ticket> Replica<T> {
         keys.iter().filter(is_missing).cloned().collect()
     }
 
-    /// Signs with this key too, wherever a set names it, from the next height on.
+    /// Signs with this key too, wherever a set names it, as [`Plane::hold`] says.
     pub fn hold(&mut self, key: SigningKey) {
         let id = key.id();
         if self.own.contains(&id) {
@@ -661,6 +661,11 @@ impl<T: Ticket> Replica<T> {
         }
         self.own.push(id);
         self.acknowledging.hold(&key);
+        if self.seats.names(&id) && !self.seats.names(&self.signer) {
+            self.signer = id;
+            self.word.sign_as(id);
+            self.acknowledging.sign_as(id);
+        }
         self.word.reveals().hold(self.chain.genesis(), &key);
         self.plane.hold(key);
     }
