@@ -6,11 +6,13 @@ use crate::drive::{FromPeer, Peers};
 use crate::replica::{Outgoing, To};
 use core::time::Duration;
 use selfchain_types::ballot::{Ballot, Statement};
+use selfchain_types::crypto::PublicKey;
 use selfchain_types::crypto::SigningKey;
 use selfchain_types::peer::PeerMessage;
+use selfchain_types::seam::standing::Held;
 use selfchain_types::{Hash, hash};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -33,21 +35,20 @@ const DELAYED_MAX: usize = 65_536;
 
 impl Hindrance {
     /// What stands between the validator with this key and its links.
-    pub(crate) fn hinder<P: Peers + Sync + 'static>(
+    pub(crate) fn hinder(
         self,
-        peers: P,
+        peers: impl Peers + 'static,
         chain_id: Hash,
         key: &SigningKey,
-        validators: usize,
     ) -> Box<dyn Peers> {
         match self {
             Self::None | Self::Starving => Box::new(peers),
-            Self::Slow(by) => Box::new(Delayed::new(Arc::new(peers), by)),
+            Self::Slow(by) => Box::new(Delayed::new(peers, by)),
             Self::TwoFaced => Box::new(TwoFaced {
                 peers,
                 chain_id,
                 key: SigningKey::from_seed(&key.seed()),
-                validators: u16::try_from(validators).unwrap_or(u16::MAX),
+                others: Vec::new(),
             }),
         }
     }
@@ -55,22 +56,27 @@ impl Hindrance {
 
 /// Links that carry what is sent later, in order.
 struct Delayed<P> {
-    peers: Arc<P>,
+    peers: Arc<Mutex<P>>,
     by: Duration,
     under_way: SyncSender<(Instant, Outgoing)>,
 }
 
-impl<P: Peers + Sync + 'static> Delayed<P> {
-    fn new(peers: Arc<P>, by: Duration) -> Self {
+impl<P: Peers + 'static> Delayed<P> {
+    fn new(peers: P, by: Duration) -> Self {
+        let peers = Arc::new(Mutex::new(peers));
         let (under_way, due) = sync_channel(DELAYED_MAX);
         let to = Arc::clone(&peers);
         // It ends when the validator lets go of its links.
-        thread::spawn(move || deliver(&*to, &due));
+        thread::spawn(move || deliver(&to, &due));
         Self { peers, by, under_way }
     }
 }
 
-fn deliver(peers: &impl Peers, due: &Receiver<(Instant, Outgoing)>) {
+fn locked<P>(peers: &Mutex<P>) -> MutexGuard<'_, P> {
+    peers.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn deliver(peers: &Mutex<impl Peers>, due: &Receiver<(Instant, Outgoing)>) {
     while let Ok((at, message)) = due.recv() {
         loop {
             let left = at.saturating_duration_since(Instant::now());
@@ -79,11 +85,11 @@ fn deliver(peers: &impl Peers, due: &Receiver<(Instant, Outgoing)>) {
             }
             thread::park_timeout(left);
         }
-        peers.send(message);
+        locked(peers).send(message);
     }
 }
 
-impl<P: Peers + Sync> Peers for Delayed<P> {
+impl<P: Peers> Peers for Delayed<P> {
     fn send(&self, message: Outgoing) {
         match self.under_way.try_send((Instant::now() + self.by, message)) {
             Ok(()) => {}
@@ -94,7 +100,15 @@ impl<P: Peers + Sync> Peers for Delayed<P> {
     }
 
     fn next(&self) -> Option<FromPeer> {
-        self.peers.next()
+        locked(&self.peers).next()
+    }
+
+    fn follow(&mut self, held: &[Held]) {
+        locked(&self.peers).follow(held);
+    }
+
+    fn next_key(&mut self, missing: &[PublicKey]) -> Option<SigningKey> {
+        locked(&self.peers).next_key(missing)
     }
 }
 
@@ -103,7 +117,8 @@ struct TwoFaced<P> {
     peers: P,
     chain_id: Hash,
     key: SigningKey,
-    validators: u16,
+    /// The numbers of all validators.
+    others: Vec<u32>,
 }
 
 impl<P: Peers> TwoFaced<P> {
@@ -134,7 +149,7 @@ impl<P: Peers> Peers for TwoFaced<P> {
         };
         // Half of them hear the other one first, and do not vote for the one that can be had: too many for a quorum.
         // A message to itself is dropped by the links.
-        for peer in 0..self.validators {
+        for peer in self.others.iter().copied() {
             let both = if peer % 2 == 0 {
                 [&other, &message]
             } else {
@@ -149,6 +164,15 @@ impl<P: Peers> Peers for TwoFaced<P> {
 
     fn next(&self) -> Option<FromPeer> {
         self.peers.next()
+    }
+
+    fn follow(&mut self, held: &[Held]) {
+        self.others = held.iter().map(|one| one.number).collect();
+        self.peers.follow(held);
+    }
+
+    fn next_key(&mut self, missing: &[PublicKey]) -> Option<SigningKey> {
+        self.peers.next_key(missing)
     }
 }
 
@@ -174,6 +198,12 @@ mod tests {
         fn next(&self) -> Option<FromPeer> {
             None
         }
+
+        fn follow(&mut self, _: &[Held]) {}
+
+        fn next_key(&mut self, _: &[PublicKey]) -> Option<SigningKey> {
+            None
+        }
     }
 
     fn key() -> SigningKey {
@@ -182,7 +212,15 @@ mod tests {
 
     fn hindered(hindrance: Hindrance) -> (Box<dyn Peers>, mpsc::Receiver<Outgoing>) {
         let (ends, sent) = sync_channel(64);
-        (hindrance.hinder(Ends(ends), CHAIN, &key(), 4), sent)
+        let mut peers = hindrance.hinder(Ends(ends), CHAIN, &key());
+        let held = |number| Held {
+            number,
+            keys: Vec::new(),
+            is_in_set: true,
+            address: None,
+        };
+        peers.follow(&[0, 1, 2, 3].map(held));
+        (peers, sent)
     }
 
     fn saying(statement: Statement) -> Outgoing {

@@ -27,6 +27,8 @@ pub mod drive;
 #[cfg(feature = "network")]
 pub mod hindrance;
 #[cfg(feature = "network")]
+mod mesh;
+#[cfg(feature = "network")]
 pub mod validating;
 #[cfg(feature = "network")]
 pub mod service;

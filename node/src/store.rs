@@ -203,4 +203,4 @@ pub fn read_genesis(disk: &dyn Disk) -> Result<Genesis, StoreError> {
 }
 
 /// No genesis is larger: 65,535 validators' keys fit many times.
-const GENESIS_BYTES_MAX: u64 = 64 * 1024 * 1024;
+pub const GENESIS_BYTES_MAX: u64 = 64 * 1024 * 1024;

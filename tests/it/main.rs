@@ -11,6 +11,7 @@ mod ed25519;
 mod explain;
 mod light;
 mod links;
+mod live;
 mod members;
 mod network;
 mod opinions;

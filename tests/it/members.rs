@@ -1,9 +1,11 @@
 //! The set of validators changes by operations, what it has at stake is money, and what blocks earn is paid: whole
 //! chains with the real standings, each replayed, verified and restored in the middle.
 
-mod world;
+pub mod world;
 
+use selfchain_types::address::encode_address;
 use selfchain_types::genesis::Plane;
+use selfchain_types::seam::standing::Offence;
 use selfchain_types::{AccountId, Genesis, Height, Operation, Outcome};
 use world::{
     AUTHORITY, EPOCH, FOUNDERS, JOINER, OTHER, OWNER, PURSE, RESERVE, World, earnings, id, join, key, pay,
@@ -281,8 +283,17 @@ fn an_offence_costs_a_fifth_of_the_bond_once() {
     assert_eq!(world.totals(RESERVE), [0, 100, 0, 400]);
     world.to(2 * EPOCH);
     assert_eq!(world.power(JOINER), None);
-    // It is on no roll any more, where the same proof may come again: it costs nothing more.
-    world.step_with(Vec::new(), &proof);
+    // It is on no roll any more, and what was proved is not new all the same.
+    let again = Offence {
+        validator: id(JOINER),
+        height: Height(EPOCH + 1),
+    };
+    let later = Offence {
+        height: Height(EPOCH + 2),
+        ..again
+    };
+    let standing = world.chain.standing().unwrap();
+    assert!(!standing.punishes(&again) && standing.punishes(&later));
     assert_eq!(world.totals(PURSE), [100, 10_000, 400, 0]);
     world.to(3 * EPOCH + 1);
     assert_eq!(world.totals(PURSE), [100, 10_000, 0, 0]);
@@ -383,5 +394,36 @@ fn a_founder_names_an_account_and_bonds_money_on_top() {
     world.to(3 * EPOCH + 1);
     assert_eq!(world.power(founder), Some(900));
     assert_eq!(world.totals(PURSE)[2], 0, "money goes first");
+    world.check();
+}
+
+#[test]
+fn a_validator_says_where_it_listens_and_nobody_else_does() {
+    let mut world = joined(Plane::Poai);
+    let address = "203.0.113.7:7402".parse().unwrap();
+    let bytes = encode_address(&address).to_vec();
+    let says = |seed: u8| vec![Operation::address(1, id(seed), 0)];
+    let known = |world: &World| {
+        let held = world.chain.standing().unwrap().held();
+        held.iter().find(|one| one.number == 4).unwrap().address
+    };
+    let refused = [
+        (JOINER, OTHER, bytes.clone(), Outcome::NotAuthorized),
+        (OTHER, OTHER, bytes.clone(), Outcome::ValidatorUnknown),
+        (JOINER, JOINER, bytes[..17].to_vec(), Outcome::AttachmentRange),
+        (JOINER, JOINER, vec![0; 18], Outcome::AttachmentInvalid),
+    ];
+    for (of, by, bytes, outcome) in refused {
+        assert_eq!(world.run(&[by], says(of), bytes), [outcome]);
+    }
+    assert_eq!(known(&world), None);
+    world.must(&[JOINER], says(JOINER), bytes);
+    assert_eq!(
+        known(&world),
+        Some(address),
+        "at once, while it waits for its set"
+    );
+    world.to(EPOCH + 2);
+    assert_eq!(known(&world), Some(address));
     world.check();
 }

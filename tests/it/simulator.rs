@@ -1,9 +1,10 @@
 //! Whole validators under a virtual clock: seeds that must hold, and safeguards whose absence must be seen.
 
 use rayon::prelude::*;
+use selfchain::replica::INCLUSION_BOUND;
 use selfchain::types::genesis::Plane;
 use selfchain_tests::simulator::{
-    Broken, Control, EPOCH_BLOCKS, Outcome, Plan, THREE_FAILING, compared, run, run_alone,
+    Broken, Control, EPOCH_BLOCKS, Failing, Load, Outcome, Plan, THREE_FAILING, compared, run, run_alone,
 };
 
 const SEEDS: u64 = 200;
@@ -118,15 +119,16 @@ fn a_lying_validator_is_found_out_and_is_out_of_the_set_at_an_epochs_end() {
 }
 
 #[test]
-fn poai_asks_a_dead_proposer_less_often_than_stake_does() {
-    let rounds: Vec<u64> = [Plane::Stake, Plane::Poai]
+fn poai_asks_a_dead_proposer_less_often_than_stake_does_and_a_starving_one_starves_nobody() {
+    let outcomes: Vec<Outcome> = [Plane::Stake, Plane::Poai]
         .into_par_iter()
-        .map(|plane| {
-            run(&compared(1, plane, 300, THREE_FAILING))
-                .unwrap()
-                .later_rounds_settled
-        })
+        .map(|plane| run(&compared(1, plane, 300, THREE_FAILING)).unwrap())
         .collect();
+    for outcome in &outcomes {
+        let waited = outcome.waited_max;
+        assert!(waited <= u64::from(INCLUSION_BOUND), "{outcome:?}");
+    }
+    let rounds: Vec<u64> = outcomes.iter().map(|one| one.later_rounds_settled).collect();
     assert!(rounds[1] * 2 <= rounds[0] && rounds[0] > 20, "{rounds:?}");
 }
 
@@ -135,6 +137,66 @@ fn broken_without(control: Control, seeds: u64, heights: u64) -> Vec<Broken> {
     let plan = |seed| Plan::of_seed(seed, Plane::Stake, 4, heights).without(control);
     let runs = (0..seeds).into_par_iter().map(|seed| run(&plan(seed)));
     runs.filter_map(Result::err).collect()
+}
+
+/// Fourteen of sixteen put nothing into their blocks.
+const FOURTEEN: Failing = Failing {
+    dead: None,
+    slow: None,
+    starving: &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13],
+    is_known: false,
+};
+
+#[test]
+fn what_was_acknowledged_gets_in_sooner_although_most_proposers_go_on_leaving_it_out() {
+    for (plane, waited) in [(Plane::Stake, 13), (Plane::Poai, 10)] {
+        let [told, silent]: [Outcome; 2] = [Control::None, Control::NoAcknowledgements]
+            .into_par_iter()
+            .map(|control| Plan {
+                control,
+                failing: FOURTEEN,
+                ..Plan::calm(0, plane, 16, 36)
+            })
+            .map(|plan| run(&plan).unwrap())
+            .collect::<Vec<_>>()
+            .try_into()
+            .unwrap();
+        assert!(told.starved > 0 && told.round_max == 2, "{told:?}");
+        assert!(told.waited_max <= waited, "{told:?}");
+        assert_eq!((silent.starved, silent.round_max), (0, 0), "{silent:?}");
+        assert!(silent.waited_max > told.waited_max, "{silent:?}\n{told:?}");
+    }
+}
+
+#[test]
+fn honest_proposers_are_never_objected_to_for_what_they_leave_out() {
+    let outcomes: Vec<Outcome> = (0..SEEDS)
+        .into_par_iter()
+        .map(|seed| {
+            // In half of the runs every block is full, and all wait for longer than the bound.
+            let is_crowded = seed / 2 % 2 == 0;
+            let (lanes, block_transactions) = if is_crowded { (16, 1) } else { (4, 64) };
+            Plan {
+                is_one_lying: false,
+                is_scored: false,
+                load: Load {
+                    lanes,
+                    block_transactions,
+                    ..Load::default()
+                },
+                ..Plan::of_seed(seed, plane(seed), 4, 30)
+            }
+        })
+        .map(|plan| run(&plan).unwrap_or_else(|broken| panic!("{broken}\nrepeat: {}", plan.command())))
+        .collect();
+    let overdue = outcomes.iter().filter(|outcome| outcome.waited_max > 10).count();
+    assert!(
+        overdue > outcomes.len() / 3,
+        "{overdue} runs in which anything was overdue"
+    );
+    for outcome in outcomes {
+        assert_eq!((outcome.starved, outcome.forged), (0, 0), "{outcome:?}");
+    }
 }
 
 #[test]

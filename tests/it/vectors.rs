@@ -9,6 +9,7 @@ mod messages;
 mod pages;
 mod proofs;
 mod records;
+mod standing;
 mod transactions;
 
 use std::fs;
@@ -92,6 +93,7 @@ fn formats() -> Vec<Format> {
         format("receipt", "receipt", blocks::receipts()),
         format("proofs", "receipt", proofs::proofs()),
         format("records", "records", records::records()),
+        format("standing", "standing", standing::tables()),
         format("request", "message", messages::requests()),
         format("reply", "message", messages::replies()),
         format("sections", "containers", records::sections()),

@@ -201,6 +201,8 @@ pub const PREVOTE: Domain = Domain::named("selfchain/prevote/v1");
 pub const PREVOTE_NIL: Domain = Domain::named("selfchain/prevote-nil/v1");
 /// What a validator signs to propose a block.
 pub const PROPOSAL: Domain = Domain::named("selfchain/proposal/v1");
+/// What a validator signs to acknowledge transactions.
+pub const ACKNOWLEDGEMENT: Domain = Domain::named("selfchain/acknowledgement/v1");
 /// A validator set's `(key, power)` pairs.
 pub const VALIDATORS: Domain = Domain::named("selfchain/validators/v1");
 /// The sorted table of roots: `state_root`.

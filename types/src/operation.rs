@@ -88,6 +88,8 @@ pub enum Kind {
     Rotate = 17,
     /// Lets a validator begin another chain of reveals.
     Reveals = 18,
+    /// Says where a validator listens for the others.
+    Address = 19,
 }
 
 impl Kind {
@@ -113,6 +115,7 @@ impl Kind {
             Bond,
             Rotate,
             Reveals,
+            Address,
         ]
         .into_iter()
         .find(|kind| kind.code() == code)
@@ -120,7 +123,10 @@ impl Kind {
 
     /// Whether it changes who the validators are, or what they have.
     pub const fn is_of_validators(self) -> bool {
-        matches!(self, Self::Join | Self::Bond | Self::Rotate | Self::Reveals)
+        matches!(
+            self,
+            Self::Join | Self::Bond | Self::Rotate | Self::Reveals | Self::Address
+        )
     }
 
     /// Its code on the wire.
@@ -394,6 +400,14 @@ impl Operation {
             .pointing(offset, REVEALS_LEN)
     }
 
+    /// Says where the validator `key` listens for the others: the bytes of
+    /// [`encode_address`](crate::address::encode_address) lie at `offset` of the attachments.
+    pub fn address(id: u128, key: KeyId, offset: u32) -> Self {
+        Self::of(Kind::Address, id)
+            .naming(key.0)
+            .pointing(offset, ADDRESS_LEN)
+    }
+
     /// The same with these flags set too.
     pub fn flagged(mut self, flags: OperationFlags) -> Self {
         self.flags = (self.flags.get() | flags.0).into();
@@ -460,6 +474,9 @@ impl Operation {
 
 /// Bytes of a chain's last link.
 const REVEALS_LEN: u32 = 32;
+/// Bytes of an address.
+const ADDRESS_LEN: u32 = 18;
+const _: () = assert!(crate::address::ADDRESS_BYTES == 18);
 
 fn half(bytes: &[u8]) -> [u8; 16] {
     bytes.try_into().expect("half of 32 bytes")

@@ -4,6 +4,7 @@
 //! A message is `kind u8` and its fields; which lane of a link carries it says [`PeerMessage::lane`]. Table:
 //! `docs/formats/peer.md`.
 
+use crate::acknowledgement::Acknowledgement;
 use crate::codec::{DecodeError, Reader, narrow, put_bytes_u32};
 use crate::{Hash, Height};
 use alloc::vec::Vec;
@@ -15,7 +16,7 @@ pub enum Lane {
     Votes,
     /// Bodies of blocks, up to a block's size.
     Bodies,
-    /// Transactions that clients gave a validator.
+    /// Transactions that clients gave a validator, and acknowledgements of them.
     Transactions,
     /// Decided blocks for one that is behind.
     Sync,
@@ -57,6 +58,8 @@ pub enum PeerMessage<'a> {
         /// Milliseconds after which it would be; at least 1.
         retry_after_ms: u32,
     },
+    /// Transactions that wait at the sender.
+    Acknowledged(Acknowledgement),
 }
 
 /// What one validator asks of another.
@@ -138,6 +141,7 @@ mod kind {
     pub(super) const BLOCKS: u8 = 6;
     pub(super) const TRANSACTIONS: u8 = 7;
     pub(super) const REFUSED: u8 = 8;
+    pub(super) const ACKNOWLEDGED: u8 = 9;
 }
 
 /// Most blocks of one [`PeerMessage::Blocks`].
@@ -156,7 +160,7 @@ impl<'a> PeerMessage<'a> {
             | Self::Refused { .. } => Lane::Votes,
             Self::Body(_) => Lane::Bodies,
             Self::Blocks(_) => Lane::Sync,
-            Self::Transactions(_) => Lane::Transactions,
+            Self::Transactions(_) | Self::Acknowledged(_) => Lane::Transactions,
         }
     }
 
@@ -206,6 +210,10 @@ impl<'a> PeerMessage<'a> {
             } => {
                 out.extend_from_slice(&[kind::REFUSED, asked.code(), why.code()]);
                 out.extend_from_slice(&retry_after_ms.to_le_bytes());
+            }
+            Self::Acknowledged(acknowledgement) => {
+                out.push(kind::ACKNOWLEDGED);
+                acknowledgement.encode(&mut out);
             }
         }
         out
@@ -259,6 +267,7 @@ impl<'a> PeerMessage<'a> {
                     retry_after_ms,
                 }
             }
+            kind::ACKNOWLEDGED => Self::Acknowledged(Acknowledgement::read(&mut reader)?),
             kind => {
                 return Err(DecodeError::Value {
                     what: "kind of a peer message",
@@ -283,6 +292,7 @@ fn at_most(count: usize, max: usize, what: &'static str) -> Result<usize, Decode
 #[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use super::*;
+    use crate::acknowledgement::ShortId;
     use alloc::vec;
 
     #[test]
@@ -306,6 +316,12 @@ mod tests {
                 why: AskRefusal::RateLimited,
                 retry_after_ms: 250,
             },
+            PeerMessage::Acknowledged(Acknowledgement {
+                run: 5,
+                height: Height(6),
+                transactions: vec![ShortId([1; 8]), ShortId([2; 8])],
+                signature: vec![3; 64],
+            }),
         ] {
             let bytes = message.to_bytes();
             assert_eq!(PeerMessage::decode(&bytes).unwrap(), message);

@@ -356,7 +356,7 @@ impl Sitting {
 const PROPOSERS_SHOWN: u32 = 4;
 
 /// The last round in which a node's own view may cost a proposal a prevote.
-const OBJECTION_ROUND_MAX: u32 = 1;
+pub const OBJECTION_ROUND_MAX: u32 = 1;
 
 impl Desk {
     fn perform(&mut self, effect: CoreEffect<Agreement>, tools: &mut Tools<'_>) -> Resume<Agreement> {

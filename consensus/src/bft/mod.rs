@@ -15,6 +15,7 @@ mod plane;
 #[cfg(test)]
 mod plane_tests;
 
+pub use self::core::OBJECTION_ROUND_MAX;
 pub use message::check;
 pub use plane::Bft;
 pub use timers::Options;

@@ -18,7 +18,7 @@ use selfchain_types::quality::{Network, NetworkError};
 use selfchain_types::roots::Table;
 use selfchain_types::seam::consensus::Schedule;
 use selfchain_types::seam::standing::{
-    Change, ChangeRefusal, Observed, Offence, Reward, Standing, StandingError,
+    Change, ChangeRefusal, Held, Observed, Offence, Reward, Standing, StandingError,
 };
 use selfchain_types::seam::view::StandingView;
 use selfchain_types::{Amount, Hash, Height, KeyId};
@@ -425,6 +425,7 @@ impl Standing for Poai {
         if self.roll.is_epoch_end() {
             self.turn();
         }
+        self.roll.settle();
     }
 
     fn height(&self) -> Height {
@@ -484,6 +485,10 @@ impl Standing for Poai {
 
     fn holds(&self, member: u32) -> Option<u64> {
         self.roll.holds(member)
+    }
+
+    fn held(&self) -> Arc<[Held]> {
+        self.roll.held()
     }
 
     fn encode(&self, table: Table, out: &mut Vec<u8>) {

@@ -14,7 +14,7 @@ use selfchain_types::genesis::{Plane, Validator, validators_hash};
 use selfchain_types::roots::Table;
 use selfchain_types::seam::consensus::Schedule;
 use selfchain_types::seam::standing::{
-    Change, ChangeRefusal, Observed, Offence, Reward, Standing, StandingError,
+    Change, ChangeRefusal, Held, Observed, Offence, Reward, Standing, StandingError,
 };
 use selfchain_types::{Amount, Genesis, Hash, Height, KeyId, Risk, TimeNs};
 use std::sync::Arc;
@@ -123,6 +123,10 @@ impl Standing for Turns {
 
     fn holds(&self, _: u32) -> Option<u64> {
         None
+    }
+
+    fn held(&self) -> Arc<[Held]> {
+        Arc::new([])
     }
 
     fn encode(&self, table: Table, out: &mut Vec<u8>) {

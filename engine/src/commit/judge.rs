@@ -3,6 +3,7 @@
 use super::candidate::Candidate;
 use super::chain::Chain;
 use super::verify::{VerifyError, check_body, parts};
+use crate::intake::KnownEnvelopes;
 use selfchain_types::block::{Body, Header, Proposed};
 use selfchain_types::certificate::Precommit;
 use selfchain_types::crypto::BatchVerifier;
@@ -68,8 +69,8 @@ impl Proposal {
 /// What a node verified before, byte for byte: its signature is not looked at again.
 #[derive(Clone, Copy)]
 pub struct Known<'a> {
-    /// By the hash of a whole envelope.
-    pub envelope: &'a (dyn Fn(&Hash) -> bool + Sync),
+    /// Whole envelopes; those that are checked are known from then on.
+    pub envelopes: Option<&'a dyn KnownEnvelopes>,
     /// A precommit for this block in this round of this height.
     pub precommit: &'a dyn Fn(Height, u32, &Hash, &Precommit) -> bool,
 }
@@ -77,7 +78,7 @@ pub struct Known<'a> {
 impl Known<'static> {
     /// Nothing was: every signature is looked at.
     pub const NOTHING: Self = Self {
-        envelope: &|_| false,
+        envelopes: None,
         precommit: &|_, _, _, _| false,
     };
 }
@@ -103,10 +104,8 @@ impl Chain {
         let proposed = Proposed::decode(&proposal.bytes).map_err(|source| damaged("block", source))?;
         let body = Body::decode(proposed.body).map_err(|source| damaged("body", source))?;
         let risk = Risk::decode(body.scores, body.reasons).map_err(|source| damaged("reasons", source))?;
-        let was_verified = known.envelope;
-        let envelopes = self.check_signatures(header, &proposal.hash, &body, signatures, &|at| {
-            proposal.leaves.get(at).is_some_and(was_verified)
-        })?;
+        let leaves = &proposal.leaves;
+        let envelopes = self.check_signatures(&proposal.hash, &body, leaves, signatures, known.envelopes)?;
         let candidate = Candidate {
             header: header.clone(),
             hash: proposal.hash,

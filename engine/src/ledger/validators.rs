@@ -14,6 +14,7 @@ use super::permit::{Refused, check, check_available, is_closed};
 use super::resolve::{Move, REVEALS_BYTES};
 use super::signed::Signed;
 use selfchain_types::account::AccountHot;
+use selfchain_types::address::decode_address;
 use selfchain_types::crypto::{PublicKey, Scheme};
 use selfchain_types::seam::standing::{Change, ChangeRefusal, Earner, Offence, Standing};
 use selfchain_types::{AccountId, Amount, AssetId, Hash, Height, KeyId, Kind, Operation, Outcome, codec};
@@ -150,6 +151,14 @@ impl Ledger {
                     reveals,
                 }
             }
+            Kind::Address => {
+                let bytes = operation.attachment(signed.attachments);
+                let bytes = bytes.ok_or(Outcome::AttachmentRange)?;
+                Change::Address {
+                    validator: named,
+                    address: decode_address(bytes).map_err(|_| Outcome::AttachmentInvalid)?,
+                }
+            }
             _ => Change::Bond {
                 validator: named,
                 bond: bond()?,
@@ -213,7 +222,7 @@ impl Ledger {
                 check(both, Outcome::NotAuthorized)?;
                 standing.change(&seating.change)?;
             }
-            Change::Reveals { validator, .. } => {
+            Change::Reveals { validator, .. } | Change::Address { validator, .. } => {
                 check(signed.has_id(validator), Outcome::NotAuthorized)?;
                 standing.change(&seating.change)?;
             }

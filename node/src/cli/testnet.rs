@@ -8,7 +8,7 @@ use super::settings::Settings;
 use super::{ExitStatus, Failure};
 use crate::config::{Config, PeerAddress, Peers, Scoring};
 use crate::keys;
-use crate::standing::{EPOCH_BLOCKS, REVEALS, found};
+use crate::standing::{POWER_EACH, REVEALS, found};
 use crate::store::Store;
 use selfchain_ai::model::Predict;
 use selfchain_storage::FileDisk;
@@ -27,12 +27,18 @@ const BOND_ASSET: AssetId = AssetId(978);
 /// The account that bonds are pending towards, and where what offences cost goes.
 const RESERVE: AccountId = AccountId(1_000_000);
 
+/// The account on which the bond of one more validator may lie.
+const BOND_ACCOUNT: AccountId = AccountId(1_000_001);
+/// Numbers of issuance accounts, unless said otherwise, are those of their assets from here on.
+const ISSUANCE_BASE: u128 = 1 << 64;
+
 pub(super) fn testnet(
     arguments: &TestnetArguments,
     settings: &Settings,
     output: Output,
 ) -> Result<(), Failure> {
-    let made = make(arguments, settings.resolve_without_file()?.config.port_base)?;
+    let port_base = settings.resolve_without_file()?.config.port_base;
+    let made = make(arguments, port_base)?;
     let commands: Vec<String> = made
         .directories
         .iter()
@@ -48,6 +54,7 @@ pub(super) fn testnet(
         format!("selfchain account open {RESERVE} --asset 978 --data {first}"),
         format!("selfchain model activate {model} --data {first}"),
     ];
+    let more = another(arguments, &made, port_base);
     let value = json!({
         "chain_id": made.genesis.chain_id().to_hex(),
         "plane": made.genesis.plane.name(),
@@ -56,17 +63,42 @@ pub(super) fn testnet(
         "directories": made.directories,
         "next": commands,
         "then": then,
+        "another_validator": more,
     });
     let text = format!(
-        "made chain {} with {} validators ({}) in {}\n\nnext, each in a terminal of its own:\n  {}\n\nthen:\n  {}\n",
+        "made chain {} with {} validators ({}) in {}\n\nnext, each in a terminal of its own:\n  {}\n\nthen:\n  {}\n\nanother validator, while they run:\n  {}\n",
         made.genesis.chain_id(),
         made.genesis.validators.len(),
         made.genesis.plane.name(),
         arguments.output.display(),
         commands.join("\n  "),
         then.join("\n  "),
+        more.join("\n  "),
     );
     output.result(&text, &value)
+}
+
+/// What lets one more validator join, once the asset and the reserve are there.
+fn another(arguments: &TestnetArguments, made: &Testnet, port_base: u16) -> Vec<String> {
+    let first = made.directories[0].display();
+    let count = arguments.validators;
+    let data = arguments.output.join(format!("validator-{count}"));
+    let data = data.display();
+    let base = u32::from(port_base) + u32::from(PORTS_EACH) * u32::from(count);
+    let issuance = ISSUANCE_BASE + u128::from(BOND_ASSET.0);
+    vec![
+        format!("selfchain init --genesis {first}/genesis --port-base {base} --data {data}"),
+        format!("selfchain run --data {data}"),
+        format!("selfchain account open {BOND_ACCOUNT} --asset {BOND_ASSET} --data {first}"),
+        format!(
+            "selfchain transfer --from {issuance} --to {BOND_ACCOUNT} --amount {POWER_EACH} --data {first}"
+        ),
+        format!(
+            "selfchain validator join --bond {POWER_EACH} --account {BOND_ACCOUNT} --address 127.0.0.1:{} \
+             --key {data}/node.key --owner {first}/node.key --data {first}",
+            base + 2
+        ),
+    ]
 }
 
 /// A chain of several validators, each in a directory of its own.
@@ -173,7 +205,7 @@ fn genesis(arguments: &TestnetArguments, signing: &[SigningKey]) -> Result<Genes
     );
     (solo.fees.asset, solo.fees.collector) = (BOND_ASSET, RESERVE);
     let plane = arguments.plane.into();
-    Ok(found(solo, plane, signing, EPOCH_BLOCKS, REVEALS))
+    Ok(found(solo, plane, signing, arguments.epoch, REVEALS))
 }
 
 /// The configuration of the validator at a position of the set.

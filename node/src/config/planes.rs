@@ -48,6 +48,7 @@ impl Config {
         ValidatorConfig {
             listen: self.validator.listen,
             peers: self.validator.peers.0.clone(),
+            next_key: Some(self.data_dir.join(crate::keys::NEXT_KEY_FILE)),
             propose_timeout: Duration::from_millis(self.validator.propose_timeout_ms),
             vote_timeout: Duration::from_millis(self.validator.vote_timeout_ms),
             hindrance: Hindrance::None,

@@ -139,8 +139,6 @@ pub enum Deciding {
 pub struct Validating {
     /// What it agrees by.
     pub agreement: Agreement,
-    /// Its position in genesis.
-    pub me: u16,
     /// What it must remember across a crash.
     pub journal: Journal,
     /// Whether it puts nothing into its blocks, on purpose.
@@ -207,7 +205,7 @@ impl Pipeline {
         let mut entropy = [0; 32];
         selfchain_types::crypto::fill_random(&mut entropy).map_err(|_| PipelineError::Random)?;
 
-        let intake_thread = Intake {
+        let mut intake_thread = Intake {
             from: Arc::clone(&intake),
             to: Arc::clone(&verified),
             chain_id: chain.chain_id(),
@@ -215,6 +213,7 @@ impl Pipeline {
             log: Arc::clone(&log_reader),
             pool: rayon_pool("verify", config.verify_threads, VERIFY_NICENESS)?,
             signatures: BatchVerifier::new(),
+            known: None,
             entropy,
             metrics: Arc::clone(metrics),
             fault: fault.clone(),
@@ -304,17 +303,12 @@ impl Pipeline {
             Deciding::Among(validating) => {
                 let validating = *validating;
                 let options = replica::Options {
-                    me: validating.me,
-                    proposer,
                     order: config.order,
-                    envelopes_max: if validating.is_starving {
-                        0
-                    } else {
-                        BLOCK_ENVELOPES_MAX
-                    },
+                    envelopes_max: BLOCK_ENVELOPES_MAX,
                     interval_ns: u64::try_from(config.block_interval.as_nanos()).unwrap_or(u64::MAX),
                     tip_every_ns: TIP_EVERY_NS,
                     keeps_bodies: true,
+                    starves: validating.is_starving,
                 };
                 let opened = Replica::open(
                     options,
@@ -328,6 +322,8 @@ impl Pipeline {
                     log_reader,
                     now().unwrap_or(TimeNs::ZERO),
                 );
+                let replica = opened.map_err(Box::new)?;
+                intake_thread.known = Some(replica.verified());
                 let agree = Agree {
                     verified: Arc::clone(&verified),
                     intake: Arc::clone(&intake),
@@ -335,7 +331,7 @@ impl Pipeline {
                     state,
                     past: Arc::clone(&past_queries),
                     to: log_queue,
-                    replica: opened.map_err(Box::new)?,
+                    replica,
                     registry,
                     commit_pool,
                     sweeper,

@@ -40,6 +40,8 @@ fn genesis() -> Genesis {
 
 fn member(seed: u8) -> MemberView {
     MemberView {
+        number: u32::from(seed) - 1,
+        address: None,
         key: id(seed),
         bond: 100 * u64::from(seed),
         power: Some(100 * u64::from(seed)),
@@ -208,8 +210,8 @@ fn consensus_says_who_voted_for_what_with_what_power() {
         refusing: vec![(1, TimeNs(5_400_000_000))],
     };
     let peer = PeerStatus {
-        position: 1,
-        address: ([127, 0, 0, 1], 9).into(),
+        number: 1,
+        address: Some(([127, 0, 0, 1], 9).into()),
         round_trip: Some(Duration::from_micros(420)),
         dial_in: None,
         last: Some(LinkClose::TimedOut),

@@ -39,6 +39,8 @@ impl Overview<'_> {
         json!({
             "key_id": hex(&member.key),
             "is_me": self.me.map(|me| me == member.key),
+            "number": member.number,
+            "address": member.address.map(|address| address.to_string()),
             "position": position,
             "bond": member.bond,
             "power": power,

@@ -15,7 +15,10 @@ mod seats;
 mod bodies;
 mod catch_up;
 mod remembered;
+mod acknowledging;
+mod acknowledged;
 mod seen;
+mod starving;
 mod word;
 mod allowance;
 mod lately;
@@ -25,11 +28,19 @@ mod scores;
 mod replica;
 mod exchange;
 
+pub use acknowledged::INCLUSION_BOUND;
 pub use allowance::{SERVED_BURST_BYTES, SERVED_BYTES_MIN, SERVED_BYTES_PER_S};
 pub use lately::{Did, Lately, PROVED_MAX};
-pub use replica::{Agreement, Committed, Event, Options, Outgoing, Replica, ReplicaError, Ticket, To};
+pub use remembered::Remembered;
+pub use replica::{
+    Agreement, Committed, Event, GUEST_FIRST, Options, Outgoing, Replica, ReplicaError, Ticket, To,
+};
 pub use view::{CatchingUp, Decision, Proof, ReplicaView};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod scores_tests;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod starving_tests;

@@ -42,6 +42,16 @@ impl Word {
         }
     }
 
+    /// The key that the next block is proposed with.
+    pub(super) fn sign_as(&mut self, me: KeyId) {
+        self.me = me;
+    }
+
+    /// What it reveals.
+    pub(super) fn reveals(&mut self) -> &mut Reveals {
+        &mut self.reveals
+    }
+
     /// A precommit came that a decision had to do without.
     pub(super) fn late(&mut self, tip: Height, ballot: Ballot) {
         let is_kept = ballot.height.0.saturating_add(LATE_BLOCKS) >= tip.0;

@@ -16,6 +16,16 @@ pub struct AgreementCounts {
     pub objected_clock: u64,
     /// Those that it objected to because they have no scores where the model in force has some.
     pub objected_unscored: u64,
+    /// Those that it objected to because they grossly leave out what their proposers acknowledged long ago.
+    pub objected_starved: u64,
+    /// Transactions that it acknowledged.
+    pub acknowledged: u64,
+    /// Acknowledgements that it signed.
+    pub acknowledgements_made: u64,
+    /// Acknowledgements of others that were forgotten for newer ones.
+    pub acknowledgements_forgotten: u64,
+    /// Acknowledgements of others whose signature was not theirs.
+    pub acknowledgements_forged: u64,
     /// Heights decided, by how many rounds they took.
     pub rounds: Histogram,
     /// Heights decided, by the milliseconds from the first proposal seen here to the decision.

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Vector, page};
 
-const DOMAINS: [(&str, Domain); 32] = [
+const DOMAINS: [(&str, Domain); 33] = [
     ("selfchain/tx/v1", hash::TX),
     ("selfchain/sign/v1", hash::SIGN),
     ("selfchain/key/v1", hash::KEY),
@@ -16,6 +16,7 @@ const DOMAINS: [(&str, Domain); 32] = [
     ("selfchain/body/v1", hash::BODY),
     ("selfchain/precommit/v1", hash::PRECOMMIT),
     ("selfchain/precommit-nil/v1", hash::PRECOMMIT_NIL),
+    ("selfchain/acknowledgement/v1", hash::ACKNOWLEDGEMENT),
     ("selfchain/prevote/v1", hash::PREVOTE),
     ("selfchain/prevote-nil/v1", hash::PREVOTE_NIL),
     ("selfchain/proposal/v1", hash::PROPOSAL),

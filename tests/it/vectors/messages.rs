@@ -1,6 +1,8 @@
 //! Vectors of every message between a client and a node, and between validators.
 
+use selfchain_types::acknowledgement::{Acknowledgement, ShortId};
 use selfchain_types::block::Exception;
+use selfchain_types::crypto::SigningKey;
 use selfchain_types::message::{
     AccountState, Answer, ChangePosition, Committed, Detail, HistoryRow, HoldRecord, PolicyState, Query,
     Refused, Reply, Request, Status,
@@ -324,6 +326,9 @@ pub fn peers() -> Vec<Vector> {
         })
     };
     let (height, block) = (Height(7), Hash([0x0d; 32]));
+    let short = [0x11, 0x22].map(|byte| ShortId::of(&filled(byte)));
+    let signer = SigningKey::from_seed(&[3; 32]);
+    let acknowledged = Acknowledgement::sign(&filled(0x0c), 5, height, short.to_vec(), &signer);
     vec![
         of(
             "plane",
@@ -368,5 +373,17 @@ pub fn peers() -> Vec<Vector> {
                 retry_after_ms: 250,
             },
         ),
+        of(
+            "acknowledged",
+            json!({
+                "chain_id": filled(0x0c).to_hex(),
+                "key_seed": hex(&[3; 32]),
+                "run": 5,
+                "height": 7,
+                "transactions": [filled(0x11).to_hex(), filled(0x22).to_hex()],
+            }),
+            PeerMessage::Acknowledged(acknowledged.clone()),
+        )
+        .hashed("digest", acknowledged.digest(&filled(0x0c), &signer.id())),
     ]
 }

@@ -126,6 +126,7 @@ pub fn operations() -> Vec<Vector> {
         ("leave", Operation::bond(19, owner, 0, AccountId::NONE)),
         ("rotate", Operation::rotate(20, owner, 0, (16, 32))),
         ("reveals", Operation::reveals(21, owner, 16)),
+        ("address", Operation::address(22, owner, 16)),
     ];
     let vector = |(name, operation): (_, Operation)| {
         Vector::new(

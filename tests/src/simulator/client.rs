@@ -29,6 +29,8 @@ const HOLD: u8 = 100;
 pub(super) struct Sent {
     pub(super) tx_id: Hash,
     pub(super) bytes: Vec<u8>,
+    /// The newest block when it was made.
+    pub(super) since: Height,
     pub(super) valid_until: Height,
 }
 
@@ -93,6 +95,7 @@ impl Lane {
         self.sent.insert(Sent {
             tx_id,
             bytes,
+            since: Height(tip.0.saturating_sub(1)),
             valid_until: Height(tip.0 + self.validity),
         })
     }

@@ -51,7 +51,7 @@ struct Case {
 pub const THREE_FAILING: Failing = Failing {
     dead: Some(2),
     slow: Some(4),
-    starving: Some(5),
+    starving: &[5],
     is_known: false,
 };
 
@@ -59,7 +59,7 @@ pub const THREE_FAILING: Failing = Failing {
 const NONE_FAILING: Failing = Failing {
     dead: None,
     slow: None,
-    starving: None,
+    starving: &[],
     is_known: false,
 };
 
@@ -91,7 +91,7 @@ const CASES: [Case; 7] = [
     case(
         "one starving",
         Failing {
-            starving: Some(5),
+            starving: &[5],
             ..NONE_FAILING
         },
     ),

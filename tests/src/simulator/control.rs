@@ -20,7 +20,7 @@ pub(super) fn weakened(
         Bft::new(genesis.chain_id(), signing, waits).with_extensions(says(genesis.plane))
     };
     match control {
-        Control::None | Control::NoJournal | Control::NoBodies => None,
+        Control::None | Control::NoJournal | Control::NoBodies | Control::NoAcknowledgements => None,
         Control::BrokenQuorum => {
             let mut plane = plane();
             plane.break_quorum(1, 3);

@@ -18,15 +18,18 @@ pub enum Control {
     BrokenQuorum,
     /// An objection stands for good, in place of yielding after two rounds.
     UnlimitedObjections,
+    /// Nobody acknowledges transactions, so that nobody objects to blocks that leave them out.
+    NoAcknowledgements,
 }
 
 impl Control {
     /// Every safeguard that can be taken away.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::NoJournal,
         Self::NoBodies,
         Self::BrokenQuorum,
         Self::UnlimitedObjections,
+        Self::NoAcknowledgements,
     ];
 
     /// Its name on the command line.
@@ -37,6 +40,7 @@ impl Control {
             Self::NoBodies => "no-bodies",
             Self::BrokenQuorum => "broken-quorum",
             Self::UnlimitedObjections => "unlimited-objections",
+            Self::NoAcknowledgements => "no-acknowledgements",
         }
     }
 }
@@ -118,15 +122,15 @@ impl Default for Load {
     }
 }
 
-/// Proposers that do badly, by position; they are honest.
+/// Proposers that do badly, by position; in all else they are honest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Failing {
     /// Has no power, ever.
     pub dead: Option<u16>,
     /// Its messages are under way [`SLOW_FACTOR`] times as long.
     pub slow: Option<u16>,
-    /// Puts nothing into its blocks.
-    pub starving: Option<u16>,
+    /// Put nothing into their blocks.
+    pub starving: &'static [u16],
     /// Whether the others are told who is dead, so that they may wait less for it.
     pub is_known: bool,
 }
@@ -196,7 +200,7 @@ impl Plan {
     pub fn without(self, control: Control) -> Self {
         let plan = Self { control, ..self };
         match control {
-            Control::None => plan,
+            Control::None | Control::NoAcknowledgements => plan,
             Control::NoJournal => Self { crashes: 12, ..plan },
             Control::NoBodies => Self {
                 blackouts: 12,

@@ -6,6 +6,7 @@
 use selfchain::types::seam::consensus::{Effect, Input, Plane, PlaneError};
 use selfchain::types::seam::view::PlaneView;
 use selfchain::types::{Envelope, TimeNs, Verified};
+use selfchain_engine::intake::KnownEnvelopes;
 
 /// A plane that is told of every message that its signatures hold.
 pub(super) struct Trusting(pub(super) Box<dyn Plane>);
@@ -29,10 +30,14 @@ impl Plane for Trusting {
 }
 
 /// An envelope with its signatures checked, or taken as they are; `None`: not an envelope, or badly signed.
-pub(super) fn admitted(bytes: Vec<u8>, trusts: bool) -> Option<Verified> {
+pub(super) fn admitted(bytes: Vec<u8>, trusts: bool, known: &dyn KnownEnvelopes) -> Option<Verified> {
     let envelope = Envelope::decode(bytes).ok()?;
-    if trusts {
+    let leaf = envelope.leaf();
+    if trusts || known.holds(&leaf) {
+        known.add(leaf);
         return Some(Verified::known(envelope));
     }
-    Verified::check(envelope, &()).ok()
+    let verified = Verified::check(envelope, &()).ok()?;
+    known.add(leaf);
+    Some(verified)
 }

@@ -12,6 +12,7 @@ use selfchain::storage::{Disk, Journal, JournalConfig, LogConfig, MemoryDisk, Se
 use selfchain::store::{Store, StoreConfig};
 use selfchain::telemetry::Metrics;
 use selfchain::types::crypto::SigningKey;
+use selfchain::types::peer::PeerMessage;
 use selfchain::types::seam::log::Log;
 use selfchain::types::seam::scorer::Scorer;
 use selfchain::types::{Genesis, Hash, Height, TimeNs};
@@ -44,6 +45,18 @@ pub(super) struct Running {
     memories: Memories,
     store: Store,
     trusts_signatures: bool,
+    is_silent: bool,
+    /// What it had counted at the step before.
+    counted: Counted,
+}
+
+/// What a run counts of each validator.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Counted {
+    /// Objections to blocks that leave out what was acknowledged.
+    pub(super) starved: u64,
+    /// Acknowledgements that were not signed by their senders.
+    pub(super) forged: u64,
 }
 
 /// What a step gave.
@@ -53,6 +66,8 @@ pub(super) struct Step {
     pub(super) committed: Vec<Committed<Waits>>,
     /// What the scorer remembered after each of them.
     pub(super) memories: Vec<Hash>,
+    /// What was counted in it.
+    pub(super) counted: Counted,
 }
 
 /// Who an instance is.
@@ -119,7 +134,7 @@ impl Running {
         if !failing.is_known {
             waits.unreachable_ns = None;
         }
-        let mut agreement = agreement(genesis, key, waits);
+        let mut agreement = agreement(genesis, key, None, waits);
         if let Some(plane) = weakened(control, genesis, key, waits) {
             agreement.plane = plane;
         }
@@ -146,17 +161,12 @@ impl Running {
         }
         let pool = Pool::new(PoolLimits::default(), PoolRules::of(genesis), tip.next());
         let options = Options {
-            me,
-            proposer: key.id(),
             order: Order::Fee,
-            envelopes_max: if failing.starving == Some(me) {
-                0
-            } else {
-                plan.load.block_transactions
-            },
+            envelopes_max: plan.load.block_transactions,
             interval_ns: 20 * MS,
             tip_every_ns: 500 * MS,
             keeps_bodies: control != Control::NoBodies,
+            starves: failing.starving.contains(&me),
         };
         let log = store.log_reader();
         let replica = Replica::open(options, chain, agreement, pool, journal, log, now)?;
@@ -166,6 +176,8 @@ impl Running {
             memories,
             store,
             trusts_signatures: plan.trusts_signatures,
+            is_silent: control == Control::NoAcknowledgements,
+            counted: Counted::default(),
         })
     }
 
@@ -184,14 +196,24 @@ impl Running {
 
     /// A client's transaction, or another validator's. A refusal is the client's to see: it asks the chain.
     pub(super) fn submit(&mut self, bytes: Vec<u8>, is_own: bool) {
-        if let Some(verified) = admitted(bytes, self.trusts_signatures) {
+        let known = self.replica.verified();
+        if let Some(verified) = admitted(bytes, self.trusts_signatures, &*known) {
             let _refused = self.replica.submit(verified, Waits, is_own);
         }
     }
 
     /// What came of the steps since the last call. Decided blocks are appended to the log, not synced.
     pub(super) fn take(&mut self) -> Result<Step, Failed> {
-        let outgoing = self.replica.take_outgoing();
+        let mut outgoing = self.replica.take_outgoing();
+        if self.is_silent {
+            let is_kept = |message: &Outgoing| {
+                !matches!(
+                    PeerMessage::decode(&message.bytes),
+                    Ok(PeerMessage::Acknowledged(_))
+                )
+            };
+            outgoing.retain(is_kept);
+        }
         let committed = self.replica.take_committed();
         self.replica.take_refused();
         self.replica.take_evidence();
@@ -200,10 +222,22 @@ impl Running {
             self.store.log.append(block.tip.height.0, &block.row)?;
         }
         let memories = self.memories.take();
+        let counts = self.replica.counts();
+        let before = core::mem::replace(
+            &mut self.counted,
+            Counted {
+                starved: counts.objected_starved,
+                forged: counts.acknowledgements_forged,
+            },
+        );
         Ok(Step {
             outgoing,
             committed,
             memories,
+            counted: Counted {
+                starved: self.counted.starved - before.starved,
+                forged: self.counted.forged - before.forged,
+            },
         })
     }
 

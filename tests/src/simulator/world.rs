@@ -69,6 +69,12 @@ pub struct Outcome {
     pub held: u64,
     /// How often some validator found that a block's scores are not the model's.
     pub disputed: u64,
+    /// The most blocks that followed on a transaction's making until one held it, or it was over.
+    pub waited_max: u64,
+    /// How often an honest validator objected to a block because of what it leaves out.
+    pub starved: u64,
+    /// How often one found an acknowledgement that its sender did not sign.
+    pub forged: u64,
     /// Messages sent.
     pub messages: u64,
     /// Hash of all that was decided: equal for equal seeds.
@@ -234,6 +240,9 @@ impl World {
                 scored: 0,
                 held: 0,
                 disputed: 0,
+                waited_max: 0,
+                starved: 0,
+                forged: 0,
                 messages: 0,
                 trace: Hash::ZERO,
             },
@@ -372,7 +381,7 @@ impl World {
                 from,
                 bytes,
             } => {
-                let bytes = bytes.to_vec();
+                let (bytes, from) = (bytes.to_vec(), u32::from(from));
                 self.step(instance, |running, now| {
                     Ok(running.handle(Event::Peer { from, bytes }, now)?)
                 })
@@ -460,7 +469,7 @@ impl World {
                 self.stands(instance)?;
                 let dead = self.plan.failing.dead.filter(|_| self.plan.failing.is_known);
                 self.step(instance, |running, now| {
-                    if let Some(peer) = dead {
+                    if let Some(peer) = dead.map(u32::from) {
                         running.handle(Event::Link { peer, is_up: false }, now)?;
                     }
                     Ok(running.handle(Event::Clock, now)?)
@@ -522,6 +531,10 @@ impl World {
     fn carry_out(&mut self, instance: usize, step: Step) -> Result<(), Broken> {
         let position = self.instances[instance].position;
         let is_lying = self.is_lying(position);
+        if !is_lying {
+            self.outcome.starved += step.counted.starved;
+            self.outcome.forged += step.counted.forged;
+        }
         let has_decided = !step.committed.is_empty();
         if self.plan.is_scored && !is_lying {
             for (at, committed) in step.committed.iter().enumerate() {
@@ -618,7 +631,8 @@ impl World {
         let everyone = 0..self.plan.validators;
         let receivers: Vec<u16> = match to {
             To::All => everyone.filter(|position| *position != from).collect(),
-            To::One(position) => vec![position],
+            // Founders' numbers are their positions.
+            To::One(number) => u16::try_from(number).ok().into_iter().collect(),
         };
         for receiver in receivers {
             if self.is_lying(from) {
@@ -705,9 +719,15 @@ impl World {
         for number in 0..self.lanes.len() {
             let (lane, asked_at) = &mut self.lanes[number];
             if let Some(sent) = &lane.sent {
-                if self.checks.block_of(&sent.tx_id).is_some() {
+                let block = self.checks.block_of(&sent.tx_id);
+                let over = Some(tip).filter(|tip| *tip > sent.valid_until);
+                if let Some(end) = block.or(over) {
+                    let waited = end.0.saturating_sub(sent.since.0);
+                    self.outcome.waited_max = self.outcome.waited_max.max(waited);
+                }
+                if block.is_some() {
                     lane.settled();
-                } else if tip > sent.valid_until {
+                } else if over.is_some() {
                     lane.expired();
                 }
             }

@@ -23,6 +23,7 @@ use crate::roots::Table;
 use crate::seam::consensus::Schedule;
 use crate::seam::view::StandingView;
 use crate::{Amount, Hash, Height, KeyId, hash};
+use core::net::SocketAddr;
 use std::sync::Arc;
 use std::vec::Vec;
 use thiserror::Error;
@@ -41,7 +42,7 @@ pub trait Standing: Send + Sync {
     /// [`StandingError`], and nothing has changed.
     fn observe(&mut self, block: &Observed<'_>) -> Result<(), StandingError>;
 
-    /// Takes a change of the set, effective from an epoch's end. A change in an epoch's last block waits for the end
+    /// Takes a change of the set, effective from an epoch's end but for addresses. A change in an epoch's last block waits for the end
     /// of the epoch after it.
     ///
     /// # Errors
@@ -87,6 +88,10 @@ pub trait Standing: Send + Sync {
     /// or could still be found to have misbehaved; zero of one that leaves. `None` once it may be given back: what is
     /// given back earlier answers for nothing.
     fn holds(&self, member: u32) -> Option<u64>;
+
+    /// Everyone whom [`Self::holds`] has something to say of, by number: whom the others reach. The same allocation
+    /// until somebody or something of them changes.
+    fn held(&self) -> Arc<[Held]>;
 
     /// Appends the canonical bytes of [`Table::Validators`] or [`Table::Plane`]; nothing for another table.
     fn encode(&self, table: Table, out: &mut Vec<u8>);
@@ -173,12 +178,37 @@ pub enum Change {
         /// The chain's last link.
         reveals: Hash,
     },
+    /// A validator says where it listens for the others. Counts at once.
+    Address {
+        /// Who.
+        validator: KeyId,
+        /// Where.
+        address: SocketAddr,
+    },
     /// A validator was found to have misbehaved: it has nothing at stake any more, whatever it signs with, and leaves.
     Forfeit {
         /// Its number.
         member: u32,
     },
 }
+
+/// A validator as the others reach it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Its number.
+    pub number: u32,
+    /// Keys that it may prove: the one that it signs with at the next height first, then the one to come, then the one
+    /// of the epoch before. At least one, at most [`HELD_KEYS_MAX`].
+    pub keys: Vec<PublicKey>,
+    /// Whether it is in the next height's set.
+    pub is_in_set: bool,
+    /// Where it says that it listens.
+    pub address: Option<SocketAddr>,
+}
+
+/// Most keys of one validator at once: of the epoch before, of this one, of the next, and one that waits for the epoch
+/// after that.
+pub const HELD_KEYS_MAX: usize = 4;
 
 /// Part of a block's fees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

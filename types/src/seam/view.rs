@@ -3,6 +3,7 @@
 
 use crate::genesis::Validator;
 use crate::{Hash, Height, KeyId, TimeNs};
+use core::net::SocketAddr;
 use std::vec::Vec;
 
 /// The height that a plane of several validators has in hand.
@@ -106,8 +107,12 @@ pub struct EpochView {
 /// How one validator stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberView {
+    /// Its number.
+    pub number: u32,
     /// The key that it signs with.
     pub key: KeyId,
+    /// Where it says that it listens for the others.
+    pub address: Option<SocketAddr>,
     /// What it has at stake; 0: it leaves.
     pub bond: u64,
     /// Its power in the next height's set; `None`: it is not in it.
@@ -128,7 +133,9 @@ pub struct MemberView {
 impl StandingView {
     /// Of a set that nothing more is known of.
     pub fn of_set(validators: &[Validator]) -> Self {
-        let member = |validator: &Validator| MemberView {
+        let member = |(number, validator): (u32, &Validator)| MemberView {
+            number,
+            address: None,
             key: validator.key.id(),
             bond: validator.power,
             power: Some(validator.power),
@@ -140,7 +147,7 @@ impl StandingView {
         };
         Self {
             epoch: None,
-            members: validators.iter().map(member).collect(),
+            members: (0..).zip(validators).map(member).collect(),
             proposers: Vec::new(),
         }
     }

@@ -151,7 +151,7 @@ fn catching_up(value: &Value) -> String {
         .map_or_else(String::new, |peer| format!("; asked {peer}"));
     let refusing = list(&value["refusing"]).unwrap_or_default().iter();
     let refusing: String = refusing
-        .map(|one| format!("; {} refuses for {} ms", one["position"], number(&one["for_ms"])))
+        .map(|one| format!("; {} refuses for {} ms", one["number"], number(&one["for_ms"])))
         .collect();
     format!("{behind}{asked}{refusing}")
 }
@@ -180,7 +180,7 @@ fn peer(one: &Value) -> Vec<String> {
     };
     let heard = one["heard_ms_ago"].as_u64();
     vec![
-        number(&one["position"]),
+        number(&one["number"]),
         short(&one["key_id"]),
         one["address"].as_str().unwrap_or("-").into(),
         link,

@@ -60,7 +60,7 @@ fn row(one: &Value) -> Vec<String> {
         height => format!("{} (at {})", number(&one["offences"]), number(height)),
     };
     vec![
-        number(&one["position"]) + if one["is_me"] == true { "*" } else { "" },
+        number(&one["number"]) + if one["is_me"] == true { "*" } else { "" },
         short(&one["key_id"]),
         number(&one["power"]),
         percent(&one["share_ppm"], &MILLION.into()),
