@@ -147,12 +147,13 @@ impl<P: Peers> Peers for TwoFaced<P> {
         let Some(other) = self.other(&message) else {
             return self.peers.send(message);
         };
+        // Half of them hear the other one first, and do not vote for the one that can be had: too many for a quorum.
         // A message to itself is dropped by the links.
         for peer in self.others.iter().copied() {
             let both = if peer % 2 == 0 {
-                [&message, &other]
-            } else {
                 [&other, &message]
+            } else {
+                [&message, &other]
             };
             for one in both {
                 let to = To::One(peer);

@@ -50,6 +50,10 @@ impl Plane for Stubborn {
         self.0.handle(input, now, effects)
     }
 
+    fn hold(&mut self, key: SigningKey) {
+        self.0.hold(key);
+    }
+
     fn view(&self) -> Option<PlaneView> {
         self.0.view()
     }

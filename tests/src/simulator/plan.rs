@@ -70,6 +70,8 @@ pub struct Plan {
     pub blackouts: u64,
     /// Times when the network is cut in two.
     pub partitions: u64,
+    /// The network is cut into two halves from the beginning, for so long.
+    pub halved_ns: u64,
     /// Whether the last validator lies.
     pub is_one_lying: bool,
     /// Whether a model scores every block from [`MODEL_AFTER`] blocks on.
@@ -159,6 +161,7 @@ impl Plan {
             crashes: random.between(1, 4),
             blackouts: random.below(3),
             partitions: random.below(3),
+            halved_ns: 0,
             is_one_lying: true,
             is_scored: true,
             without_model: random.chance(250).then_some(0),
@@ -204,13 +207,16 @@ impl Plan {
                 calm_ns_max: 30_000 * MS,
                 ..plan
             },
-            // Parted at once, before the first block: once one is decided by a few, nobody takes its certificate.
+            // Parted before the first block: once one is decided by a few, nobody takes its certificate, and what
+            // there is is one fork and a halt.
             Control::BrokenQuorum => Self {
-                partitions: 12,
-                faults_end_ns: 2_000 * MS,
+                halved_ns: 4_000 * MS,
+                is_one_lying: false,
+                is_scored: false,
                 calm_ns_max: 10_000 * MS,
                 ..plan
             },
+            // Not for longer: a block of a very late round has room for no transaction, and nobody objects to it.
             Control::UnlimitedObjections => Self {
                 is_scoring_late: true,
                 without_model: None,

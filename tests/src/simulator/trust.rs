@@ -3,6 +3,7 @@
 //! No code of a node does without a check for it: the seam lets a driver say of a message that its signatures were
 //! verified, and an envelope may come from whoever verified it.
 
+use selfchain::types::crypto::SigningKey;
 use selfchain::types::seam::consensus::{Effect, Input, Plane, PlaneError};
 use selfchain::types::seam::view::PlaneView;
 use selfchain::types::{Envelope, TimeNs, Verified};
@@ -22,6 +23,10 @@ impl Plane for Trusting {
             input => input,
         };
         self.0.handle(input, now, effects)
+    }
+
+    fn hold(&mut self, key: SigningKey) {
+        self.0.hold(key);
     }
 
     fn view(&self) -> Option<PlaneView> {

@@ -29,6 +29,8 @@ const CLIENT_EVERY_NS: u64 = 20 * MS;
 const CLIENT_PATIENCE_NS: u64 = 500 * MS;
 /// Messages that the liar keeps to say again.
 const REPLAYS_MAX: usize = 256;
+/// Every other validator.
+const HALVES: u64 = u64::MAX / 3;
 /// How long the last transactions may take once no more are sent.
 const DRAIN_NS: u64 = 60_000 * MS;
 
@@ -338,6 +340,10 @@ impl World {
         if window == 0 {
             self.is_calm = true;
             return;
+        }
+        if self.plan.halved_ns > 0 {
+            self.groups = Some(HALVES);
+            self.after(self.plan.halved_ns, Happening::Heal);
         }
         let honest = self.honest().count();
         for _ in 0..self.plan.crashes {
