@@ -65,7 +65,7 @@ pub enum RollError {
         /// Which.
         at: usize,
     },
-    /// A network that does not take the features that this code makes.
+    /// A network that no chain takes.
     #[error("the quality network does not fit: {0}")]
     Network(selfchain_types::quality::NetworkError),
 }
@@ -358,6 +358,8 @@ impl Roll {
                 Ok(())
             }
             Change::Forfeit { member } => self.set_bond(*member, 0),
+            // What a network is for is the plane's to know.
+            Change::Network { .. } => Err(ChangeRefusal::Network),
         }
     }
 
@@ -498,6 +500,7 @@ impl Roll {
                 next_power: place(self.upcoming()).map(|at| self.upcoming().power(at)),
                 factor: None,
                 quality: None,
+                features: None,
                 offences: member.offences,
                 offended: member.offended,
             };
@@ -512,6 +515,8 @@ impl Roll {
             }),
             members: members.collect(),
             proposers,
+            network: None,
+            next_network: None,
         }
     }
 

@@ -88,6 +88,8 @@ pub enum Kind {
     Rotate = 17,
     /// Lets a validator begin another chain of reveals.
     Reveals = 18,
+    /// Lets another network decide how often who is asked to propose; by the chain's authority.
+    SetQuality = 19,
 }
 
 impl Kind {
@@ -113,14 +115,18 @@ impl Kind {
             Bond,
             Rotate,
             Reveals,
+            SetQuality,
         ]
         .into_iter()
         .find(|kind| kind.code() == code)
     }
 
-    /// Whether it changes who the validators are, or what they have.
+    /// Whether it changes who the validators are, what they have, or how they are judged.
     pub const fn is_of_validators(self) -> bool {
-        matches!(self, Self::Join | Self::Bond | Self::Rotate | Self::Reveals)
+        matches!(
+            self,
+            Self::Join | Self::Bond | Self::Rotate | Self::Reveals | Self::SetQuality
+        )
     }
 
     /// Its code on the wire.
@@ -394,6 +400,14 @@ impl Operation {
             .pointing(offset, REVEALS_LEN)
     }
 
+    /// Lets the quality network `network`, whose file of `len` bytes lies at `offset` of the attachments, decide from
+    /// the next epoch on how often who is asked to propose.
+    pub fn set_quality(id: u128, network: Hash, (offset, len): (u32, u32)) -> Self {
+        Self::of(Kind::SetQuality, id)
+            .naming(network)
+            .pointing(offset, len)
+    }
+
     /// The same with these flags set too.
     pub fn flagged(mut self, flags: OperationFlags) -> Self {
         self.flags = (self.flags.get() | flags.0).into();
@@ -492,6 +506,7 @@ mod tests {
             assert!(Kind::from_code(code).is_none_or(|kind| kind.code() == code));
         }
         assert_eq!(Kind::from_code(18), Some(Kind::Reveals));
+        assert_eq!(Kind::from_code(19), Some(Kind::SetQuality));
         assert_eq!(Kind::from_code(19), None);
     }
 }

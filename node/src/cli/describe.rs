@@ -124,6 +124,7 @@ fn kind(kind: Kind) -> &'static str {
         Kind::Bond => "bond",
         Kind::Rotate => "rotate",
         Kind::Reveals => "reveals",
+        Kind::SetQuality => "set_quality",
     }
 }
 

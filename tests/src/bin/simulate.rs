@@ -1,12 +1,20 @@
 //! `simulate`: runs seeds of the simulator until one breaks; each repeats bit for bit.
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use selfchain::types::genesis::Plane;
-use selfchain_tests::simulator::{Control, Plan, compare, run};
+use selfchain::types::quality::Network;
+use selfchain_consensus::poai::quality::{by_hand, default_network, flat};
+use selfchain_tests::simulator::{Control, Plan, compare, header, judge, run, traces};
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 const USAGE: &str = "\
-simulate --seed S [--count N | --forever] [--plane stake|poai] [--validators V] [--heights H] [--calm] [--compare] [--control no-journal|no-bodies]
+simulate --seed S [--count N | --forever] [--plane stake|poai] [--validators V] [--heights H] [--calm] [--compare | --networks FILE,FILE | --traces FILE] [--control no-journal|no-bodies]
   --seed S         the first seed
   --count N        how many seeds, one after another [default: 1]
   --forever        goes on until one breaks
@@ -15,6 +23,8 @@ simulate --seed S [--count N | --forever] [--plane stake|poai] [--validators V] 
   --heights H      the height that all honest ones must reach [default: 50]
   --calm           nothing goes wrong: for speed
   --compare        both planes to H heights on one network of seven, with a dead, a slow and a starving proposer
+  --networks F,F   the plane poai to H heights with these quality networks: files, `flat`, `by-hand` or `default`
+  --traces FILE    what evidence says of validators and what choosing them costs, in N runs: CSV, gzip if it ends in .gz
   --control WHAT   takes a safeguard away; then a seed that holds proves nothing
 Exit codes: 0 every checker held, 1 one did not, 2 wrong usage.";
 
@@ -26,6 +36,8 @@ struct Options {
     heights: u64,
     is_calm: bool,
     is_comparing: bool,
+    networks: Option<String>,
+    traces: Option<PathBuf>,
     control: Control,
 }
 
@@ -38,6 +50,8 @@ fn options() -> Result<Options, String> {
         heights: 50,
         is_calm: false,
         is_comparing: false,
+        networks: None,
+        traces: None,
         control: Control::None,
     };
     let mut words = std::env::args().skip(1);
@@ -67,6 +81,8 @@ fn options() -> Result<Options, String> {
             "--heights" => options.heights = number(value()?)?,
             "--calm" => options.is_calm = true,
             "--compare" => options.is_comparing = true,
+            "--networks" => options.networks = Some(value()?),
+            "--traces" => options.traces = Some(value()?.into()),
             "--control" => {
                 options.control = match value()?.as_str() {
                     "no-journal" => Control::NoJournal,
@@ -103,6 +119,12 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         };
+    }
+    if let Some(path) = &options.traces {
+        return said(write_traces(path, options.seed, options.count));
+    }
+    if let Some(names) = &options.networks {
+        return said(judge_networks(names, options.seed, options.heights));
     }
     let began = Instant::now();
     let (mut heights, mut crashes) = (0, 0);
@@ -143,6 +165,69 @@ fn main() -> ExitCode {
     let took = began.elapsed().as_secs_f64();
     println!("all held: {heights} heights, {crashes} power cuts in {took:.1} s");
     ExitCode::SUCCESS
+}
+
+fn said(done: Result<String, String>) -> ExitCode {
+    match done {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            println!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Most runs of a file of traces.
+const TRACED_MAX: u64 = 10_000;
+
+fn write_traces(path: &Path, seed: u64, count: u64) -> Result<String, String> {
+    if count > TRACED_MAX {
+        return Err(format!("{count} runs: at most {TRACED_MAX} fit a file"));
+    }
+    let failed = |error: std::io::Error| format!("cannot write {}: {error}", path.display());
+    let file = BufWriter::new(File::create(path).map_err(failed)?);
+    let mut out: Box<dyn Write> = if path.extension().is_some_and(|extension| extension == "gz") {
+        Box::new(GzEncoder::new(file, Compression::best()))
+    } else {
+        Box::new(file)
+    };
+    writeln!(out, "{}", header()).map_err(failed)?;
+    let (began, mut rows) = (Instant::now(), 0);
+    for seed in (seed..).take(usize::try_from(count).unwrap_or(usize::MAX)) {
+        let traces = traces(seed).map_err(|broken| format!("seed {seed}: BROKEN: {broken}"))?;
+        for trace in &traces {
+            writeln!(out, "{trace}").map_err(failed)?;
+        }
+        rows += traces.len();
+        let took = began.elapsed().as_secs_f64();
+        eprintln!(
+            "seed {seed}: {} rows, {rows} in all after {took:.0} s",
+            traces.len()
+        );
+    }
+    out.flush().map_err(failed)?;
+    Ok(format!("{rows} rows of {count} runs in {}\n", path.display()))
+}
+
+fn judge_networks(names: &str, seed: u64, heights: u64) -> Result<String, String> {
+    let mut networks = Vec::new();
+    for name in names.split(',') {
+        let network = match name {
+            "flat" => flat(),
+            "by-hand" => by_hand(),
+            "default" => default_network(),
+            path => {
+                let bytes = std::fs::read(path).map_err(|error| format!("{path}: {error}"))?;
+                Network::decode(&bytes).map_err(|error| format!("{path}: {error}"))?
+            }
+        };
+        networks.push((name.to_owned(), Arc::new(network)));
+    }
+    let judged = judge(seed, heights, &networks).map_err(|broken| format!("BROKEN: {broken}"))?;
+    Ok(judged.to_string())
 }
 
 fn seconds(ns: u64) -> f64 {

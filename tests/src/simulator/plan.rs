@@ -1,7 +1,10 @@
 //! What one run is: how many validators, how far, and what goes wrong.
 
+use super::conduct::Conduct;
 use crate::random::Random;
 use selfchain::types::genesis::Plane;
+use selfchain::types::quality::Network;
+use std::sync::Arc;
 
 const MS: u64 = 1_000_000;
 
@@ -55,6 +58,10 @@ pub struct Plan {
     pub epoch_blocks: u32,
     /// Proposers that do badly, whatever else happens.
     pub failing: Failing,
+    /// How single validators behave beside that, by position; who is not in it, as everybody.
+    pub conducts: Vec<Conduct>,
+    /// The quality network of genesis; `None`: the one that comes with the program.
+    pub network: Option<Arc<Network>>,
     /// What is taken away.
     pub control: Control,
 }
@@ -105,6 +112,8 @@ impl Plan {
             calm_ns_max: 120_000 * MS,
             epoch_blocks: EPOCH_BLOCKS,
             failing: Failing::default(),
+            conducts: Vec::new(),
+            network: None,
             control: Control::None,
         }
     }

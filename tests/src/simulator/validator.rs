@@ -136,7 +136,10 @@ impl Running {
             me,
             proposer: key.id(),
             order: Order::Fee,
-            envelopes_max: if failing.starving == Some(me) { 0 } else { 64 },
+            envelopes_max: match plan.conduct(me).fills {
+                _ if failing.starving == Some(me) => 0,
+                fills => fills.unwrap_or(64),
+            },
             interval_ns: 20 * MS,
             tip_every_ns: 500 * MS,
             keeps_bodies: control != Control::NoBodies,
