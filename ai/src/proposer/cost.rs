@@ -3,13 +3,19 @@
 //! The unit of cost is a block: the time in which the chain would have decided one more, or the part of a block that was
 //! not there. A validator's cost in an epoch is `max(0, wait / usual − 1) + max(1 − efficiency, starved)`, where `wait`
 //! is the mean time of the heights whose first draw it won (later rounds and late blocks are in it), `usual` the
-//! median time of heights that took one round, and the last two are means over its blocks.
+//! median time of heights that took one round, and the last two are means over its blocks. More than [`COST_MAX`] counts
+//! as that.
 //!
 //! The quality that it deserves is `exp(−cost / temperature)`. Draws in proportion to that are those that make
 //! `expected cost + temperature · KL(draws ‖ power)` least: cheap for the chain, and no further from fair than that is
-//! worth.
+//! worth. How far a quality `q` is from what is deserved is `q · cost / temperature + q ln q − q`, plus what makes the
+//! least zero. Where the same evidence comes with several costs, the `q` that is nearest to all of them is what their
+//! *mean* cost deserves: a validator that fails every other time deserves little, not half.
 
 use super::traces::Trace;
+
+/// The most that a choice costs, in blocks: about a round at the usual timeouts.
+pub const COST_MAX: f64 = 50.0;
 
 /// The cost of choosing a validator in an epoch, in blocks; `None` where nobody did, or all heights took more rounds.
 pub fn cost(trace: &Trace) -> Option<f64> {
@@ -17,7 +23,7 @@ pub fn cost(trace: &Trace) -> Option<f64> {
         return None;
     }
     let wait = real(trace.wait_us) / real(trace.drawn) / real(trace.usual_us);
-    Some((wait - 1.0).max(0.0) + lacking(trace))
+    Some(((wait - 1.0).max(0.0) + lacking(trace)).min(COST_MAX))
 }
 
 /// The part of its blocks that was not there.
@@ -32,6 +38,16 @@ fn lacking(trace: &Trace) -> f64 {
 /// The quality that a cost deserves, from 0 to 1.
 pub fn deserved(cost: f64, temperature: f64) -> f64 {
     (-cost / temperature).exp()
+}
+
+/// How far a quality from 0 to 1 is from what a cost deserves; zero where it is that.
+pub fn distance(quality: f64, cost: f64, temperature: f64) -> f64 {
+    let entropy = if quality > 0.0 {
+        quality * quality.ln()
+    } else {
+        0.0
+    };
+    quality * cost / temperature + entropy - quality + deserved(cost, temperature)
 }
 
 /// Counts and times of traces stay below 2^53.
@@ -78,5 +94,18 @@ mod tests {
         assert!((deserved(0.0, 0.25) - 1.0).abs() < 1e-12);
         assert!((deserved(0.25, 0.25) - (-1.0_f64).exp()).abs() < 1e-12);
         assert!(deserved(30.0, 0.25) < 1e-9);
+    }
+
+    #[test]
+    fn the_nearest_quality_to_several_costs_is_what_their_mean_deserves() {
+        let sum = |quality: f64| distance(quality, 0.0, 0.5) + distance(quality, 1.0, 0.5);
+        let best = deserved(0.5, 0.5);
+        assert!(sum(best) < sum(best + 0.01) && sum(best) < sum(best - 0.01));
+        assert!(distance(deserved(0.7, 0.5), 0.7, 0.5).abs() < 1e-12);
+        assert!((distance(0.0, 0.7, 0.5) - deserved(0.7, 0.5)).abs() < 1e-12);
+        assert!(
+            distance(1.0, 40.0, 0.5) > 70.0,
+            "to choose who is dead is far worse than not to choose who is not"
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! Judges a network: how far its qualities are from what was deserved, and what draws by them would have cost.
 
-use super::cost::{cost, deserved, real};
+use super::cost::{cost, distance, real};
 use super::traces::{Trace, Traces};
 use selfchain_types::quality::{Network, QUALITY_MAX};
 use serde::Serialize;
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 /// What a network is worth on a set of traces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Figures {
-    /// The mean squared difference of quality and what was deserved, by draws.
+    /// How far qualities are from what was deserved ([`super::cost::distance`]): mean over draws.
     pub loss: f64,
     /// What a draw would have cost among validators of equal power, in blocks, by heights: mean over epochs.
     pub draw_cost: f64,
@@ -29,7 +29,7 @@ pub(super) fn judge_by(traces: &Traces, temperature: f64, quality: impl Fn(&Trac
     for trace in &traces.rows {
         let Some(cost) = cost(trace) else { continue };
         let (drawn, quality) = (real(trace.drawn), quality(trace));
-        loss += drawn * (quality - deserved(cost, temperature)).powi(2);
+        loss += drawn * distance(quality, cost, temperature);
         draws += drawn;
         epochs
             .entry((trace.run, trace.epoch))
@@ -81,6 +81,7 @@ const BY_QUALITY: f64 = 0.99;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proposer::cost::deserved;
 
     fn trace(drawn: u64, cost_us: u64) -> Trace {
         Trace {
@@ -103,7 +104,7 @@ mod tests {
         let even = judge_by(&traces, 1.0, |_| 0.5);
         assert!((even.draw_cost - 2.0).abs() < 1e-9, "{even:?}");
         let bad = (-4.0_f64).exp();
-        let want = (3.0 * 0.25 + (0.5 - bad).powi(2)) / 4.0;
+        let want = (3.0 * distance(0.5, 0.0, 1.0) + distance(0.5, 4.0, 1.0)) / 4.0;
         assert!((even.loss - want).abs() < 1e-9, "{even:?}");
         let knowing = judge_by(&traces, 1.0, |trace| deserved(cost(trace).unwrap_or(0.0), 1.0));
         assert!(knowing.loss < 1e-12);

@@ -1,7 +1,7 @@
 //! Trains a quality network with candle, in doubles, on what traces say that choosing a validator costs.
 //!
-//! The target of a row is the quality that its cost deserves ([`deserved`]), the loss the squared difference, each row
-//! weighing as much as it was drawn. Weights are rounded to what the file can hold in every forward pass, and the
+//! The target of a row is the quality that its cost deserves ([`super::cost::deserved`]), the loss how far it is from that
+//! ([`super::cost::distance`]), each row weighing as much as it was drawn. Weights are rounded to what the file can hold in every forward pass, and the
 //! gradient passes as if they were not (a straight-through estimator); after every step they are put back within the
 //! file's range and on the side of zero that makes quality fall with a failing and rise with merit. So what is
 //! written is monotone by construction, and differs from what was trained by the rounding down of shifts alone.
@@ -9,7 +9,7 @@
 //! Not learnt, their weights are zero: *made* and *won*, because a quality that rises with draws feeds itself, and
 //! *newness*, because everybody in a trace is equally new.
 
-use super::cost::{cost, deserved, real};
+use super::cost::{cost, real};
 use super::judge::{Figures, judge, judge_by};
 use super::traces::Traces;
 use crate::random::Random;
@@ -46,9 +46,9 @@ impl Default for ProposerOptions {
         Self {
             hidden: 12,
             passes: 60,
-            batch: 512,
+            batch: 128,
             learning_rate: 0.01,
-            temperature: 0.25,
+            temperature: 0.1,
             starts: 3,
             seed: 1,
         }
@@ -241,6 +241,8 @@ const HIDDEN_ONE: f64 = 32.0;
 const WEIGHT_MAX: f64 = 127.0;
 /// What a last weight of 1, all of the quality for all of a hidden value, would be in the file.
 const LAST_ONE: f64 = 1_000.0 / 127.0 * 16.0;
+/// Added to a quality before its logarithm is taken: a thousandth, the file's own step.
+const SMALL: f64 = 0.001;
 /// Biases stay within ± this: what all inputs together can reach.
 const BIAS_MAX: f64 = 64.0;
 
@@ -261,7 +263,8 @@ struct Training<'a> {
     options: &'a ProposerOptions,
     random: Random,
     inputs: Vec<f64>,
-    targets: Vec<f64>,
+    /// In units of the temperature.
+    costs: Vec<f64>,
     draws: Vec<f64>,
     order: Vec<usize>,
     weights: Weights,
@@ -277,19 +280,19 @@ impl<'a> Training<'a> {
             weight_decay: 0.0,
             ..ParamsAdamW::default()
         };
-        let (mut inputs, mut targets, mut draws) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut inputs, mut costs, mut draws) = (Vec::new(), Vec::new(), Vec::new());
         for (row, cost) in fit.rows.iter().filter_map(|row| Some((row, cost(row)?))) {
             inputs.extend(scaled(&row.features));
-            targets.push(deserved(cost, options.temperature));
+            costs.push(cost / options.temperature);
             draws.push(real(row.drawn));
         }
         Ok(Self {
-            order: (0..targets.len()).collect(),
+            order: (0..costs.len()).collect(),
             optimizer: AdamW::new(weights.variables(), parameters)?,
             options,
             random,
             inputs,
-            targets,
+            costs,
             draws,
             weights,
         })
@@ -323,9 +326,21 @@ impl<'a> Training<'a> {
             .copied()
             .collect();
         let inputs = Tensor::from_vec(inputs, (batch.len(), FEATURES), &Device::Cpu)?;
-        let (targets, draws) = (of(&self.targets)?, of(&self.draws)?);
-        let missed = (self.weights.quality(&inputs)? - targets)?.sqr()?;
-        let loss = ((missed * &draws)?.sum_all()? / draws.sum_all()?.to_scalar::<f64>()?)?;
+        let (costs, draws) = (of(&self.costs)?, of(&self.draws)?);
+        let is_hopeless: Vec<f64> = (batch.iter())
+            .map(|at| {
+                if self.costs[*at] + SMALL.ln() > 0.0 {
+                    1.0
+                } else {
+                    0.0
+                }
+            })
+            .collect();
+        let is_hopeless = Tensor::from_vec(is_hopeless, batch.len(), &Device::Cpu)?;
+        let quality = self.weights.quality(&inputs, &is_hopeless)?;
+        let more = (&quality + SMALL)?;
+        let distance = (((&quality * costs)? + (&more * more.log()?)?)? - quality)?;
+        let loss = ((distance * &draws)?.sum_all()? / draws.sum_all()?.to_scalar::<f64>()?)?;
         self.optimizer.backward_step(&loss)?;
         self.weights.project()?;
         Ok(loss.to_scalar::<f64>()?)
@@ -364,16 +379,16 @@ impl Weights {
         let failings: Vec<usize> = (0..FEATURES).filter(|at| signs[*at] > 0.0).collect();
         let mut weights = vec![0.0; FEATURES * hidden];
         let mut biases = vec![0.0; hidden];
-        for unit in 0..hidden {
-            for at in 0..FEATURES {
-                weights[at * hidden + unit] = signs[at] * 0.25 * random.unit();
+        for (unit, bias) in biases.iter_mut().enumerate() {
+            for (at, sign) in signs.iter().enumerate() {
+                weights[at * hidden + unit] = sign * 0.25 * random.unit();
             }
             if let Some(own) = failings.get(unit) {
                 weights[own * hidden + unit] = 2.0 + random.unit();
             }
             // A feature that compares with others is 500 for who is as they are.
             let usual: f64 = COMPARED.iter().map(|at| 0.5 * weights[at * hidden + unit]).sum();
-            biases[unit] = -usual - 0.1 * random.unit();
+            *bias = -usual - 0.1 * random.unit();
         }
         let last: Vec<f64> = (0..hidden).map(|_| -0.3 - 0.3 * random.unit()).collect();
         let range = WEIGHT_MAX / HIDDEN_ONE;
@@ -400,17 +415,20 @@ impl Weights {
         ]
     }
 
-    /// Qualities of rows, by weights as the file will have them.
-    fn quality(&self, inputs: &Tensor) -> candle_core::Result<Tensor> {
+    /// Qualities of rows, by weights as the file will have them. They are clipped, and the gradient passes, so that who
+    /// is beyond an end and ought not to be can come back; not below zero for those who are hopeless, and stay there.
+    fn quality(&self, inputs: &Tensor, is_hopeless: &Tensor) -> candle_core::Result<Tensor> {
         let hidden = rounded(&self.hidden, HIDDEN_ONE)?;
         let values = inputs.matmul(&hidden)?.broadcast_add(&self.hidden_biases)?;
         let values = (values.relu()? - (values - 1.0)?.relu()?)?;
         let last = rounded(&self.last, LAST_ONE)?;
         let sum = values.matmul(&last)?.broadcast_add(&self.best)?.squeeze(1)?;
-        // Clipped, and the gradient passes: who is beyond the end and ought not to be can come back.
-        let clipped = sum.clamp(0.0, 1.0)?;
-        let beyond = (clipped - &sum)?.detach();
-        sum + beyond
+        let clipped = sum.relu()?;
+        let passes = (&sum + (&clipped - &sum)?.detach())?;
+        let hopes = (1.0 - is_hopeless)?;
+        let low = ((clipped * is_hopeless)? + (passes * hopes)?)?;
+        let beyond = (low.clamp(0.0, 1.0)? - &low)?.detach();
+        low + beyond
     }
 
     /// Puts weights back within the file's range, and on their side of zero.

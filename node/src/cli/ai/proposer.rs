@@ -23,13 +23,13 @@ pub(in super::super) struct TrainProposerArguments {
     #[arg(long, default_value_t = 60)]
     passes: usize,
     /// Rows a step.
-    #[arg(long, default_value_t = 512)]
+    #[arg(long, default_value_t = 128)]
     batch: usize,
     /// The size of a step at the start.
     #[arg(long, default_value_t = 0.01)]
     rate: f64,
     /// What choosing a validator costs, in blocks, at which its quality falls to 37 %.
-    #[arg(long, default_value_t = 0.25)]
+    #[arg(long, default_value_t = 0.1)]
     temperature: f64,
     /// Networks from other starting weights, of which the best one is kept.
     #[arg(long, default_value_t = 3)]
