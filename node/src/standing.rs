@@ -2,7 +2,7 @@
 //! what they reveal. Choosing a plane is one line of genesis; adding one is one match arm in each function here.
 
 use selfchain_consensus::poai::extension::{Extension, WHOLE, verdict};
-use selfchain_consensus::poai::quality::{by_hand, default_network};
+use selfchain_consensus::poai::quality::by_hand;
 use selfchain_consensus::poai::reveal::RevealChain;
 use selfchain_consensus::roll::{Founder, RollError};
 use selfchain_consensus::{Poai, Stake};
@@ -95,11 +95,9 @@ fn network(founding: &Founding) -> Result<Arc<Network>, FoundingError> {
     Ok(Arc::new(network))
 }
 
-/// The quality network with this id among those that come with the program.
-pub fn known_network(id: &Hash) -> Option<Network> {
-    [default_network(), by_hand()]
-        .into_iter()
-        .find(|known| known.id() == *id)
+/// The quality network that comes with the program, if it has this id.
+fn known_network(id: &Hash) -> Option<Network> {
+    Some(by_hand()).filter(|known| known.id() == *id)
 }
 
 /// The same beginning with another quality network. Genesis carries its file where the program does not have it.
@@ -129,7 +127,7 @@ pub fn found(
         Plane::Solo | Plane::Stake => (Hash::ZERO, vec![Hash::ZERO; keys.len()]),
         Plane::Poai => {
             let head = |key: &SigningKey| RevealChain::new(&secret(key, salt), reveals).head();
-            (default_network().id(), keys.iter().map(head).collect())
+            (by_hand().id(), keys.iter().map(head).collect())
         }
     };
     let validators = keys.iter().map(|key| selfchain_types::genesis::Validator {

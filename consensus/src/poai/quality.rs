@@ -4,11 +4,6 @@
 use super::features::{FEATURES, FEATURES_VERSION, feature};
 use selfchain_types::quality::{Layer, Network, QUALITY_MAX};
 
-/// The network that a new chain has, unless its genesis names another.
-pub fn default_network() -> Network {
-    by_hand()
-}
-
 /// A network that finds everybody equally good: then power alone decides.
 pub fn flat() -> Network {
     let layer = Layer {
@@ -20,7 +15,7 @@ pub fn flat() -> Network {
     Network::new(FEATURES_VERSION, vec![layer]).expect("the shapes of a constant fit")
 }
 
-/// A network whose weights are set by hand.
+/// The network that a new chain has, unless its genesis names another: its weights are set by hand.
 ///
 /// Its weights are set by hand, not learnt: eight hidden values, each one kind of failing (`HIDDEN`), and an
 /// output that starts from `BEST` and loses by each. Every weight has the sign that makes quality fall as a failing

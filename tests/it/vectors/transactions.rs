@@ -126,10 +126,7 @@ pub fn operations() -> Vec<Vector> {
         ("leave", Operation::bond(19, owner, 0, AccountId::NONE)),
         ("rotate", Operation::rotate(20, owner, 0, (16, 32))),
         ("reveals", Operation::reveals(21, owner, 16)),
-        (
-            "set_quality",
-            Operation::set_quality(22, Hash([0x0e; 32]), (8, 343)),
-        ),
+        ("set_quality", Operation::set_quality(22, filled(0x0e), (8, 343))),
     ];
     let vector = |(name, operation): (_, Operation)| {
         Vector::new(

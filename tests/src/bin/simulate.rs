@@ -4,7 +4,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use selfchain::types::genesis::Plane;
 use selfchain::types::quality::Network;
-use selfchain_consensus::poai::quality::{by_hand, default_network, flat};
+use selfchain_consensus::poai::quality::{by_hand, flat};
 use selfchain_tests::simulator::{Control, Plan, compare, header, judge, run, traces};
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -23,7 +23,7 @@ simulate --seed S [--count N | --forever] [--plane stake|poai] [--validators V] 
   --heights H      the height that all honest ones must reach [default: 50]
   --calm           nothing goes wrong: for speed
   --compare        both planes to H heights on one network of seven, with a dead, a slow and a starving proposer
-  --networks F,F   the plane poai to H heights with these quality networks: files, `flat`, `by-hand` or `default`
+  --networks F,F   the plane poai to H heights with these quality networks: files, `flat` or `by-hand`
   --traces FILE    what evidence says of validators and what choosing them costs, in N runs: CSV, gzip if it ends in .gz
   --control WHAT   takes a safeguard away; then a seed that holds proves nothing
 Exit codes: 0 every checker held, 1 one did not, 2 wrong usage.";
@@ -218,7 +218,6 @@ fn judge_networks(names: &str, seed: u64, heights: u64) -> Result<String, String
         let network = match name {
             "flat" => flat(),
             "by-hand" => by_hand(),
-            "default" => default_network(),
             path => {
                 let bytes = std::fs::read(path).map_err(|error| format!("{path}: {error}"))?;
                 Network::decode(&bytes).map_err(|error| format!("{path}: {error}"))?
