@@ -89,7 +89,7 @@ pub enum Kind {
     /// Lets a validator begin another chain of reveals.
     Reveals = 18,
     /// Lets another network decide how often who is asked to propose; by the chain's authority.
-    SetQuality = 19,
+    SetQuality = 20,
 }
 
 impl Kind {
@@ -506,7 +506,7 @@ mod tests {
             assert!(Kind::from_code(code).is_none_or(|kind| kind.code() == code));
         }
         assert_eq!(Kind::from_code(18), Some(Kind::Reveals));
-        assert_eq!(Kind::from_code(19), Some(Kind::SetQuality));
+        assert_eq!(Kind::from_code(20), Some(Kind::SetQuality));
         assert_eq!(Kind::from_code(19), None);
     }
 }
