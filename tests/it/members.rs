@@ -411,12 +411,11 @@ fn a_quality_network_is_refused_for_what_it_lacks() {
     let newer = Network::new(FEATURES_VERSION + 1, good.layers().to_vec()).unwrap();
     let (newer, bytes) = set_quality(&newer);
     refused(&mut world, AUTHORITY, newer, &bytes, Outcome::NetworkInvalid);
-    refused(
-        &mut world,
-        AUTHORITY,
-        operation.linked(),
-        &file,
-        Outcome::FlagsUnknown,
+    let chain = vec![operation.linked(), Operation::anchor(2, operation.named())];
+    assert_eq!(
+        world.run(&[AUTHORITY], chain, file.clone()),
+        [Outcome::FlagsUnknown, Outcome::LinkedFailed],
+        "nothing may follow in its chain"
     );
     world.check();
     let mut stake = World::new(Plane::Stake);

@@ -1,3 +1,5 @@
+//! Training on a made-up world: what is learnt, what is refused, and the file that comes out.
+
 use super::*;
 use crate::proposer::traces::Trace;
 use proptest::prelude::*;
