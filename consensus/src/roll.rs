@@ -66,7 +66,7 @@ pub enum RollError {
         /// Which.
         at: usize,
     },
-    /// A network that does not take the features that this code makes.
+    /// A network that no chain takes.
     #[error("the quality network does not fit: {0}")]
     Network(selfchain_types::quality::NetworkError),
 }
@@ -391,6 +391,8 @@ impl Roll {
                 Ok(())
             }
             Change::Forfeit { member } => self.set_bond(*member, 0),
+            // What a network is for is the plane's to know.
+            Change::Network { .. } => Err(ChangeRefusal::Network),
         }
     }
 
@@ -589,6 +591,7 @@ impl Roll {
                 next_power: place(self.upcoming()).map(|at| self.upcoming().power(at)),
                 factor: None,
                 quality: None,
+                features: None,
                 offences: member.offences,
                 offended: member.offended,
             };
@@ -603,6 +606,8 @@ impl Roll {
             }),
             members: members.collect(),
             proposers,
+            network: None,
+            next_network: None,
         }
     }
 

@@ -8,7 +8,7 @@ use selfchain_consensus::roll::{Founder, RollError};
 use selfchain_consensus::{Poai, Stake};
 use selfchain_types::crypto::SigningKey;
 use selfchain_types::genesis::{Founding, Plane};
-use selfchain_types::quality::Network;
+use selfchain_types::quality::{Network, NetworkError};
 use selfchain_types::seam::standing::Standing;
 use selfchain_types::{Genesis, Hash, hash};
 use std::sync::Arc;
@@ -35,6 +35,9 @@ pub enum FoundingError {
         /// Its id.
         network: Hash,
     },
+    /// The file of a quality network that genesis carries.
+    #[error("the quality network that genesis carries cannot be read")]
+    NetworkFile(#[from] NetworkError),
     /// They cannot begin like this.
     #[error("the validators cannot begin like this")]
     Roll(#[from] RollError),
@@ -75,20 +78,39 @@ pub fn standing(genesis: &Genesis) -> Result<Option<Box<dyn Standing>>, Founding
         Plane::Solo => return Err(FoundingError::Solo { validators }),
         Plane::Stake => Box::new(Stake::new(epoch_blocks, &founders)?),
         Plane::Poai => {
-            let network = network(founding.network)?;
+            let network = network(founding)?;
             Box::new(Poai::new(&genesis.chain_id(), epoch_blocks, &founders, network)?)
         }
     }))
 }
 
-/// The quality network with this id.
-fn network(id: Hash) -> Result<Arc<Network>, FoundingError> {
-    let known = by_hand();
-    if known.id() == id {
-        Ok(Arc::new(known))
+/// The quality network that a chain begins with: one that comes with the program, or the one that genesis carries.
+fn network(founding: &Founding) -> Result<Arc<Network>, FoundingError> {
+    let id = founding.network;
+    let network = if founding.network_file.is_empty() {
+        known_network(&id).ok_or(FoundingError::Network { network: id })?
     } else {
-        Err(FoundingError::Network { network: id })
+        Network::decode(&founding.network_file)?
+    };
+    Ok(Arc::new(network))
+}
+
+/// The quality network that comes with the program, if it has this id.
+fn known_network(id: &Hash) -> Option<Network> {
+    Some(by_hand()).filter(|known| known.id() == *id)
+}
+
+/// The same beginning with another quality network. Genesis carries its file where the program does not have it.
+#[must_use]
+pub fn with_network(mut genesis: Genesis, network: &Network) -> Genesis {
+    if let Some(founding) = &mut genesis.founding {
+        founding.network = network.id();
+        founding.network_file = match known_network(&network.id()) {
+            Some(_) => Vec::new(),
+            None => network.to_bytes(),
+        };
     }
+    genesis
 }
 
 /// What validators with these keys, all of one power, begin with. Each has a chain of `reveals` reveals where the
@@ -119,6 +141,7 @@ pub fn found(
             epoch_blocks,
             network,
             reveals: heads,
+            network_file: Vec::new(),
         }),
         ..genesis
     }

@@ -3,8 +3,11 @@
 use rayon::prelude::*;
 use selfchain::replica::INCLUSION_BOUND;
 use selfchain::types::genesis::Plane;
+use selfchain_ai::proposer::Traces;
+use selfchain_ai::proposer::cost::cost;
 use selfchain_tests::simulator::{
-    Broken, Control, EPOCH_BLOCKS, Failing, Load, Outcome, Plan, THREE_FAILING, compared, run, run_alone,
+    Broken, Control, EPOCH_BLOCKS, Failing, Load, Outcome, Plan, THREE_FAILING, Trace, compared, header, run,
+    run_alone, traced, traces,
 };
 
 const SEEDS: u64 = 200;
@@ -242,4 +245,46 @@ fn an_objection_that_never_yields_stops_the_chain_and_one_that_yields_does_not()
         assert!(outcome.later_rounds > 0, "nobody objected: {outcome:?}");
         assert_eq!(outcome.scored, 0, "{outcome:?}");
     }
+}
+
+#[test]
+fn traces_repeat_and_say_what_choosing_a_bad_proposer_costs() {
+    let text = |traces: &[Trace]| {
+        let lines = traces.iter().map(|trace| format!("{trace}\n"));
+        format!("{}\n{}", header(), lines.collect::<String>())
+    };
+    // A run with a dead validator, and draws by power alone.
+    let has_dead = |seed: &u64| {
+        let plan = traced(*seed);
+        plan.validators == 4 && plan.conducts.iter().any(|conduct| conduct.is_dead)
+    };
+    let seed = (0..1_000).step_by(2).find(has_dead).unwrap();
+    let dead = traced(seed)
+        .conducts
+        .iter()
+        .position(|conduct| conduct.is_dead)
+        .unwrap();
+    let first = traces(seed).unwrap();
+    assert_eq!(text(&first), text(&traces(seed).unwrap()));
+    let read = Traces::read(text(&first).as_bytes()).unwrap();
+    assert_eq!(read.rows.len(), first.len());
+    assert_eq!(read.rows.len() % 4, 0, "all validators of each epoch");
+    let mean = |is_dead: bool| {
+        let rows = (0..)
+            .zip(&read.rows)
+            .filter(|(at, _)| (at % 4 == dead) == is_dead);
+        let costs: Vec<f64> = rows.filter_map(|(_, row)| cost(row)).collect();
+        costs.iter().sum::<f64>() / f64::from(u32::try_from(costs.len()).unwrap())
+    };
+    assert!(mean(true) > 10.0, "{}", mean(true));
+    assert!(mean(false) < 1.0, "{}", mean(false));
+    let missed = |at: usize| {
+        read.rows
+            .iter()
+            .skip(at)
+            .step_by(4)
+            .map(|row| row.features[0])
+            .max()
+    };
+    assert!(missed(dead) > Some(700), "{:?}", missed(dead));
 }

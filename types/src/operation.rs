@@ -90,6 +90,8 @@ pub enum Kind {
     Reveals = 18,
     /// Says where a validator listens for the others.
     Address = 19,
+    /// Lets another network decide how often who is asked to propose; by the chain's authority.
+    SetQuality = 20,
 }
 
 impl Kind {
@@ -116,16 +118,17 @@ impl Kind {
             Rotate,
             Reveals,
             Address,
+            SetQuality,
         ]
         .into_iter()
         .find(|kind| kind.code() == code)
     }
 
-    /// Whether it changes who the validators are, or what they have.
+    /// Whether it changes who the validators are, what they have, or how they are judged.
     pub const fn is_of_validators(self) -> bool {
         matches!(
             self,
-            Self::Join | Self::Bond | Self::Rotate | Self::Reveals | Self::Address
+            Self::Join | Self::Bond | Self::Rotate | Self::Reveals | Self::Address | Self::SetQuality
         )
     }
 
@@ -408,6 +411,14 @@ impl Operation {
             .pointing(offset, ADDRESS_LEN)
     }
 
+    /// Lets the quality network `network`, whose file of `len` bytes lies at `offset` of the attachments, decide from
+    /// the next epoch on how often who is asked to propose.
+    pub fn set_quality(id: u128, network: Hash, (offset, len): (u32, u32)) -> Self {
+        Self::of(Kind::SetQuality, id)
+            .naming(network)
+            .pointing(offset, len)
+    }
+
     /// The same with these flags set too.
     pub fn flagged(mut self, flags: OperationFlags) -> Self {
         self.flags = (self.flags.get() | flags.0).into();
@@ -509,6 +520,7 @@ mod tests {
             assert!(Kind::from_code(code).is_none_or(|kind| kind.code() == code));
         }
         assert_eq!(Kind::from_code(18), Some(Kind::Reveals));
+        assert_eq!(Kind::from_code(20), Some(Kind::SetQuality));
         assert_eq!(Kind::from_code(19), None);
     }
 }

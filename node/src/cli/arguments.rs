@@ -148,6 +148,10 @@ pub(super) struct TestnetArguments {
     /// A model's file for every validator, beside the one that comes with the program: it must be exact.
     #[arg(long, value_name = "FILE")]
     pub(super) model: Option<PathBuf>,
+    /// The file of the network that decides how often who is asked to propose; with `--plane poai` [default: the one
+    /// that comes with the program].
+    #[arg(long, value_name = "FILE")]
+    pub(super) quality: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -530,6 +534,15 @@ pub(super) enum ModelCommand {
         /// The first height [default: ten after the next].
         #[arg(long, value_name = "HEIGHT")]
         at: Option<u64>,
+        #[command(flatten)]
+        sign: SignArguments,
+    },
+    /// Let another quality network decide from the next epoch on how often which validator is asked to propose; by the
+    /// chain's authority. The operation carries the file: every validator has it with the block.
+    Quality {
+        /// The network's file (`selfchain ai train-proposer`).
+        #[arg(value_name = "FILE")]
+        network: PathBuf,
         #[command(flatten)]
         sign: SignArguments,
     },

@@ -125,6 +125,7 @@ fn kind(kind: Kind) -> &'static str {
         Kind::Rotate => "rotate",
         Kind::Reveals => "reveals",
         Kind::Address => "address",
+        Kind::SetQuality => "set_quality",
     }
 }
 

@@ -1,6 +1,6 @@
 //! `testnet`: makes the data directories of several validators of one new chain, and says how to start them.
 
-use super::ai::{MODELS_FOLDER, is_model_file, read_model};
+use super::ai::{MODELS_FOLDER, is_model_file, read_model, read_network};
 use super::arguments::TestnetArguments;
 use super::init::{of_store, write_config_to};
 use super::output::Output;
@@ -8,11 +8,13 @@ use super::settings::Settings;
 use super::{ExitStatus, Failure};
 use crate::config::{Config, PeerAddress, Peers, Scoring};
 use crate::keys;
-use crate::standing::{POWER_EACH, REVEALS, found};
+use crate::standing::{POWER_EACH, REVEALS, found, with_network};
 use crate::store::Store;
 use selfchain_ai::model::Predict;
 use selfchain_storage::FileDisk;
 use selfchain_types::crypto::SigningKey;
+use selfchain_types::genesis::Plane;
+use selfchain_types::quality::Network;
 use selfchain_types::{AccountId, AssetId, Genesis, Hash};
 use serde_json::json;
 use std::fs;
@@ -147,12 +149,16 @@ fn make(arguments: &TestnetArguments, port_base: u16) -> Result<Testnet, Failure
         Some(path) => Some(exact(path)?),
         None => None,
     };
+    let network = quality(arguments)?;
     let mut signing = Vec::new();
     for directory in &directories {
         let path = directory.join(keys::NODE_KEY_FILE);
         signing.push(keys::open_or_create(&path).map_err(|error| failed(&error))?);
     }
-    let genesis = genesis(arguments, &signing)?;
+    let genesis = match &network {
+        Some(network) => with_network(genesis(arguments, &signing)?, network),
+        None => genesis(arguments, &signing)?,
+    };
     for (at, directory) in (0u16..).zip(&directories) {
         let disk = FileDisk::open(directory).map_err(|error| failed(&error))?;
         let config = config(at, port_base, &signing);
@@ -167,6 +173,18 @@ fn make(arguments: &TestnetArguments, port_base: u16) -> Result<Testnet, Failure
         directories,
         model,
     })
+}
+
+/// The network that qualities shall be by, where one is named.
+fn quality(arguments: &TestnetArguments) -> Result<Option<Network>, Failure> {
+    let Some(path) = &arguments.quality else {
+        return Ok(None);
+    };
+    if Plane::from(arguments.plane) != Plane::Poai {
+        let what = "only validators of the plane poai have qualities";
+        return Err(Failure::usage(what, "--quality goes with --plane poai"));
+    }
+    read_network(path).map(Some)
 }
 
 /// The hash of a model that several validators can hold one another to.

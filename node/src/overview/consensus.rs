@@ -23,6 +23,8 @@ impl Overview<'_> {
             "height": view.tip.next().0,
             "agreement": view.plane.as_ref().map(|plane| self.agreement(plane)),
             "next_proposers": next.collect::<Vec<_>>(),
+            "network": view.standing.network.map(|id| id.to_hex()),
+            "next_network": view.standing.next_network.map(|id| id.to_hex()),
             "last": view.last.as_ref().map(decision),
             "peers": self.links.unwrap_or_default().iter().map(|one| self.peer(one)).collect::<Vec<_>>(),
             "catching_up": {

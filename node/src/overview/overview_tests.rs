@@ -48,6 +48,7 @@ fn member(seed: u8) -> MemberView {
         next_power: Some(90),
         factor: Some(804),
         quality: Some(510),
+        features: Some([7; 13]),
         offences: 0,
         offended: Height::GENESIS,
     }
@@ -62,6 +63,8 @@ fn view() -> ReplicaView {
         }),
         members: (1..=4).map(member).collect(),
         proposers: vec![id(3), id(1)],
+        network: Some(Hash([0xab; 32])),
+        next_network: Some(Hash([0xcd; 32])),
     };
     ReplicaView {
         now: TimeNs(5_000_000_000),

@@ -142,6 +142,12 @@ impl World {
         found.map(|one| one.power)
     }
 
+    /// The next height's qualities, by position.
+    pub fn qualities(&self) -> Vec<u16> {
+        let view = self.chain.standing().unwrap().view();
+        view.members.iter().filter_map(|member| member.quality).collect()
+    }
+
     /// Debits and credits posted, debits and credits pending.
     pub fn totals(&self, account: AccountId) -> [u128; 4] {
         let balances = self.chain.ledger().account(account).unwrap().balances();

@@ -127,6 +127,7 @@ pub fn operations() -> Vec<Vector> {
         ("rotate", Operation::rotate(20, owner, 0, (16, 32))),
         ("reveals", Operation::reveals(21, owner, 16)),
         ("address", Operation::address(22, owner, 16)),
+        ("set_quality", Operation::set_quality(23, filled(0x0e), (8, 343))),
     ];
     let vector = |(name, operation): (_, Operation)| {
         Vector::new(

@@ -1,7 +1,10 @@
 //! What one run is: how many validators, how far, and what goes wrong.
 
+use super::conduct::Conduct;
 use crate::random::Random;
 use selfchain::types::genesis::Plane;
+use selfchain::types::quality::Network;
+use std::sync::Arc;
 
 const MS: u64 = 1_000_000;
 
@@ -94,6 +97,10 @@ pub struct Plan {
     pub is_on_memory: bool,
     /// Whether nobody looks at the signatures of ballots and transactions.
     pub trusts_signatures: bool,
+    /// How single validators behave beside that, by position; who is not in it, as everybody.
+    pub conducts: Vec<Conduct>,
+    /// The quality network of genesis; `None`: the one that comes with the program.
+    pub network: Option<Arc<Network>>,
     /// What is taken away.
     pub control: Control,
 }
@@ -173,6 +180,8 @@ impl Plan {
             load: Load::default(),
             is_on_memory: false,
             trusts_signatures: false,
+            conducts: Vec::new(),
+            network: None,
             control: Control::None,
         }
     }

@@ -162,7 +162,7 @@ impl Running {
         let pool = Pool::new(PoolLimits::default(), PoolRules::of(genesis), tip.next());
         let options = Options {
             order: Order::Fee,
-            envelopes_max: plan.load.block_transactions,
+            envelopes_max: plan.conduct(me).fills.unwrap_or(plan.load.block_transactions),
             interval_ns: 20 * MS,
             tip_every_ns: 500 * MS,
             keeps_bodies: control != Control::NoBodies,

@@ -5,10 +5,11 @@ use super::client::{Lane, MONEY, RESERVE};
 use super::medium::Medium;
 use super::plan::{Plan, SLOW_FACTOR};
 use super::scorer::MODEL;
+use super::traces::{Trace, Traces};
 use super::validator::{Failed, Identity, Running, Step, create};
 use crate::random::Random;
 use selfchain::replica::{Event, To};
-use selfchain::standing::found;
+use selfchain::standing::{found, with_network};
 use selfchain::telemetry::Metrics;
 use selfchain::types::block::{Body, Row};
 use selfchain::types::crypto::SigningKey;
@@ -150,6 +151,7 @@ struct World {
     decided_at: u64,
     waits: Vec<u64>,
     sets: BTreeSet<Hash>,
+    traces: Option<Traces>,
     outcome: Outcome,
 }
 
@@ -158,7 +160,18 @@ struct World {
 /// # Errors
 /// What does not hold.
 pub fn run(plan: &Plan) -> Result<Outcome, Broken> {
-    World::new(plan)?.run()
+    World::new(plan)?.run().map(|(outcome, _)| outcome)
+}
+
+/// Runs a plan and watches what choosing each proposer costs.
+///
+/// # Errors
+/// What does not hold.
+pub(super) fn trace(plan: &Plan) -> Result<(Outcome, Vec<Trace>), Broken> {
+    let mut world = World::new(plan)?;
+    let keys = world.keys.iter().map(|key| key.public().id()).collect();
+    world.traces = Some(Traces::new(plan, keys));
+    world.run()
 }
 
 /// Runs a plan with threads of its own, of which there is one: what a validator would do on several cores at once it
@@ -187,6 +200,9 @@ impl World {
         let mut genesis = Genesis::solo("simulated", plan.seed, keys[0].public().clone());
         (genesis.fees.asset, genesis.fees.collector) = (MONEY, RESERVE);
         genesis = found(genesis, plan.plane, &keys, plan.epoch_blocks, REVEALS);
+        if let Some(network) = &plan.network {
+            genesis = with_network(genesis, network);
+        }
         let count = usize::from(plan.validators) + usize::from(plan.is_one_lying);
         let mut instances = Vec::new();
         for number in 0..count {
@@ -223,6 +239,7 @@ impl World {
             decided_at: EPOCH_NS,
             waits: Vec::new(),
             sets: BTreeSet::new(),
+            traces: None,
             outcome: Outcome {
                 height: 0,
                 virtual_ns: 0,
@@ -250,7 +267,7 @@ impl World {
         })
     }
 
-    fn run(mut self) -> Result<Outcome, Broken> {
+    fn run(mut self) -> Result<(Outcome, Vec<Trace>), Broken> {
         for instance in 0..self.instances.len() {
             self.power_on(instance)?;
         }
@@ -275,7 +292,7 @@ impl World {
         Err(self.unfinished())
     }
 
-    fn close(mut self) -> Outcome {
+    fn close(mut self) -> (Outcome, Vec<Trace>) {
         self.outcome.height = self.checks.tip().0;
         self.outcome.virtual_ns = self.now - EPOCH_NS;
         self.outcome.sets = self.sets.len();
@@ -293,7 +310,7 @@ impl World {
                 .unwrap_or_default()
         };
         self.outcome.finality_ns = (part(50), part(99));
-        self.outcome
+        (self.outcome, self.traces.map(Traces::done).unwrap_or_default())
     }
 
     fn unfinished(&self) -> Broken {
@@ -313,9 +330,9 @@ impl World {
 
     /// The honest validators that are not dead: their instances have their positions.
     fn honest(&self) -> impl Iterator<Item = usize> + use<> {
-        let dead = self.plan.failing.dead.map(usize::from);
+        let dead = self.plan.dead();
         let all = 0..usize::from(self.plan.validators) - usize::from(self.plan.is_one_lying);
-        all.filter(move |position| Some(*position) != dead)
+        all.filter(move |position| dead >> position & 1 == 0)
     }
 
     fn reached(&self) -> bool {
@@ -444,7 +461,7 @@ impl World {
 
     fn power_on(&mut self, instance: usize) -> Result<(), Broken> {
         let one = &self.instances[instance];
-        if one.running.is_some() || self.plan.failing.dead == Some(one.position) {
+        if one.running.is_some() || self.plan.dead() >> one.position & 1 == 1 {
             return Ok(());
         }
         let (position, now) = (one.position, TimeNs(self.now + one.skew_ns));
@@ -573,6 +590,12 @@ impl World {
                         self.waits.push(self.now.saturating_sub(self.decided_at));
                         self.outcome.operations_settled += wide(block.result.outcomes.len());
                     }
+                    let chain = self.instances[instance].running.as_ref();
+                    let chain = chain.map(|running| running.replica.chain());
+                    if let (Some(traces), Some(chain)) = (&mut self.traces, chain) {
+                        let wait_ns = self.now.saturating_sub(self.decided_at);
+                        traces.decided(block, committed.round, wait_ns, chain);
+                    }
                     self.decided_at = self.now;
                 }
             }
@@ -676,7 +699,12 @@ impl World {
             .groups
             .is_some_and(|groups| (groups >> from & 1) != (groups >> receiver & 1));
         let is_lost = !self.is_calm && self.random.chance(self.plan.lost_per_mille);
-        if is_cut || is_lost {
+        let is_off = [from, receiver]
+            .iter()
+            .any(|one| self.plan.is_off(*one, self.now));
+        let lost_per_mille = self.plan.conduct(from).lost_per_mille;
+        let is_dropped = lost_per_mille > 0 && self.random.chance(lost_per_mille);
+        if is_cut || is_lost || is_off || is_dropped {
             return;
         }
         let first = usize::from(receiver);
@@ -700,7 +728,8 @@ impl World {
                 } else {
                     1
                 };
-                let delay = factor * self.random.between(least, most);
+                let slow_tenths = self.plan.conduct(from).slow_tenths;
+                let delay = factor * self.random.between(least, most) * (10 + slow_tenths) / 10;
                 let bytes = Arc::clone(bytes);
                 self.after(
                     delay,

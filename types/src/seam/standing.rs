@@ -19,6 +19,7 @@ use crate::codec::DecodeError;
 use crate::crypto::PublicKey;
 use crate::genesis::Validator;
 use crate::late::LatePrecommit;
+use crate::quality::Network;
 use crate::roots::Table;
 use crate::seam::consensus::Schedule;
 use crate::seam::view::StandingView;
@@ -145,7 +146,7 @@ pub struct Offence {
     pub height: Height,
 }
 
-/// A change of the set.
+/// A change of the set, or of how it is judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// A key becomes a validator.
@@ -184,6 +185,11 @@ pub enum Change {
         validator: KeyId,
         /// Where.
         address: SocketAddr,
+    },
+    /// Another network decides how often who is asked to propose.
+    Network {
+        /// The network.
+        network: Arc<Network>,
     },
     /// A validator was found to have misbehaved: it has nothing at stake any more, whatever it signs with, and leaves.
     Forfeit {
@@ -309,6 +315,9 @@ pub enum ChangeRefusal {
     /// No chain of reveals to begin with.
     #[error("a chain of reveals has a last link that is not zero")]
     Reveals,
+    /// A network that the plane does not take, or a plane that takes none.
+    #[error("the plane does not take the network")]
+    Network,
     /// Nobody would be left.
     #[error("the last validator cannot leave")]
     Last,

@@ -2,6 +2,7 @@
 //! them; each is a copy, made when it is asked for.
 
 use crate::genesis::Validator;
+use crate::quality::Row;
 use crate::{Hash, Height, KeyId, TimeNs};
 use core::net::SocketAddr;
 use std::vec::Vec;
@@ -88,6 +89,10 @@ pub struct StandingView {
     pub members: Vec<MemberView>,
     /// Who proposes in the first rounds of the next heights, as far as it is settled: not past the epoch's end.
     pub proposers: Vec<KeyId>,
+    /// The network that the last qualities were chosen by, where qualities count.
+    pub network: Option<Hash>,
+    /// The one that the next qualities are chosen by, where that is another.
+    pub next_network: Option<Hash>,
 }
 
 /// Next heights of which a [`StandingView`] names the proposer.
@@ -124,6 +129,8 @@ pub struct MemberView {
     pub factor: Option<u64>,
     /// How good a proposer it is, from 0 to 1,000, where qualities count and it is in the set.
     pub quality: Option<u16>,
+    /// What committed evidence says of it so far, where qualities count and it is in the set.
+    pub features: Option<Row>,
     /// Offences that blocks prove.
     pub offences: u32,
     /// The height of the last of them; zero for none.
@@ -142,6 +149,7 @@ impl StandingView {
             next_power: Some(validator.power),
             factor: None,
             quality: None,
+            features: None,
             offences: 0,
             offended: Height::GENESIS,
         };
@@ -149,6 +157,8 @@ impl StandingView {
             epoch: None,
             members: (0..).zip(validators).map(member).collect(),
             proposers: Vec::new(),
+            network: None,
+            next_network: None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `consensus status` for people.
 
 use super::table::{Side, table};
-use super::{number, percent, short, still};
+use super::{network, number, percent, short, still};
 use serde_json::Value;
 
 pub(super) fn text(value: &Value) -> String {
@@ -24,6 +24,9 @@ pub(super) fn text(value: &Value) -> String {
             .iter()
             .map(|one| format!("{} {}", number(&one["height"]), short(&one["key_id"])));
         line("to propose", next.collect::<Vec<_>>().join(", "));
+    }
+    if let Some(network) = network(value) {
+        line("qualities", format!("by the network {network}"));
     }
     if agreement.is_object() {
         line("prevotes", votes(&agreement["prevotes"], agreement));

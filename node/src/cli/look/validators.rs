@@ -1,7 +1,7 @@
 //! `validators` for people.
 
 use super::table::{Side, table};
-use super::{number, percent, short, still};
+use super::{network, number, percent, short, still};
 use serde_json::Value;
 
 pub(super) fn text(value: &Value) -> String {
@@ -21,7 +21,11 @@ pub(super) fn text(value: &Value) -> String {
             number(&epoch["blocks_left"]),
         );
     }
-    text += &format!("power {} in all\n\n", number(&value["power"]));
+    text += &format!("power {} in all\n", number(&value["power"]));
+    if let Some(network) = network(value) {
+        text += &format!("qualities by the network {network}\n");
+    }
+    text.push('\n');
     let all = value["validators"]
         .as_array()
         .map(Vec::as_slice)
