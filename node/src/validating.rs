@@ -2,6 +2,7 @@
 
 use crate::config::PeerAddress;
 use crate::drive::{FromPeer, Peers, Validating};
+use crate::joining::JoinConfig;
 use crate::replica::{Agreement, Outgoing, To};
 use crate::standing::{Reveals, says};
 use bytes::Bytes;
@@ -30,6 +31,8 @@ pub struct ValidatorConfig {
     pub propose_timeout: Duration,
     /// How long votes are waited for in a first round.
     pub vote_timeout: Duration,
+    /// When it begins at a snapshot of theirs instead of fetching every block.
+    pub join: JoinConfig,
 }
 
 impl Default for ValidatorConfig {
@@ -39,6 +42,7 @@ impl Default for ValidatorConfig {
             peers: Vec::new(),
             propose_timeout: Duration::from_secs(1),
             vote_timeout: Duration::from_millis(500),
+            join: JoinConfig::default(),
         }
     }
 }
@@ -156,6 +160,7 @@ pub fn validating(
         me: u16::try_from(me).unwrap_or(u16::MAX),
         journal,
         peers: Box::new(Mesh(links)),
+        join: config.join,
     };
     Ok((validating, reach))
 }

@@ -18,7 +18,7 @@ use crate::telemetry::{Metrics, Stage};
 use core::time::Duration;
 use selfchain_engine::commit::Chain;
 use selfchain_types::{Height, Refusal, TimeNs, Verified, codec};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 /// The other validators, as this node reaches them.
@@ -73,6 +73,8 @@ pub struct Agree {
     pub sweeper: Sweeper,
     /// Where it shows how it is.
     pub board: Arc<Board>,
+    /// The height of a snapshot that it fetched.
+    pub joined: Arc<OnceLock<Height>>,
     /// Counts.
     pub metrics: Arc<Metrics>,
     /// Stops the node.
@@ -101,6 +103,10 @@ impl Agree {
             if shown.is_none_or(|shown| shown.elapsed() >= SHOW_EVERY) {
                 shown = Some(Instant::now());
                 self.board.show(self.replica.view(now().unwrap_or(TimeNs::ZERO)));
+            }
+            if let Some(height) = self.replica.joined() {
+                self.joined.get_or_init(|| height);
+                break;
             }
             // Its clients wait for what it took in; the other validators go on without it.
             if self.verified.is_done() {

@@ -24,10 +24,13 @@ mod scores;
 #[allow(clippy::module_inception, reason = "the struct and its folder have one name")]
 mod replica;
 mod exchange;
+mod quiet;
+mod sharing;
 
 pub use allowance::{SERVED_BURST_BYTES, SERVED_BYTES_MIN, SERVED_BYTES_PER_S};
 pub use lately::{Did, Lately, PROVED_MAX};
 pub use replica::{Agreement, Committed, Event, Options, Outgoing, Replica, ReplicaError, Ticket, To};
+pub use sharing::Sharing;
 pub use view::{CatchingUp, Decision, Proof, ReplicaView};
 
 #[cfg(test)]

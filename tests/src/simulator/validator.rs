@@ -1,13 +1,15 @@
 //! One validator of the simulation: its disk, and what runs on it while it has power.
 
-use super::plan::{Control, Plan};
+use super::plan::{Control, Plan, SNAPSHOT_EVERY};
 use super::scorer::{BUDGET_NS, Memories, Witness};
 use crate::random::Random;
 use selfchain::drive::Scoring;
-use selfchain::replica::{Committed, Event, Options, Outgoing, Replica, ReplicaError, Ticket};
+use selfchain::joining::{JoinConfig, Joining, Offering};
+use selfchain::replica::{Committed, Event, Options, Outgoing, Replica, ReplicaError, Sharing, Ticket};
 use selfchain::storage::disk::FaultyDisk;
 use selfchain::storage::{Disk, Journal, JournalConfig, LogConfig, MemoryDisk, Sealing};
 use selfchain::store::{Store, StoreConfig};
+use selfchain::sweep::{Slice, SnapshotFiler, SweepConfig, Sweeper};
 use selfchain::telemetry::Metrics;
 use selfchain::types::crypto::SigningKey;
 use selfchain::types::seam::log::Log;
@@ -16,6 +18,7 @@ use selfchain::types::{Envelope, Genesis, Hash, Height, TimeNs, Verified};
 use selfchain::validating::agreement;
 use selfchain_consensus::bft;
 use selfchain_engine::builder::Order;
+use selfchain_engine::commit::{Anchor, Folded};
 use selfchain_engine::pool::{Pool, PoolLimits, PoolRules};
 use std::cell::RefCell;
 use std::error::Error;
@@ -39,8 +42,15 @@ pub(super) struct Running {
     pub(super) replica: Replica<Waits>,
     /// What its scorer remembered at the height that it recovered.
     pub(super) recalled: Option<(Height, Hash)>,
+    /// Whether its scorer remembers the chain.
+    pub(super) remembers: bool,
     memories: Memories,
     store: Store,
+    sweeper: Sweeper,
+    filer: SnapshotFiler,
+    /// Decided blocks that are not durable, where snapshots are taken.
+    undurable: Vec<(Folded, Option<Slice>)>,
+    takes_snapshots: bool,
 }
 
 /// What a step gave.
@@ -62,12 +72,14 @@ pub(super) struct Identity<'a> {
 }
 
 const MS: u64 = 1_000_000;
+/// So many blocks behind, a validator joins by snapshot.
+const JOIN_BEHIND: u64 = 12;
 
 /// Small files, so that a run crosses several segments.
-fn store_config() -> StoreConfig {
+fn store_config(plan: &Plan) -> StoreConfig {
     StoreConfig {
         log: LogConfig {
-            segment_bytes: 256 << 10,
+            segment_bytes: if plan.losing.is_some() { 8 << 10 } else { 256 << 10 },
             reserve_bytes: 0,
             sealing: Sealing::Inline,
             ..LogConfig::default()
@@ -97,7 +109,7 @@ impl Running {
             metrics,
         } = identity;
         let (control, failing) = (plan.control, plan.failing);
-        let mut store = Store::open(Arc::new(disk.clone()), &store_config())?;
+        let mut store = Store::open(Arc::new(disk.clone()), &store_config(plan))?;
         let chain = store.recover(&mut |_| {})?;
         let journal_disk: Arc<dyn Disk> = match control {
             Control::NoJournal => Arc::new(MemoryDisk::new()),
@@ -115,7 +127,7 @@ impl Running {
         }
         let mut agreement = agreement(genesis, key, waits);
         let memories = Memories::default();
-        let mut recalled = None;
+        let (mut recalled, mut remembers) = (None, false);
         if plan.is_scored {
             let lies = RefCell::new(lies);
             let has_model = plan.without_model != Some(me);
@@ -126,10 +138,14 @@ impl Running {
                     lies.borrow_mut().take(),
                 ))
             };
-            let scorer = store.remember(&chain, &fresh, &mut |_| {})?.memory;
+            let told = store.remember(&chain, &fresh, &mut |_| {})?;
             // One for each block of the log, of which the last is compared.
-            recalled = memories.take().pop().map(|memory| (tip, memory));
-            agreement.scoring = Some(Scoring::new(scorer, BUDGET_NS, Arc::clone(metrics)));
+            let memory = memories.take().pop();
+            remembers = told.begins.is_none();
+            if remembers {
+                recalled = memory.map(|memory| (tip, memory));
+                agreement.scoring = Some(Scoring::new(told.memory, BUDGET_NS, Arc::clone(metrics)));
+            }
         }
         let pool = Pool::new(PoolLimits::default(), PoolRules::of(genesis), tip.next());
         let options = Options {
@@ -142,12 +158,37 @@ impl Running {
             keeps_bodies: control != Control::NoBodies,
         };
         let log = store.log_reader();
+        let sharing = Sharing {
+            offering: Offering::new(
+                Arc::clone(&store.snapshots),
+                Arc::clone(&store.handovers),
+                Arc::clone(&log),
+                genesis.plane.root_lag(),
+            ),
+            joining: Joining::new(
+                Arc::new(disk.clone()),
+                Arc::clone(&store.handovers),
+                JoinConfig {
+                    behind_blocks: if plan.losing.is_some() { JOIN_BEHIND } else { 0 },
+                },
+            ),
+        };
         let replica = Replica::open(options, chain, agreement, pool, journal, log, now)?;
+        let sweep = SweepConfig {
+            every: if plan.losing.is_some() { SNAPSHOT_EVERY } else { 0 },
+            slice_min: 4,
+            ..SweepConfig::default()
+        };
         Ok(Self {
-            replica,
+            replica: replica.sharing(sharing)?,
             recalled,
+            remembers,
             memories,
             store,
+            sweeper: Sweeper::new(sweep, Arc::clone(metrics)),
+            filer: SnapshotFiler::default(),
+            undurable: Vec::new(),
+            takes_snapshots: plan.losing.is_some(),
         })
     }
 
@@ -182,6 +223,18 @@ impl Running {
         for committed in &committed {
             let block = &committed.block;
             self.store.log.append(block.tip.height.0, &block.row)?;
+            if self.takes_snapshots {
+                let (chain, scorer) = self.replica.for_snapshot();
+                let slice = self.sweeper.after_block(chain, scorer, 0);
+                let folded = Folded {
+                    tip: block.tip,
+                    transactions: block.transactions.clone(),
+                    history: block.history.clone(),
+                    receipt_nodes: block.receipt_nodes.clone(),
+                    handover: block.handover.clone(),
+                };
+                self.undurable.push((folded, slice));
+            }
         }
         let memories = self.memories.take();
         Ok(Step {
@@ -194,6 +247,15 @@ impl Running {
     /// Makes the log durable.
     pub(super) fn sync(&mut self, now: TimeNs) -> Result<(), Failed> {
         let tip = self.store.log.sync()?;
+        for (folded, slice) in core::mem::take(&mut self.undurable) {
+            self.store.project(&folded)?;
+            let Some(slice) = slice else { continue };
+            if let Some(height) = self.filer.write_to(&slice, &mut self.store)? {
+                let (kept, _) = Anchor::heights(height, 0);
+                let first = self.store.log.retain_from(kept.0)?;
+                self.store.index.retain_from(first)?;
+            }
+        }
         Ok(self.replica.handle(Event::Durable(Height(tip)), now)?)
     }
 }
