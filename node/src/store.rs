@@ -3,8 +3,8 @@
 use crate::joining::install;
 use core::ops::RangeInclusive;
 use selfchain_storage::{
-    Disk, HandoverFile, Index, IndexConfig, IndexError, LogConfig, NodeFile, SegmentLog, SnapshotConfig, Snapshots,
-    StorageMetrics, disk,
+    Disk, HandoverFile, Index, IndexConfig, IndexError, LogConfig, NodeFile, SegmentLog, SnapshotConfig,
+    Snapshots, StorageMetrics, disk,
 };
 use selfchain_types::Genesis;
 use selfchain_types::codec::DecodeError;

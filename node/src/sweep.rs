@@ -2,11 +2,11 @@
 
 use crate::recover::settle;
 use crate::remember::sweep_memory;
+use crate::store::Store;
 use crate::store::StoreError;
 use crate::telemetry::Metrics;
 use core::sync::atomic::{AtomicU64, Ordering};
 use selfchain_engine::commit::Chain;
-use crate::store::Store;
 use selfchain_storage::{HandoverFile, Index, NodeFile, Snapshots};
 use selfchain_types::roots::Table;
 use selfchain_types::seam::scorer::Scorer;

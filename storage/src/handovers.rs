@@ -170,7 +170,12 @@ mod tests {
         let disk = MemoryDisk::new();
         let file = HandoverFile::open(&disk, "handovers").unwrap();
         assert_eq!(file.last(), None);
-        for (height, bytes) in [(16, b"one".as_slice()), (48, b"other"), (48, b"again"), (32, b"old")] {
+        for (height, bytes) in [
+            (16, b"one".as_slice()),
+            (48, b"other"),
+            (48, b"again"),
+            (32, b"old"),
+        ] {
             file.append(height, bytes).unwrap();
         }
         file.append(64, b"third").unwrap();
@@ -178,7 +183,10 @@ mod tests {
         for file in [file, again] {
             assert_eq!(file.last(), Some(64));
             let read = |from, count, bytes| file.read_from(from, count, bytes).unwrap();
-            assert_eq!(read(0, 9, 99), [b"one".to_vec(), b"other".to_vec(), b"third".to_vec()]);
+            assert_eq!(
+                read(0, 9, 99),
+                [b"one".to_vec(), b"other".to_vec(), b"third".to_vec()]
+            );
             assert_eq!(read(17, 9, 99), [b"other".to_vec(), b"third".to_vec()]);
             assert_eq!(read(17, 1, 99), [b"other".to_vec()]);
             assert_eq!(read(16, 9, 1), [b"one".to_vec()]);

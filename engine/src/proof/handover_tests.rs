@@ -87,7 +87,10 @@ fn a_set_is_followed_through_its_changes_and_headers_of_each_are_believed() {
     assert_eq!(proved.height, Height(1_000));
     let (header, certificate) = decided(1_000, &[1, 2, 3], &[1, 2, 3]);
     let error = trusted.vouch(&CHAIN, &header, &certificate).unwrap_err();
-    assert!(matches!(error, FollowError::Proof(ProofError::Validators { .. })), "{error}");
+    assert!(
+        matches!(error, FollowError::Proof(ProofError::Validators { .. })),
+        "{error}"
+    );
     let (header, certificate) = decided(80, &[4, 5, 6], &[4, 5, 6]);
     let error = trusted.vouch(&CHAIN, &header, &certificate).unwrap_err();
     let (got, since) = (Height(80), Height(81));
@@ -104,7 +107,10 @@ fn nobody_takes_over_without_two_thirds_of_the_set_before() {
         error
     };
     let strangers = handover(16, &[7, 8, 9], &[7, 8, 9]);
-    assert!(matches!(refused(&strangers), FollowError::Proof(ProofError::Validators { .. })));
+    assert!(matches!(
+        refused(&strangers),
+        FollowError::Proof(ProofError::Validators { .. })
+    ));
 
     // Two of three are not more than two thirds.
     let mut few = handover(16, &[1, 2, 3], &[7, 8, 9]);
@@ -128,7 +134,10 @@ fn nobody_takes_over_without_two_thirds_of_the_set_before() {
 
     let link = handover(16, &[1, 2, 3], &[2, 3, 4]);
     let error = founders.clone().follow(&Hash([9; 32]), &link).unwrap_err();
-    assert!(matches!(error, FollowError::Proof(ProofError::Chain { .. })), "{error}");
+    assert!(
+        matches!(error, FollowError::Proof(ProofError::Chain { .. })),
+        "{error}"
+    );
 }
 
 #[test]
@@ -146,6 +155,9 @@ fn every_flipped_bit_of_a_handover_is_refused() {
         }
         assert!(Handover::decode(&bytes[..at]).is_err(), "cut at {at}");
     }
-    assert_eq!(Handover::decode(&[]), Err(DecodeError::MissingSection { kind: 1 }));
+    assert_eq!(
+        Handover::decode(&[]),
+        Err(DecodeError::MissingSection { kind: 1 })
+    );
     assert!(Handover::decode(&vec![0; 9]).is_err());
 }

@@ -175,8 +175,14 @@ pub struct Joining {
 }
 
 enum State {
-    Idle { again_at: TimeNs },
-    Asking { until: TimeNs, asked: usize, offers: BTreeMap<u16, Option<SnapshotOffer>> },
+    Idle {
+        again_at: TimeNs,
+    },
+    Asking {
+        until: TimeNs,
+        asked: usize,
+        offers: BTreeMap<u16, Option<SnapshotOffer>>,
+    },
     Fetching(Box<Fetching>),
     Ready(Height),
 }
@@ -326,7 +332,11 @@ impl Joining {
     /// Whether it is too far behind, or nobody has the next block.
     fn is_due(&self, at: &Standpoint<'_>) -> bool {
         let tip = at.chain.tip().height;
-        let most = at.ahead.iter().map(|(_, theirs)| theirs.0.saturating_sub(tip.0)).max();
+        let most = at
+            .ahead
+            .iter()
+            .map(|(_, theirs)| theirs.0.saturating_sub(tip.0))
+            .max();
         let is_far = self.config.behind_blocks > 0 && most >= Some(self.config.behind_blocks);
         is_far || self.is_starved(at)
     }
@@ -363,9 +373,7 @@ impl Joining {
                 offers.insert(from, offer);
             }
             // One more who has it.
-            State::Fetching(fetching)
-                if offer == Some(fetching.offer) && !fetching.peers.contains(&from) =>
-            {
+            State::Fetching(fetching) if offer == Some(fetching.offer) && !fetching.peers.contains(&from) => {
                 fetching.peers.push(from);
             }
             _ => {}
@@ -377,7 +385,11 @@ impl Joining {
         let State::Asking { offers, .. } = &self.state else {
             return Vec::new();
         };
-        let behind = if self.is_starved(at) { 0 } else { self.config.behind_blocks };
+        let behind = if self.is_starved(at) {
+            0
+        } else {
+            self.config.behind_blocks
+        };
         let least = at.chain.tip().height.0.saturating_add(behind.max(1));
         let mut groups: BTreeMap<(Height, Hash), (SnapshotOffer, Vec<u16>)> = BTreeMap::new();
         for (peer, offer) in offers {
@@ -395,7 +407,12 @@ impl Joining {
             self.rest(now, AGAIN_NONE_NS);
             return Vec::new();
         };
-        let total: u128 = at.chain.validators().iter().map(|one| u128::from(one.power)).sum();
+        let total: u128 = at
+            .chain
+            .validators()
+            .iter()
+            .map(|one| u128::from(one.power))
+            .sum();
         let theirs: u128 = peers.iter().map(|peer| u128::from((at.power)(*peer))).sum();
         match self.begin(at.chain, offer, peers, theirs * 3 > total) {
             Ok(fetching) => {
@@ -452,7 +469,9 @@ impl Joining {
     fn newest_set(&self, chain: &Chain) -> io::Result<TrustedSet> {
         let mut set = TrustedSet::new(chain.tip().height.next(), chain.validators().to_vec());
         loop {
-            let known = self.handovers.read_from(set.since().0, HANDOVERS_MAX, usize::MAX)?;
+            let known = self
+                .handovers
+                .read_from(set.since().0, HANDOVERS_MAX, usize::MAX)?;
             let before = set.since();
             for handover in known.iter().filter_map(|bytes| Handover::decode(bytes).ok()) {
                 if set.follow(&chain.chain_id(), &handover).is_err() {
@@ -568,7 +587,9 @@ impl Joining {
         let State::Fetching(fetching) = &mut self.state else {
             return;
         };
-        let wait = u64::from(retry_after_ms).saturating_mul(1_000_000).min(REFUSING_NS_MAX);
+        let wait = u64::from(retry_after_ms)
+            .saturating_mul(1_000_000)
+            .min(REFUSING_NS_MAX);
         match asked {
             Asked::Part => fetching.in_flight.values_mut().for_each(|one| {
                 if one.peer == from {
@@ -624,7 +645,8 @@ impl Joining {
         if let State::Fetching(fetching) = &self.state {
             warn(fetching.offer.height, &fetching.peers, why);
             let until = later(now, DISTRUST_NS);
-            self.distrusted.extend(fetching.peers.iter().map(|peer| (*peer, until)));
+            self.distrusted
+                .extend(fetching.peers.iter().map(|peer| (*peer, until)));
             if self.refused.len() == REFUSED_MAX {
                 self.refused.remove(0);
             }
@@ -711,7 +733,9 @@ impl Fetching {
         while let Some(entry) = proof.index.chunks.get(codec::index(self.next - 1)) {
             let is_left_out = entry.table == Table::Contexts.code() && !self.takes_memory;
             if !is_left_out {
-                let Some(chunk) = self.arrived.remove(&self.next) else { break };
+                let Some(chunk) = self.arrived.remove(&self.next) else {
+                    break;
+                };
                 writer.put(entry.table, &chunk)?;
                 self.bytes += u64::from(entry.len);
             }
@@ -723,11 +747,19 @@ impl Fetching {
     /// Asks for the first of these parts that are neither here nor on their way, as many as may be.
     fn want_parts(&mut self, parts: core::ops::Range<u32>, now: TimeNs) -> Result<Vec<Question>, Trouble> {
         let mut questions = Vec::new();
-        let window = parts.start.saturating_add(codec::narrow(CHUNKS_IN_FLIGHT)).min(parts.end);
+        let window = parts
+            .start
+            .saturating_add(codec::narrow(CHUNKS_IN_FLIGHT))
+            .min(parts.end);
         for part in parts.start..window {
             let is_memory = part.checked_sub(1).is_some_and(|chunk| {
-                let entry = self.proof.as_ref().map(|proof| proof.index.chunks.get(codec::index(chunk)));
-                entry.flatten().is_some_and(|entry| entry.table == Table::Contexts.code())
+                let entry = self
+                    .proof
+                    .as_ref()
+                    .map(|proof| proof.index.chunks.get(codec::index(chunk)));
+                entry
+                    .flatten()
+                    .is_some_and(|entry| entry.table == Table::Contexts.code())
             });
             if self.arrived.contains_key(&part) || (is_memory && !self.takes_memory) {
                 continue;
@@ -853,23 +885,21 @@ impl Fetching {
     }
 
     /// Follows the set of validators as far as these lead; whether that is any further.
-    fn follow(
-        &mut self,
-        chain_id: &Hash,
-        handovers: &[&[u8]],
-        file: &HandoverFile,
-    ) -> Result<bool, Trouble> {
+    fn follow(&mut self, chain_id: &Hash, handovers: &[&[u8]], file: &HandoverFile) -> Result<bool, Trouble> {
         let mut is_further = false;
         for bytes in handovers {
-            let is_there = self.proof.as_ref().is_some_and(|proof| {
-                self.set.hash() == proof.committing.validators_hash && is_further
-            });
+            let is_there = self
+                .proof
+                .as_ref()
+                .is_some_and(|proof| self.set.hash() == proof.committing.validators_hash && is_further);
             if is_there {
                 break;
             }
             let refused = |why| Trouble::Refused(why);
             let handover = Handover::decode(bytes).map_err(|error| refused(Refused::Handover(error)))?;
-            let height = handover.height().map_err(|error| refused(Refused::Handover(error)))?;
+            let height = handover
+                .height()
+                .map_err(|error| refused(Refused::Handover(error)))?;
             self.set
                 .follow(chain_id, &handover)
                 .map_err(|error| refused(Refused::Follow(error)))?;
@@ -886,3 +916,8 @@ impl Fetching {
         Ok(writer.finish(&proof.index.manifest)?)
     }
 }
+
+#[cfg(all(test, feature = "network"))]
+#[path = "fetch_tests.rs"]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests;

@@ -65,7 +65,11 @@ fn staged() -> (FaultyDisk, (Height, Hash), (Height, Hash)) {
     let path = path_of(SNAPSHOTS_DIR, height.0);
     let len = usize::try_from(ahead.file_len(&path).unwrap()).unwrap();
     let mut bytes = vec![0; len];
-    ahead.open_read_only(&path).unwrap().read_at(0, &mut bytes).unwrap();
+    ahead
+        .open_read_only(&path)
+        .unwrap()
+        .read_at(0, &mut bytes)
+        .unwrap();
     behind.create_dir(JOINING_DIR).unwrap();
     publish(&behind, &path_of(JOINING_DIR, height.0), &bytes).unwrap();
     (behind, (height, root), (before, root_before))
@@ -91,11 +95,7 @@ fn the_chain_goes_on_from_the_snapshot_and_says_what_it_does_not_have() {
     assert_eq!(ledger.past().log().first(), Some(first.0));
     // Paths to what was decided before the snapshot need nodes that are not here, and no others do.
     ledger.receipt(&paid, 0).unwrap();
-    let error = ledger
-        .past()
-        .receipt_at(after.0, 0, 0)
-        .map(|_| ())
-        .unwrap_err();
+    let error = ledger.past().receipt_at(after.0, 0, 0).map(|_| ()).unwrap_err();
     assert!(error.to_string().contains(&first.to_string()), "{error}");
     let rows = ledger.past().history(ALICE, ChangePosition::from(Height(0)), 10);
     assert!(rows.unwrap().is_empty());
@@ -144,7 +144,10 @@ fn a_power_cut_at_any_step_leaves_what_was_there_or_the_whole_snapshot() {
             break;
         }
     }
-    assert!(old > 1 && new > 5, "{old} times what was there, {new} times the snapshot");
+    assert!(
+        old > 1 && new > 5,
+        "{old} times what was there, {new} times the snapshot"
+    );
 }
 
 #[test]

@@ -15,8 +15,8 @@ mod fetch;
 mod install;
 
 pub use fetch::{
-    CHUNKS_IN_FLIGHT, JOIN_BEHIND_BLOCKS, JoinConfig, JoinView, Joining, Question, Refused, SNAPSHOT_BYTES_MAX,
-    Standpoint,
+    CHUNKS_IN_FLIGHT, JOIN_BEHIND_BLOCKS, JoinConfig, JoinView, Joining, Question, Refused,
+    SNAPSHOT_BYTES_MAX, Standpoint,
 };
 pub use index::{INDEX_BYTES_MAX, Index};
 pub use install::{JOINING_DIR, install};

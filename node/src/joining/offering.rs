@@ -85,7 +85,9 @@ impl Offering {
             return Ok(None);
         }
         let rows: Result<Vec<_>, _> = (first.0..=last.0).map(|at| self.log.read(at)).collect();
-        let anchor = rows.ok().and_then(|rows| Anchor::of_rows(height, self.root_lag, &rows).ok());
+        let anchor = rows
+            .ok()
+            .and_then(|rows| Anchor::of_rows(height, self.root_lag, &rows).ok());
         let manifest = self.snapshots.manifest(height.0)?;
         let is_its = ChainSnapshot::decode(&manifest).is_ok_and(|one| one.tip.height == height);
         let Some(anchor) = anchor.filter(|_| is_its) else {

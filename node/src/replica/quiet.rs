@@ -80,7 +80,9 @@ impl<T: Ticket> Replica<T> {
         let since = *since;
         let validators = self.chain.validators();
         let total: u128 = validators.iter().map(|one| u128::from(one.power)).sum();
-        let me = validators.iter().filter(|one| one.key.id() == self.options.proposer);
+        let me = validators
+            .iter()
+            .filter(|one| one.key.id() == self.options.proposer);
         let own: u128 = me.map(|one| u128::from(one.power)).sum();
         let mut heard: Vec<(Height, u128)> = self
             .catch_up

@@ -523,7 +523,11 @@ impl<T: Ticket> Replica<T> {
             .as_ref()
             .is_some_and(|sharing| sharing.joining.is_fetching());
         let tip = self.chain.tip().height;
-        let peer = if fetches { None } else { self.catch_up.ask(tip, now) };
+        let peer = if fetches {
+            None
+        } else {
+            self.catch_up.ask(tip, now)
+        };
         if let Some(peer) = peer {
             let from = self.chain.tip().height.next();
             self.send(To::One(peer), &PeerMessage::WantBlocks(from));

@@ -48,7 +48,10 @@ impl<T: Ticket> Replica<T> {
         if self.sharing.is_none() || self.allowance.ask(to, now).is_err() {
             return;
         }
-        let offer = self.sharing.as_mut().and_then(|sharing| sharing.offering.newest());
+        let offer = self
+            .sharing
+            .as_mut()
+            .and_then(|sharing| sharing.offering.newest());
         self.allowance.sent(to, 0, now);
         self.send(To::One(to), &PeerMessage::Snapshot(offer));
     }
@@ -81,7 +84,6 @@ impl<T: Ticket> Replica<T> {
 
     fn not_held(&mut self, to: u16, asked: Asked) {
         let (why, retry_after_ms) = (AskRefusal::NotHeld, NOT_HELD_MS);
-        self.counts.refused_to_serve(asked);
         self.send(
             To::One(to),
             &PeerMessage::Refused {

@@ -1,8 +1,8 @@
 //! View: what a replica shows of itself to whoever operates it.
 
 use super::lately::Lately;
-use crate::joining::JoinView;
 use super::replica::{Replica, Ticket};
+use crate::joining::JoinView;
 use crate::telemetry::AgreementCounts;
 use selfchain_engine::commit::Chain;
 use selfchain_types::ballot::BallotKind;

@@ -547,7 +547,9 @@ impl World {
     /// Lets a validator that fetched a snapshot begin with it.
     fn begin_anew(&mut self, instance: usize) {
         let one = &mut self.instances[instance];
-        let Some(running) = &one.running else { return };
+        let Some(running) = one.running.as_ref().filter(|_| self.plan.losing.is_some()) else {
+            return;
+        };
         let counts = running.replica.view(TimeNs::ZERO).counts;
         let (chunks, refusals) = &mut self.outcome.fetched;
         *chunks = (*chunks).max(counts.snapshot_chunks_fetched);

@@ -167,10 +167,12 @@ fn catching_up(value: &Value) -> String {
     } else {
         String::new()
     };
-    let quiet = value["quiet_through"].as_u64().map_or_else(String::new, |height| {
-        let height = crate::demo::grouped(height);
-        format!("; says nothing up to height {height}, where it may have signed before")
-    });
+    let quiet = value["quiet_through"]
+        .as_u64()
+        .map_or_else(String::new, |height| {
+            let height = crate::demo::grouped(height);
+            format!("; says nothing up to height {height}, where it may have signed before")
+        });
     format!("{behind}{asked}{refusing}{snapshot}{quiet}")
 }
 
