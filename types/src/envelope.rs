@@ -90,22 +90,37 @@ pub struct SignatureEntry<'a> {
 pub struct Envelope {
     bytes: Vec<u8>,
     tx_id: Hash,
+    leaf: Hash,
     body_len: usize,
 }
 
 impl Envelope {
-    /// Checks the frame and hashes the body.
+    /// Checks the frame, hashes the body and the whole.
     ///
     /// # Errors
     /// The [`Refusal`] that the sender is to see.
     pub fn decode(bytes: Vec<u8>) -> Result<Self, Refusal> {
         let body_len = check_frame(&bytes)?;
-        let tx_id = hash::TX.hash(&bytes[..body_len]);
-        Ok(Self {
+        let leaf = hash::ENVELOPE.hash(&bytes);
+        Ok(Self::of_checked(bytes, body_len, leaf))
+    }
+
+    /// As [`Envelope::decode`], for who has hashed these very bytes before.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that the sender is to see.
+    pub fn decode_hashed(bytes: Vec<u8>, leaf: Hash) -> Result<Self, Refusal> {
+        let body_len = check_frame(&bytes)?;
+        Ok(Self::of_checked(bytes, body_len, leaf))
+    }
+
+    fn of_checked(bytes: Vec<u8>, body_len: usize, leaf: Hash) -> Self {
+        Self {
+            tx_id: hash::TX.hash(&bytes[..body_len]),
             bytes,
-            tx_id,
+            leaf,
             body_len,
-        })
+        }
     }
 
     /// The transaction's id: `H(tx; body)`.
@@ -131,9 +146,9 @@ impl Envelope {
         }
     }
 
-    /// Leaf of the block's `transactions_root`: over the whole bytes.
+    /// Leaf of the block's `transactions_root`: `H(envelope; bytes)`, over the whole.
     pub fn leaf(&self) -> Hash {
-        hash::ENVELOPE.hash(&self.bytes)
+        self.leaf
     }
 }
 

@@ -2,7 +2,6 @@
 
 use super::council::Parts;
 use crate::proof;
-use rayon::prelude::*;
 use selfchain_types::block::{Body, Header, Proposed};
 use selfchain_types::envelope::EnvelopeView;
 use selfchain_types::{Envelope, Hash, Risk, Verified};
@@ -101,15 +100,8 @@ impl Candidate {
     }
 }
 
-/// Merkle root over the whole envelopes, leaves hashed in parallel.
+/// Merkle root over the whole envelopes.
 pub(super) fn transactions_root(envelopes: &[Verified]) -> Hash {
-    let leaves: Vec<Hash> = envelopes
-        .par_iter()
-        .with_min_len(LEAVES_MIN)
-        .map(|one| Envelope::leaf(one))
-        .collect();
+    let leaves: Vec<Hash> = envelopes.iter().map(|one| Envelope::leaf(one)).collect();
     proof::root(&leaves)
 }
-
-/// Fewer leaves than this are not worth another thread.
-pub(super) const LEAVES_MIN: usize = 64;

@@ -207,7 +207,7 @@ impl World {
 
     fn judge(&self, candidate: &Candidate) -> Result<Candidate, VerifyError> {
         let proposal = Proposal::new(candidate.to_bytes()).unwrap();
-        self.chain.judge(&proposal, &BatchVerifier::new(), &|_| false)
+        self.chain.judge(&proposal, &BatchVerifier::new(), None)
     }
 
     /// Of all of the next height's set but one.

@@ -3,6 +3,7 @@
 use super::candidate::Candidate;
 use super::chain::Chain;
 use super::verify::{VerifyError, check_body, parts};
+use crate::intake::Known;
 use selfchain_types::block::{Body, Header, Proposed};
 use selfchain_types::crypto::BatchVerifier;
 use selfchain_types::envelope::EnvelopeView;
@@ -66,7 +67,7 @@ impl Proposal {
 
 impl Chain {
     /// Whether a block may follow the tip: all but its scores, which only a model can judge. `signatures` checks those of
-    /// its envelopes that are not `known` by the hash of the whole to have been verified here before.
+    /// its envelopes that are not `known`.
     ///
     /// # Errors
     /// [`VerifyError`], the first rule that it breaks.
@@ -74,7 +75,7 @@ impl Chain {
         &self,
         proposal: &Proposal,
         signatures: &BatchVerifier,
-        known: &(dyn Fn(&Hash) -> bool + Sync),
+        known: Option<&dyn Known>,
     ) -> Result<Candidate, VerifyError> {
         let height = self.tip().height.next();
         let damaged = |what, source| VerifyError::Decode { height, what, source };
@@ -85,9 +86,8 @@ impl Chain {
         let proposed = Proposed::decode(&proposal.bytes).map_err(|source| damaged("block", source))?;
         let body = Body::decode(proposed.body).map_err(|source| damaged("body", source))?;
         let risk = Risk::decode(body.scores, body.reasons).map_err(|source| damaged("reasons", source))?;
-        let envelopes = self.check_signatures(header, &proposal.hash, &body, signatures, &|at| {
-            proposal.leaves.get(at).is_some_and(known)
-        })?;
+        let leaves = &proposal.leaves;
+        let envelopes = self.check_signatures(&proposal.hash, &body, leaves, signatures, known)?;
         let candidate = Candidate {
             header: header.clone(),
             hash: proposal.hash,

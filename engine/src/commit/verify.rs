@@ -3,6 +3,7 @@
 use super::chain::Chain;
 use super::council::{Parts, Said};
 use super::replay::Prepared;
+use crate::intake::Known;
 use crate::ledger::{Broken, FoldError, InvalidBlock, Ledger};
 use crate::proof;
 use rayon::prelude::*;
@@ -123,9 +124,9 @@ impl Chain {
         self.check_commitment(&block.header)?;
         self.check_certificate(block)?;
         self.check_validators(&block.header)?;
-        check_body(&block.header, &block.body)?;
+        let leaves = check_body(&block.header, &block.body)?;
         let said = self.check_said(&block.header, &parts(&block.body, &block.views))?;
-        self.check_signatures(&block.header, &block.hash, &block.body, signatures, &|_| false)?;
+        self.check_signatures(&block.hash, &block.body, &leaves, signatures, None)?;
         self.ledger
             .validate(height, block.header.time_ns, &block.views)
             .and_then(|()| {
@@ -241,23 +242,18 @@ impl Chain {
         }
     }
 
-    /// Checks every signature of a next block, and gives the checked envelopes.
+    /// Checks every signature of a next block but those of envelopes that are `known`, and gives the checked envelopes;
+    /// `leaves` are the hashes of the whole envelopes.
     pub(super) fn check_signatures(
         &self,
-        header: &Header,
         hash: &Hash,
         body: &Body<'_>,
+        leaves: &[Hash],
         signatures: &BatchVerifier,
-        known: &(dyn Fn(usize) -> bool + Sync),
+        known: Option<&dyn Known>,
     ) -> Result<Vec<Verified>, VerifyError> {
-        check_signatures(
-            header.height,
-            hash,
-            &body.envelopes,
-            &LedgerKeys(&self.ledger),
-            signatures,
-            known,
-        )
+        let (height, keys) = (self.tip.height.next(), LedgerKeys(&self.ledger));
+        check_signatures(height, hash, &body.envelopes, leaves, &keys, signatures, known)
     }
 }
 
@@ -295,17 +291,18 @@ pub(super) fn check_body(header: &Header, body: &Body<'_>) -> Result<Vec<Hash>, 
     Ok(leaves)
 }
 
-/// Checks every signature but those of envelopes that are `known` by position, in parallel batches, with the keys that
-/// the registry held before the block.
+/// Checks every signature but those of envelopes that are `known`, in parallel batches, with the keys that the registry
+/// held before the block. What was checked is known from then on.
 fn check_signatures(
     height: Height,
     block: &Hash,
     envelopes: &[&[u8]],
+    leaves: &[Hash],
     keys: &(impl KeyLookup + Sync),
     signatures: &BatchVerifier,
-    known: &(dyn Fn(usize) -> bool + Sync),
+    known: Option<&dyn Known>,
 ) -> Result<Vec<Verified>, VerifyError> {
-    let check = |(chunk, batch): (usize, &[&[u8]])| {
+    let check = |(chunk, (batch, leaves)): (usize, (&[&[u8]], &[Hash]))| {
         let failed = |at: usize, refusal| VerifyError::Envelope {
             height,
             index: chunk * SIGNATURE_BATCH + at,
@@ -313,9 +310,10 @@ fn check_signatures(
         };
         let (mut new, mut places) = (Vec::new(), Vec::new());
         let mut verified: Vec<Option<Verified>> = Vec::with_capacity(batch.len());
-        for (at, bytes) in batch.iter().enumerate() {
-            let envelope = Envelope::decode(bytes.to_vec()).map_err(|refusal| failed(at, refusal))?;
-            if known(chunk * SIGNATURE_BATCH + at) {
+        for (at, (bytes, leaf)) in batch.iter().zip(leaves).enumerate() {
+            let decoded = Envelope::decode_hashed(bytes.to_vec(), *leaf);
+            let envelope = decoded.map_err(|refusal| failed(at, refusal))?;
+            if known.is_some_and(|known| known.holds(leaf)) {
                 verified.push(Some(Verified::known(envelope)));
             } else {
                 verified.push(None);
@@ -326,11 +324,15 @@ fn check_signatures(
         let answers = Verified::check_batch(new, keys, signatures, &block.0);
         for (at, answer) in places.into_iter().zip(answers) {
             verified[at] = Some(answer.map_err(|(_, refusal)| failed(at, refusal))?);
+            if let Some(known) = known {
+                known.add(leaves[at]);
+            }
         }
         Ok(verified.into_iter().flatten().collect::<Vec<Verified>>())
     };
     let batches: Vec<Result<Vec<Verified>, VerifyError>> = envelopes
         .par_chunks(SIGNATURE_BATCH)
+        .zip(leaves.par_chunks(SIGNATURE_BATCH))
         .enumerate()
         .map(check)
         .collect();
@@ -342,7 +344,7 @@ fn check_signatures(
 }
 
 /// Envelopes whose signatures are checked as one batch.
-const SIGNATURE_BATCH: usize = 128;
+const SIGNATURE_BATCH: usize = 256;
 
 struct LedgerKeys<'a>(&'a Ledger);
 

@@ -16,7 +16,17 @@ pub fn verify_batch<T: Send>(
     verifier: &BatchVerifier,
     entropy: &[u8; 32],
 ) -> Vec<(T, Result<Verified, Refusal>)> {
-    Decoded::new(frames, chain_id).verify(keys, verifier, entropy)
+    Decoded::new(frames, chain_id).verify(keys, None, verifier, entropy)
+}
+
+/// Whole envelopes that were verified here before, by [`Envelope::leaf`]: a validator meets a transaction twice, by
+/// itself and in a block, in whichever order.
+pub trait Known: Sync {
+    /// Whether these very bytes were verified.
+    fn holds(&self, leaf: &Hash) -> bool;
+
+    /// They were.
+    fn add(&self, leaf: Hash);
 }
 
 /// Most envelopes whose signatures are checked as one product. Larger products are hardly cheaper a
@@ -32,11 +42,13 @@ impl<T: Send> Decoded<T> {
     /// once, and whoever sends bad signatures spoils few batches of others. No answer depends on what else
     /// is in the batch.
     ///
-    /// `keys` finds the registered keys that envelopes do not bring along. `entropy` seeds the blinding
+    /// `keys` finds the registered keys that envelopes do not bring along. What is `known` is not checked again, what
+    /// was found good is known from then on. `entropy` seeds the blinding
     /// factors: fresh for every call, and unpredictable to whoever made the signatures.
     pub fn verify(
         self,
         keys: &(impl KeyLookup + Sync),
+        known: Option<&dyn Known>,
         verifier: &BatchVerifier,
         entropy: &[u8; 32],
     ) -> Vec<(T, Result<Verified, Refusal>)> {
@@ -46,6 +58,9 @@ impl<T: Send> Decoded<T> {
         for (place, (tag, decoded)) in self.0.into_iter().enumerate() {
             tags.push(tag);
             match decoded {
+                Ok(envelope) if known.is_some_and(|known| known.holds(&envelope.leaf())) => {
+                    answers.push(Some(Ok(Verified::known(envelope))));
+                }
                 Ok(envelope) => {
                     waiting.push((first_signer(&envelope), place, Some(envelope)));
                     answers.push(None);
@@ -59,12 +74,8 @@ impl<T: Send> Decoded<T> {
             .par_chunks_mut(batch_len)
             .enumerate()
             .map(|(at, batch)| {
-                check(
-                    batch,
-                    keys,
-                    verifier,
-                    &hash::BATCH.hash_parts(&[entropy, &wide(at).to_le_bytes()]),
-                )
+                let entropy = hash::BATCH.hash_parts(&[entropy, &wide(at).to_le_bytes()]);
+                check(batch, keys, known, verifier, &entropy)
             })
             .collect();
         for (place, answer) in checked.into_iter().flatten() {
@@ -85,6 +96,7 @@ type Waiting = (u64, usize, Option<Envelope>);
 fn check(
     batch: &mut [Waiting],
     keys: &impl KeyLookup,
+    known: Option<&dyn Known>,
     verifier: &BatchVerifier,
     entropy: &Hash,
 ) -> Vec<(usize, Answer)> {
@@ -93,6 +105,10 @@ fn check(
         .filter_map(|(.., envelope)| envelope.take())
         .collect();
     let checked = Verified::check_batch(envelopes, keys, verifier, entropy.as_bytes());
+    if let Some(known) = known {
+        let good = checked.iter().flatten();
+        good.for_each(|verified| known.add(verified.leaf()));
+    }
     let places = batch.iter().map(|(_, place, _)| *place);
     places
         .zip(checked)

@@ -127,10 +127,47 @@ fn a_cheap_reason_refuses_before_the_signatures() {
     dedupe.insert(waiting);
     let mut decoded = Decoded::new(vec![(forged, 0), (good(2), 1), (Vec::new(), 2)], &CHAIN);
     decoded.refuse(|envelope| dedupe.contains(&envelope.tx_id()).then_some(Refusal::Waiting));
-    let answers = decoded.verify(&(), &BatchVerifier::new(), &[1; 32]);
+    let answers = decoded.verify(&(), None, &BatchVerifier::new(), &[1; 32]);
     assert_eq!(answers[0].1.as_ref().unwrap_err(), &Refusal::Waiting);
     assert!(answers[1].1.is_ok());
     assert_eq!(answers[2].1.as_ref().unwrap_err(), &Refusal::Malformed);
+}
+
+#[derive(Default)]
+struct Leaves(std::sync::Mutex<std::collections::BTreeSet<Hash>>);
+
+impl Known for Leaves {
+    fn holds(&self, leaf: &Hash) -> bool {
+        self.0.lock().unwrap().contains(leaf)
+    }
+
+    fn add(&self, leaf: Hash) {
+        self.0.lock().unwrap().insert(leaf);
+    }
+}
+
+#[test]
+fn what_was_verified_is_known_and_what_is_known_is_not_verified() {
+    let mut forged = good(1);
+    *forged.last_mut().unwrap() ^= 1;
+    let known = Leaves::default();
+    let answer = |bytes: &[u8]| {
+        let decoded = Decoded::new(vec![(bytes.to_vec(), ())], &CHAIN);
+        let mut answers = decoded.verify(&(), Some(&known), &BatchVerifier::new(), &[1; 32]);
+        answers.remove(0).1.map(|_| ())
+    };
+    assert_eq!(answer(&forged), Err(Refusal::SignatureInvalid));
+    assert_eq!(answer(&good(1)), Ok(()));
+    assert_eq!(
+        answer(&forged),
+        Err(Refusal::SignatureInvalid),
+        "other bytes are another leaf"
+    );
+    let leaves = known.0.lock().unwrap().clone();
+    let leaf = Envelope::decode(good(1)).unwrap().leaf();
+    assert_eq!(leaves.into_iter().collect::<Vec<_>>(), [leaf]);
+    known.add(Envelope::decode(forged.clone()).unwrap().leaf());
+    assert_eq!(answer(&forged), Ok(()), "it is taken at its word");
 }
 
 #[test]

@@ -4,10 +4,11 @@ use super::fault::Fault;
 use super::queue::Queue;
 use super::registry::Registry;
 use super::tag::Tag;
+use crate::replica::Remembered;
 use crate::telemetry::{Metrics, Stage};
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
-use selfchain_engine::intake::Decoded;
+use selfchain_engine::intake::{Decoded, Known};
 use selfchain_types::crypto::BatchVerifier;
 use selfchain_types::seam::log::{LogError, LogReader};
 use selfchain_types::{Hash, Refusal, Verified, codec};
@@ -102,6 +103,8 @@ pub struct Intake {
     pub pool: Arc<rayon::ThreadPool>,
     /// Checks signatures.
     pub signatures: BatchVerifier,
+    /// Whose signatures were checked, where blocks of others bring transactions too.
+    pub known: Option<Arc<Remembered>>,
     /// Seeds blinding factors; unpredictable from outside.
     pub entropy: [u8; 32],
     /// Counts.
@@ -153,7 +156,10 @@ impl Intake {
         let decoded = self.pool.install(|| Decoded::new(submissions, chain_id));
         self.metrics.stage(Stage::Decode).add_busy(elapsed_ns(began));
         let began = Instant::now();
-        let answers = self.pool.install(|| decoded.verify(&*keys, signatures, entropy));
+        let known = self.known.as_deref().map(|known| known as &dyn Known);
+        let answers = self
+            .pool
+            .install(|| decoded.verify(&*keys, known, signatures, entropy));
         self.metrics.stage(Stage::Verify).add_busy(elapsed_ns(began));
         for stage in [Stage::Decode, Stage::Verify] {
             self.metrics.stage(stage).add_items(count);

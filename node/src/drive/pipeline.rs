@@ -211,7 +211,7 @@ impl Pipeline {
         let mut entropy = [0; 32];
         selfchain_types::crypto::fill_random(&mut entropy).map_err(|_| PipelineError::Random)?;
 
-        let intake_thread = Intake {
+        let mut intake_thread = Intake {
             from: Arc::clone(&intake),
             to: Arc::clone(&verified),
             chain_id: chain.chain_id(),
@@ -219,6 +219,7 @@ impl Pipeline {
             log: Arc::clone(&log_reader),
             pool: rayon_pool("verify", config.verify_threads, VERIFY_NICENESS)?,
             signatures: BatchVerifier::new(),
+            known: None,
             entropy,
             metrics: Arc::clone(metrics),
             fault: fault.clone(),
@@ -341,7 +342,12 @@ impl Pipeline {
                     log_reader,
                     now().unwrap_or(TimeNs::ZERO),
                 );
+<<<<<<< HEAD
                 let opened = opened.and_then(|replica| replica.sharing(sharing));
+=======
+                let replica = opened.map_err(Box::new)?;
+                intake_thread.known = Some(replica.verified());
+>>>>>>> main
                 let agree = Agree {
                     verified: Arc::clone(&verified),
                     intake: Arc::clone(&intake),
@@ -349,7 +355,7 @@ impl Pipeline {
                     state,
                     past: Arc::clone(&past_queries),
                     to: log_queue,
-                    replica: opened.map_err(Box::new)?,
+                    replica,
                     registry,
                     commit_pool,
                     sweeper,

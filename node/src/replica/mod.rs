@@ -29,6 +29,7 @@ mod sharing;
 
 pub use allowance::{SERVED_BURST_BYTES, SERVED_BYTES_MIN, SERVED_BYTES_PER_S};
 pub use lately::{Did, Lately, PROVED_MAX};
+pub use remembered::Remembered;
 pub use replica::{Agreement, Committed, Event, Options, Outgoing, Replica, ReplicaError, Ticket, To};
 pub use sharing::Sharing;
 pub use view::{CatchingUp, Decision, Proof, ReplicaView};

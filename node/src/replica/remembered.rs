@@ -1,28 +1,57 @@
-//! Hashes of whole envelopes that this node verified: bounded, the older half is forgotten at once.
+//! Transactions that this node verified, by the hashes of their whole envelopes. Intake and the order thread meet the
+//! same ones, whichever comes first. Bounded: a hash has few places, and there displaces the one that came first. What
+//! is forgotten is verified again.
 
+use selfchain_engine::intake::Known;
 use selfchain_types::Hash;
-use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 
-/// Hashes in each half: as many transactions as wait in a pool by default.
-const HALF_MAX: usize = 262_144;
+/// Parts, each behind its own lock: more than threads that ask at once.
+const PARTS: usize = 64;
+/// Rows of a part.
+const ROWS: usize = 2_048;
+/// Hashes of a row, the newest first: two cache lines, so that a hash is found or missed by one look at memory.
+const PLACES: usize = 4;
+/// What an empty place has. No envelope is known to hash to it, and none can be made to.
+const EMPTY: [u8; 32] = [0; 32];
 
-/// Hashes of whole envelopes, signatures included.
-#[derive(Debug, Default)]
-pub(super) struct Remembered {
-    young: BTreeSet<Hash>,
-    old: BTreeSet<Hash>,
+/// Hashes of whole envelopes, signatures included: 16 MiB when full.
+#[derive(Debug)]
+pub struct Remembered([Mutex<Vec<[[u8; 32]; PLACES]>>; PARTS]);
+
+impl Default for Remembered {
+    fn default() -> Self {
+        Self(core::array::from_fn(|_| Mutex::default()))
+    }
 }
 
 impl Remembered {
-    pub(super) fn add(&mut self, leaf: Hash) {
-        if self.young.len() >= HALF_MAX {
-            self.old = core::mem::take(&mut self.young);
-        }
-        self.young.insert(leaf);
+    fn part(&self, leaf: &Hash) -> &Mutex<Vec<[[u8; 32]; PLACES]>> {
+        &self.0[usize::from(leaf.0[0]) % PARTS]
+    }
+}
+
+fn row_of(leaf: &Hash) -> usize {
+    usize::from(u16::from_le_bytes([leaf.0[1], leaf.0[2]])) % ROWS
+}
+
+impl Known for Remembered {
+    fn holds(&self, leaf: &Hash) -> bool {
+        // Whole after any panic: a row is written in one step.
+        let rows = self.part(leaf).lock().unwrap_or_else(PoisonError::into_inner);
+        rows.get(row_of(leaf)).is_some_and(|row| row.contains(&leaf.0))
     }
 
-    pub(super) fn holds(&self, leaf: &Hash) -> bool {
-        self.young.contains(leaf) || self.old.contains(leaf)
+    fn add(&self, leaf: Hash) {
+        let mut rows = self.part(&leaf).lock().unwrap_or_else(PoisonError::into_inner);
+        if rows.is_empty() {
+            *rows = vec![[EMPTY; PLACES]; ROWS];
+        }
+        let row = &mut rows[row_of(&leaf)];
+        if !row.contains(&leaf.0) {
+            row.copy_within(..PLACES - 1, 1);
+            row[0] = leaf.0;
+        }
     }
 }
 
@@ -30,18 +59,39 @@ impl Remembered {
 mod tests {
     use super::*;
 
+    fn hash(number: usize) -> Hash {
+        selfchain_types::hash::TX.hash(&number.to_le_bytes())
+    }
+
     #[test]
-    fn what_is_new_is_kept_and_the_set_is_bounded() {
-        let hash = |number: u64| {
-            let mut bytes = [0; 32];
-            bytes[..8].copy_from_slice(&number.to_le_bytes());
-            Hash(bytes)
-        };
-        let mut remembered = Remembered::default();
-        let half = u64::try_from(HALF_MAX).unwrap_or(u64::MAX);
-        (0..3 * half).for_each(|number| remembered.add(hash(number)));
-        assert!(remembered.holds(&hash(3 * half - 1)) && remembered.holds(&hash(2 * half)));
+    fn what_is_new_is_held_and_what_is_old_makes_room() {
+        let remembered = Remembered::default();
         assert!(!remembered.holds(&hash(0)));
-        assert!(remembered.young.len() + remembered.old.len() <= 2 * HALF_MAX);
+        let held = |range: core::ops::Range<usize>| range.filter(|at| remembered.holds(&hash(*at))).count();
+        let room = PARTS * ROWS * PLACES;
+        (0..room / 16).for_each(|number| remembered.add(hash(number)));
+        assert!(
+            held(0..room / 16) > room / 16 - room / 1_000,
+            "few are displaced while there is room"
+        );
+        (room..4 * room).for_each(|number| remembered.add(hash(number)));
+        assert!(remembered.holds(&hash(4 * room - 1)));
+        assert!(held(0..room / 16) < room / 1_000, "the oldest are forgotten");
+    }
+
+    #[test]
+    fn one_is_held_once_and_a_row_keeps_its_newest() {
+        let remembered = Remembered::default();
+        let alike = |last: u8| {
+            let mut hash = Hash([7; 32]);
+            hash.0[31] = last;
+            hash
+        };
+        remembered.add(alike(0));
+        (0..5).for_each(|_| remembered.add(alike(1)));
+        assert!(remembered.holds(&alike(0)), "the same one again displaces nobody");
+        (2..5).for_each(|last| remembered.add(alike(last)));
+        let held: Vec<u8> = (0..8).filter(|last| remembered.holds(&alike(*last))).collect();
+        assert_eq!(held, [1, 2, 3, 4]);
     }
 }

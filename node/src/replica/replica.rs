@@ -28,7 +28,7 @@ use selfchain_types::peer::{Asked, Lane, PeerMessage};
 use selfchain_types::seam::consensus::{Effect, Input, Plane, PlaneError, Verdict};
 use selfchain_types::seam::log::{LogError, LogReader};
 use selfchain_types::seam::scorer::Scorer;
-use selfchain_types::{Envelope, Hash, Height, KeyId, Refusal, TimeNs, Verified};
+use selfchain_types::{Hash, Height, KeyId, Refusal, TimeNs, Verified};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use thiserror::Error;
@@ -161,8 +161,8 @@ pub struct Replica<T> {
     pub(super) is_journal_behind: bool,
     pub(super) log: Arc<dyn LogReader>,
     pub(super) signatures: BatchVerifier,
-    /// Transactions whose signatures need not be checked again when a block brings them.
-    pub(super) verified: Remembered,
+    /// Transactions whose signatures need not be checked again, by whoever meets them next.
+    pub(super) verified: Arc<Remembered>,
     pub(super) bodies: Bodies,
     /// What the own proposal of this height took out of the pool.
     pub(super) proposed: Vec<Entry<T>>,
@@ -275,7 +275,7 @@ impl<T: Ticket> Replica<T> {
             is_journal_behind: false,
             log,
             signatures: BatchVerifier::new(),
-            verified: Remembered::default(),
+            verified: Arc::default(),
             bodies: Bodies::default(),
             proposed: Vec::new(),
             effects: VecDeque::new(),
@@ -338,6 +338,11 @@ impl<T: Ticket> Replica<T> {
     /// The chain, and the scorer that remembers it, for snapshots between blocks.
     pub fn for_snapshot(&mut self) -> (&mut Chain, Option<&mut dyn Scorer>) {
         (&mut self.chain, self.scores.scorer())
+    }
+
+    /// Transactions that were verified here, for intake to share: each signature is checked once.
+    pub fn verified(&self) -> Arc<Remembered> {
+        Arc::clone(&self.verified)
     }
 
     /// The transactions that wait.
@@ -487,10 +492,8 @@ impl<T: Ticket> Replica<T> {
     /// The ticket and the [`Refusal`], as [`Pool::admit`] says.
     pub fn submit(&mut self, verified: Verified, ticket: T, is_own: bool) -> Result<(), (T, Refusal)> {
         let bytes = is_own.then(|| verified.as_bytes().to_vec());
-        let leaf = Envelope::leaf(&verified);
         let (pool, lanes) = (&mut self.pool, Lanes(&self.chain));
         pool.admit(verified, ticket, &lanes, &mut self.refused)?;
-        self.verified.add(leaf);
         self.gossip.extend(bytes);
         Ok(())
     }
@@ -736,7 +739,7 @@ impl<T: Ticket> Replica<T> {
     fn verdict(&mut self, judging: &Judging, now: TimeNs) -> Result<(Verdict, Vec<u8>), ReplicaError> {
         let (block, round) = (&judging.block, judging.round);
         if let Some(Body::Received(proposal)) = self.bodies.get(block) {
-            match (self.chain).judge(proposal, &self.signatures, &|leaf| self.verified.holds(leaf)) {
+            match (self.chain).judge(proposal, &self.signatures, Some(&*self.verified)) {
                 Ok(candidate) if !self.scores.judge(&self.chain, &candidate) => {
                     tracing::warn!(%block, "a proposed block is invalid: its scores are not the model's");
                     self.counts.found_invalid(InvalidBlock::Scores);
@@ -832,9 +835,8 @@ impl<T: Ticket> Replica<T> {
     /// What was decided must be valid here. Its scores were judged by those who decided it: a block keeps them, so that
     /// nobody needs the model later.
     fn judge_decided(&self, proposal: &Proposal) -> Result<Candidate, ReplicaError> {
-        let verified = &self.verified;
         self.chain
-            .judge(proposal, &self.signatures, &|leaf| verified.holds(leaf))
+            .judge(proposal, &self.signatures, Some(&*self.verified))
             .map_err(ReplicaError::Disagrees)
     }
 

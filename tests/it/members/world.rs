@@ -250,10 +250,7 @@ impl World {
         let now = TimeNs(height.0 * 1_000_000);
         let candidate = self.chain.propose(envelopes, Risk::default(), now, proposing);
         let proposal = Proposal::new(candidate.to_bytes()).unwrap();
-        let candidate = self
-            .chain
-            .judge(&proposal, &BatchVerifier::new(), &|_| false)
-            .unwrap();
+        let candidate = self.chain.judge(&proposal, &BatchVerifier::new(), None).unwrap();
         let certificate = self.certify(height, candidate.hash());
         let block = self.chain.commit(&candidate, &certificate, &|_| false).unwrap();
         if self.plane != Plane::Solo {

@@ -19,6 +19,7 @@ use selfchain::validating::agreement;
 use selfchain_consensus::bft;
 use selfchain_engine::builder::Order;
 use selfchain_engine::commit::{Anchor, Folded};
+use selfchain_engine::intake::Known;
 use selfchain_engine::pool::{Pool, PoolLimits, PoolRules};
 use std::cell::RefCell;
 use std::error::Error;
@@ -207,9 +208,17 @@ impl Running {
 
     /// A client's transaction, or another validator's. A refusal is the client's to see: it asks the chain.
     pub(super) fn submit(&mut self, bytes: Vec<u8>, is_own: bool) {
-        if let Ok(envelope) = Envelope::decode(bytes)
-            && let Ok(verified) = Verified::check(envelope, &())
-        {
+        let Ok(envelope) = Envelope::decode(bytes) else {
+            return;
+        };
+        let known = self.replica.verified();
+        let verified = if known.holds(&envelope.leaf()) {
+            Ok(Verified::known(envelope))
+        } else {
+            Verified::check(envelope, &())
+        };
+        if let Ok(verified) = verified {
+            known.add(verified.leaf());
             let _refused = self.replica.submit(verified, Waits, is_own);
         }
     }
