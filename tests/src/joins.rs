@@ -116,9 +116,7 @@ pub fn grow(disk: &Arc<dyn Disk>, blocks: u64, snapshot: u64, config: &StoreConf
         let until = Height(height.0 + 60);
         let builder = EnvelopeBuilder::new(genesis.chain_id(), height, until.0, vec![operation]);
         let envelope = Envelope::decode(builder.sign(&[(&key(0), 0, counter)]));
-        let verified = envelope
-            .ok()
-            .and_then(|one| Verified::check(one, replica.chain().ledger()).ok());
+        let verified = envelope.ok().and_then(|one| Verified::check(one, &()).ok());
         let verified = verified.ok_or("an envelope of this program is refused")?;
         if replica.submit(verified, Nobody, false).is_err() {
             return Err("a transaction of this program is refused".into());

@@ -342,12 +342,9 @@ impl Pipeline {
                     log_reader,
                     now().unwrap_or(TimeNs::ZERO),
                 );
-<<<<<<< HEAD
                 let opened = opened.and_then(|replica| replica.sharing(sharing));
-=======
                 let replica = opened.map_err(Box::new)?;
                 intake_thread.known = Some(replica.verified());
->>>>>>> main
                 let agree = Agree {
                     verified: Arc::clone(&verified),
                     intake: Arc::clone(&intake),
