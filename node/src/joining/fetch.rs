@@ -166,8 +166,9 @@ pub struct Joining {
     refused: Vec<Hash>,
     /// Peers whose word did not hold, and until when nothing is asked of them.
     distrusted: BTreeMap<u16, TimeNs>,
-    /// Peers that are ahead and do not have the next block.
+    /// Peers that are ahead and do not have the block after `tip`.
     starving: BTreeSet<u16>,
+    tip: Height,
     /// What peers sent that did not hold.
     refusals: u64,
     /// Chunks taken, of all snapshots.
@@ -246,6 +247,7 @@ impl Joining {
             refused: Vec::new(),
             distrusted: BTreeMap::new(),
             starving: BTreeSet::new(),
+            tip: Height::GENESIS,
             refusals: 0,
             taken: 0,
         }
@@ -289,13 +291,9 @@ impl Joining {
         self.taken
     }
 
-    /// A peer answered a question for blocks: whether it had the next one.
-    pub fn blocks(&mut self, from: u16, had_next: bool) {
-        if had_next {
-            self.starving.clear();
-        } else {
-            self.starving.insert(from);
-        }
+    /// A peer answered a question for blocks, and did not have the next one.
+    pub fn starved_by(&mut self, from: u16) {
+        self.starving.insert(from);
     }
 
     /// When [`Self::clock`] may have something to do.
@@ -314,6 +312,11 @@ impl Joining {
     /// Time passed: asks what is to be asked.
     pub fn clock(&mut self, at: &Standpoint<'_>, now: TimeNs) -> Vec<Question> {
         self.distrusted.retain(|_, until| now < *until);
+        let tip = at.chain.tip().height;
+        if self.tip != tip {
+            self.tip = tip;
+            self.starving.clear();
+        }
         match &self.state {
             State::Idle { again_at } if now >= *again_at && self.is_due(at) => self.ask_for_offers(at, now),
             State::Asking { until, asked, offers } if now >= *until || offers.len() >= *asked => {

@@ -472,10 +472,10 @@ fn nobody_who_is_near_joins_by_snapshot_unless_the_next_block_is_gone() {
     joiner.joining.config.behind_blocks = 1_000;
     assert!(!joiner.run(2, 20, &mut |_, question| honest(&mut offering, question)));
     assert!(joiner.asked.is_empty());
-    joiner.joining.blocks(1, false);
+    joiner.joining.starved_by(1);
     assert!(!joiner.run(2, 20, &mut |_, question| honest(&mut offering, question)));
     assert!(joiner.asked.is_empty(), "the other may have it");
-    joiner.joining.blocks(2, false);
+    joiner.joining.starved_by(2);
     assert!(joiner.run(2, 20, &mut |_, question| honest(&mut offering, question)));
     assert_eq!(joiner.stands(), (height, root));
 }

@@ -114,8 +114,8 @@ impl<T: Ticket> Replica<T> {
         }
         let is_new = self.chain.tip().height > before;
         self.catch_up.answered(from, is_new);
-        if let Some(sharing) = &mut self.sharing {
-            sharing.joining.blocks(from, is_new || !blocks.is_empty());
+        if let Some(sharing) = self.sharing.as_mut().filter(|_| blocks.is_empty()) {
+            sharing.joining.starved_by(from);
         }
         Ok(())
     }

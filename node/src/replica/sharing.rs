@@ -117,6 +117,10 @@ impl<T: Ticket> Replica<T> {
 
     /// Goes on with the snapshot that is fetched, or begins to fetch one.
     pub(super) fn join(&mut self, now: TimeNs) {
+        // What it begins with says nothing of what it may have signed: that must be settled before.
+        if matches!(self.quiet, Quiet::Listening { .. }) {
+            return;
+        }
         self.with_joining(|joining, at| joining.clock(at, now));
     }
 
