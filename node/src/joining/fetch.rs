@@ -405,19 +405,23 @@ impl Joining {
                 peers.push(*peer);
             }
         }
-        let Some((_, (offer, peers))) = groups.pop_last() else {
+        let validators = at.chain.validators();
+        let total: u128 = validators.iter().map(|one| u128::from(one.power)).sum();
+        let is_backed = |peers: &[u16]| {
+            let theirs = peers.iter().map(|peer| u128::from((at.power)(*peer)));
+            theirs.sum::<u128>() * 3 > total
+        };
+        // One that somebody honest offers first, since it may bring a scorer's memory; then the newest.
+        let best = groups
+            .into_iter()
+            .max_by_key(|(place, (_, peers))| (is_backed(peers), *place));
+        let Some((_, (offer, peers))) = best else {
             tracing::info!("no validator offers a snapshot of use; asking again later");
             self.rest(now, AGAIN_NONE_NS);
             return Vec::new();
         };
-        let total: u128 = at
-            .chain
-            .validators()
-            .iter()
-            .map(|one| u128::from(one.power))
-            .sum();
-        let theirs: u128 = peers.iter().map(|peer| u128::from((at.power)(*peer))).sum();
-        match self.begin(at.chain, offer, peers, theirs * 3 > total) {
+        let takes_memory = is_backed(&peers);
+        match self.begin(at.chain, offer, peers, takes_memory) {
             Ok(fetching) => {
                 tracing::info!(height = %offer.height, bytes = offer.bytes, chunks = offer.chunks, from = ?fetching.peers, "fetching a snapshot");
                 self.state = State::Fetching(Box::new(fetching));
