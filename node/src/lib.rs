@@ -11,6 +11,7 @@
 pub mod standing;
 pub mod store;
 pub mod recover;
+pub mod joining;
 pub mod remember;
 pub mod sweep;
 pub mod answers;

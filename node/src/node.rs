@@ -19,7 +19,7 @@ use selfchain_transport::{Limits, Server, ServerConfig, StartError};
 use selfchain_types::crypto::SigningKey;
 use selfchain_types::seam::log::LogReader;
 use selfchain_types::seam::scorer::Scorer;
-use selfchain_types::{Genesis, Hash, KeyId};
+use selfchain_types::{Genesis, Hash, Height, KeyId};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -380,6 +380,12 @@ impl Node {
     /// How it reaches the other validators, if there are any.
     pub fn reach(&self) -> Option<&Reach> {
         self.reach.as_ref()
+    }
+
+    /// The height of a snapshot that it fetched from the other validators because it was too far behind: once it is
+    /// stopped and started again it begins there.
+    pub fn joined(&self) -> Option<Height> {
+        self.pipeline.joined.get().copied()
     }
 
     /// What stopped it, if anything did. Then only [`Node::stop`] is of use.

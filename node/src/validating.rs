@@ -3,6 +3,7 @@
 use crate::config::PeerAddress;
 use crate::drive::Validating;
 use crate::hindrance::Hindrance;
+use crate::joining::JoinConfig;
 use crate::mesh::{Mesh, read_next_key};
 use crate::replica::Agreement;
 use crate::standing::{Reveals, says};
@@ -36,6 +37,8 @@ pub struct ValidatorConfig {
     pub vote_timeout: Duration,
     /// What it does badly on purpose: only a program that starts validators of its own sets it.
     pub hindrance: Hindrance,
+    /// When it begins at a snapshot of theirs instead of fetching every block.
+    pub join: JoinConfig,
 }
 
 impl Default for ValidatorConfig {
@@ -47,6 +50,7 @@ impl Default for ValidatorConfig {
             propose_timeout: Duration::from_secs(1),
             vote_timeout: Duration::from_millis(500),
             hindrance: Hindrance::None,
+            join: JoinConfig::default(),
         }
     }
 }
@@ -175,6 +179,7 @@ pub fn validating(
             genesis.chain_id(),
             key,
         ),
+        join: config.join,
     };
     Ok((validating, reach))
 }

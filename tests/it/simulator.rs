@@ -60,6 +60,31 @@ fn every_seed_holds_with_power_cuts_partitions_loss_and_a_lying_validator() {
 }
 
 #[test]
+fn a_validator_that_lost_its_disk_joins_by_snapshot_among_faults() {
+    let outcomes: Vec<(Plan, Result<Outcome, Broken>)> = (0..24)
+        .into_par_iter()
+        .map(|seed| {
+            let validators = if seed % 3 == 2 { 7 } else { 4 };
+            let plan = Plan::losing(seed, plane(seed), validators, 90);
+            let outcome = run(&plan);
+            (plan, outcome)
+        })
+        .collect();
+    let (mut joins, mut chunks, mut crashes) = (0, 0, 0);
+    for (plan, outcome) in outcomes {
+        let outcome = outcome.unwrap_or_else(|broken| panic!("{broken}\n{plan:?}"));
+        joins += u64::from(outcome.joins > 0);
+        chunks += outcome.fetched.0;
+        crashes += outcome.crashes;
+    }
+    assert!(
+        joins > 12 && chunks > 100,
+        "{joins} joined by snapshot, with {chunks} chunks"
+    );
+    assert!(crashes > 24, "{crashes} power cuts are too few to show anything");
+}
+
+#[test]
 fn a_seed_gives_the_same_run_each_time() {
     for seed in [3, 78] {
         let plan = Plan::of_seed(seed, plane(seed), 4, 30);

@@ -88,6 +88,7 @@ fn formats() -> Vec<Format> {
         format("ballot", "agreement", blocks::ballots()),
         format("evidence", "agreement", blocks::evidence()),
         format("peer", "peer", messages::peers()),
+        format("snapshot", "snapshot", proofs::snapshots()),
         format("genesis", "genesis", blocks::genesis()),
         format("roots", "roots", blocks::roots()),
         format("receipt", "receipt", blocks::receipts()),

@@ -245,6 +245,8 @@ pub const REVEAL: Domain = Domain::named("selfchain/reveal/v1");
 pub const EPOCH: Domain = Domain::named("selfchain/epoch/v1");
 /// The seed of one draw of a proposer: over `epoch seed 32 ‖ height u64 ‖ round u32`.
 pub const DRAW: Domain = Domain::named("selfchain/draw/v1");
+/// A snapshot that one validator sends another, by its index.
+pub const SNAPSHOT: Domain = Domain::named("selfchain/snapshot/v1");
 
 #[cfg(test)]
 mod tests {

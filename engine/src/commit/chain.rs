@@ -6,7 +6,7 @@ use super::judge::Known;
 use super::receipts;
 use super::verify::VerifyError;
 use crate::ledger::{Broken, Executed, HistoryChange, InvalidBlock, Ledger};
-use crate::proof::Mountain;
+use crate::proof::{Handover, Mountain};
 use alloc::collections::VecDeque;
 use selfchain_types::account::Balances;
 use selfchain_types::block::{BlockResult, Header, PROTOCOL_VERSION, Row};
@@ -103,6 +103,8 @@ pub struct Block {
     pub registered: Vec<PublicKey>,
     /// Nodes that its receipts appended to the mountain, in post-order.
     pub receipt_nodes: Vec<Hash>,
+    /// What it hands over, where another set of validators decides from the next height on.
+    pub handover: Option<Handover>,
     /// Operations that took effect.
     pub applied: u64,
     /// Operations that were refused.
@@ -512,9 +514,27 @@ impl Chain {
             history: executed.history,
             registered: executed.registered,
             receipt_nodes,
+            handover: self.handover(header, || {
+                let mut bytes = Vec::new();
+                certificate.encode(&mut bytes);
+                bytes
+            }),
             applied: executed.applied,
             refused: executed.refused,
         }
+    }
+
+    /// What the block that was executed last hands over.
+    pub(super) fn handover(
+        &self,
+        header: &Header,
+        certificate: impl FnOnce() -> Vec<u8>,
+    ) -> Option<Handover> {
+        (header.validators_hash != header.next_validators_hash).then(|| Handover {
+            header: header.to_bytes(),
+            certificate: certificate(),
+            next: self.council.validators().to_vec(),
+        })
     }
 
     /// Moves the tip; returns the mountain's new nodes.

@@ -7,9 +7,11 @@ mod receipts;
 mod judge;
 mod replay;
 mod snapshot;
+mod anchor;
 mod verify;
 
 pub use crate::ledger::Executed;
+pub use anchor::{Anchor, AnchorError};
 pub use candidate::Candidate;
 pub use chain::{Block, Chain, ChainError, ChainSnapshot, Proposing, RestoreError, Tip, Transaction};
 pub use judge::{Known, Proposal};

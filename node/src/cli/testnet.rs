@@ -24,6 +24,8 @@ use std::path::{Path, PathBuf};
 
 /// Ports that one validator takes: for clients, for HTTP, for the other validators; the rest are spare.
 const PORTS_EACH: u16 = 10;
+/// Blocks between two snapshots.
+const SNAPSHOT_INTERVAL_BLOCKS: u64 = 16_384;
 /// What bonds are units of. Nothing costs any.
 const BOND_ASSET: AssetId = AssetId(978);
 /// The account that bonds are pending towards, and where what offences cost goes.
@@ -234,6 +236,8 @@ fn config(at: u16, port_base: u16, signing: &[SigningKey]) -> Config {
     config.ingest.listen = port(at, 0);
     config.http.listen = Some(port(at, 1));
     config.validator.listen = Some(port(at, 2));
+    // One that loses its disk, or comes late, has something to begin with.
+    config.storage.snapshot_interval_blocks = SNAPSHOT_INTERVAL_BLOCKS;
     let others = (0u16..).zip(signing).filter(|(other, _)| *other != at);
     let peers = others.map(|(other, key)| PeerAddress {
         key: key.public().as_bytes().first_chunk().copied().unwrap_or_default(),

@@ -3,6 +3,7 @@
 use super::{BlockOrder, Config, IngestConfig, Scoring};
 use crate::drive::PipelineConfig;
 use crate::hindrance::Hindrance;
+use crate::joining::JoinConfig;
 use crate::node::{NodeConfig, ScoreWhen, ScoringConfig};
 use crate::store::StoreConfig;
 use crate::sweep::SNAPSHOT_SLICE_MIN;
@@ -49,6 +50,9 @@ impl Config {
             listen: self.validator.listen,
             peers: self.validator.peers.0.clone(),
             next_key: None,
+            join: JoinConfig {
+                behind_blocks: self.validator.join_behind_blocks,
+            },
             propose_timeout: Duration::from_millis(self.validator.propose_timeout_ms),
             vote_timeout: Duration::from_millis(self.validator.vote_timeout_ms),
             hindrance: Hindrance::None,

@@ -20,7 +20,7 @@ use selfchain_engine::commit::Chain;
 use selfchain_types::crypto::{PublicKey, SigningKey};
 use selfchain_types::seam::standing::Held;
 use selfchain_types::{Height, Refusal, TimeNs, Verified, codec};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 /// The other validators, as this node reaches them.
@@ -81,6 +81,8 @@ pub struct Agree {
     pub sweeper: Sweeper,
     /// Where it shows how it is.
     pub board: Arc<Board>,
+    /// The height of a snapshot that it fetched.
+    pub joined: Arc<OnceLock<Height>>,
     /// Counts.
     pub metrics: Arc<Metrics>,
     /// Stops the node.
@@ -110,6 +112,10 @@ impl Agree {
                 shown = Some(Instant::now());
                 self.take_next_key();
                 self.board.show(self.replica.view(now().unwrap_or(TimeNs::ZERO)));
+            }
+            if let Some(height) = self.replica.joined() {
+                self.joined.get_or_init(|| height);
+                break;
             }
             // Its clients wait for what it took in; the other validators go on without it.
             if self.verified.is_done() {

@@ -1,6 +1,7 @@
 //! The three objects, of a chain that is made up.
 
 use super::*;
+use crate::joining::JoinView;
 use crate::replica::{CatchingUp, Decision, Lately, Proof};
 use selfchain_transport::links::{LaneStatus, LinkClose};
 use selfchain_types::ballot::{Ballot, BallotKind, Statement};
@@ -211,6 +212,15 @@ fn consensus_says_who_voted_for_what_with_what_power() {
         behind: 3,
         asked: Some(2),
         refusing: vec![(1, TimeNs(5_400_000_000))],
+        snapshot: Some(JoinView {
+            height: Height(900),
+            chunks: 3,
+            chunks_all: 12,
+            bytes: 30_000,
+            bytes_all: 120_000,
+            from: vec![1, 3],
+        }),
+        quiet_through: None,
     };
     let peer = PeerStatus {
         number: 1,

@@ -123,6 +123,8 @@ impl CatchUp {
             behind: highest.saturating_sub(tip.0),
             asked: self.asked.filter(|(_, until)| now < *until).map(|(peer, _)| peer),
             refusing: refusing.map(|(peer, until)| (*peer, *until)).collect(),
+            snapshot: None,
+            quiet_through: None,
         }
     }
 

@@ -109,12 +109,16 @@ impl<T: Ticket> Replica<T> {
             }
             self.counts.blocks_fetched += 1;
         }
-        self.catch_up.answered(from, self.chain.tip().height > before);
+        let is_new = self.chain.tip().height > before;
+        self.catch_up.answered(from, is_new);
+        if let Some(sharing) = self.sharing.as_mut().filter(|_| blocks.is_empty()) {
+            sharing.joining.starved_by(from);
+        }
         Ok(())
     }
 
     /// Whether a peer may be sent what it asks for; it is told when not.
-    fn may_serve(&mut self, to: u32, asked: Asked, now: TimeNs) -> bool {
+    pub(super) fn may_serve(&mut self, to: u32, asked: Asked, now: TimeNs) -> bool {
         let Err(retry_after_ms) = self.allowance.ask(to, now) else {
             return true;
         };

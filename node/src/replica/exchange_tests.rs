@@ -147,7 +147,7 @@ fn a_peer_that_asks_too_much_is_refused_with_a_time_and_served_after_it() {
         "after the time it was told"
     );
     let view = replica.view(later);
-    assert_eq!(view.counts.refused_to_serve, [1, 1]);
+    assert_eq!(view.counts.refused_to_serve, [1, 1, 0, 0]);
     assert_eq!(view.counts.blocks_served, 3 * (served + 2));
 }
 

@@ -27,6 +27,8 @@ mod scores;
 #[allow(clippy::module_inception, reason = "the struct and its folder have one name")]
 mod replica;
 mod exchange;
+mod quiet;
+mod sharing;
 
 pub use acknowledged::INCLUSION_BOUND;
 pub use allowance::{SERVED_BURST_BYTES, SERVED_BYTES_MIN, SERVED_BYTES_PER_S};
@@ -35,6 +37,7 @@ pub use remembered::Remembered;
 pub use replica::{
     Agreement, Committed, Event, GUEST_FIRST, Options, Outgoing, Replica, ReplicaError, Ticket, To,
 };
+pub use sharing::Sharing;
 pub use view::{CatchingUp, Decision, Proof, ReplicaView};
 
 #[cfg(test)]

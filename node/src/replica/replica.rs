@@ -7,10 +7,12 @@ use super::bodies::{Bodies, Body, OWN};
 use super::catch_up::CatchUp;
 use super::exchange::BODY_WAIT_NS;
 use super::lately::Lately;
+use super::quiet::Quiet;
 use super::remembered::Remembered;
 use super::scores::Scores;
 use super::seats::Seats;
 use super::seen::{Arrivals, is_compared};
+use super::sharing::Sharing;
 use super::starving::Judge;
 use super::word::Word;
 use crate::drive::Scoring;
@@ -28,7 +30,7 @@ use selfchain_types::certificate::Certificate;
 use selfchain_types::codec::{self, DecodeError};
 use selfchain_types::crypto::{BatchVerifier, PublicKey, SigningKey};
 use selfchain_types::evidence::Evidence;
-use selfchain_types::peer::{Lane, PeerMessage};
+use selfchain_types::peer::{Asked, Lane, PeerMessage};
 use selfchain_types::seam::consensus::{Effect, Input, Plane, PlaneError, Verdict};
 use selfchain_types::seam::log::{LogError, LogReader};
 use selfchain_types::seam::scorer::Scorer;
@@ -217,6 +219,12 @@ pub struct Replica<T> {
     pub(super) committed: Vec<Committed<T>>,
     pub(super) refused: Vec<(T, Refusal)>,
     pub(super) evidence: Vec<Vec<u8>>,
+    /// Whether it says anything.
+    pub(super) quiet: Quiet,
+    /// Whether it began with nothing: an empty log, and a journal without a record.
+    pub(super) is_blank: bool,
+    /// What it sends of its snapshots, and how it gets one.
+    pub(super) sharing: Option<Sharing>,
 }
 
 /// A block whose judgement the plane waits for.
@@ -244,6 +252,10 @@ const OWN_KEYS_MAX: usize = 4;
 const RECORD_PLANE: u8 = 1;
 /// A record of the journal: a body, as [`Candidate::to_bytes`].
 const RECORD_BODY: u8 = 2;
+/// A record of the journal: that this validator begins, and may say whatever it likes.
+pub(super) const RECORD_BEGUN: u8 = 3;
+/// A record of the journal: up to its height this validator says nothing.
+pub(super) const RECORD_QUIET: u8 = 4;
 /// A block may be so far ahead of a voter's clock before it objects, in ns; twice that in the second round, and so on.
 const CLOCK_LEAD_MAX_NS: u64 = 2_000_000_000;
 /// Most records of misbehaviour kept for whoever asks.
@@ -324,6 +336,9 @@ impl<T: Ticket> Replica<T> {
             committed: Vec::new(),
             refused: Vec::new(),
             evidence: Vec::new(),
+            quiet: Quiet::No,
+            is_blank: false,
+            sharing: None,
         };
         replica.replay(now)?;
         Ok(replica)
@@ -331,8 +346,10 @@ impl<T: Ticket> Replica<T> {
 
     fn replay(&mut self, now: TimeNs) -> Result<(), ReplicaError> {
         let records = self.journal.replay().collect::<Result<Vec<_>, _>>()?;
-        for (_, record) in records {
+        self.is_blank = records.is_empty() && self.chain.tip().height == Height::GENESIS;
+        for (height, record) in records {
             match record.split_first() {
+                Some((&RECORD_QUIET, _)) => self.quiet = Quiet::Through(Height(height)),
                 Some((&RECORD_PLANE, record)) => self.input(Input::Recovered(record.to_vec()), now)?,
                 Some((&RECORD_BODY, bytes)) => {
                     // Written by this node, whole: what cannot be read is of another version.
@@ -418,6 +435,8 @@ impl<T: Ticket> Replica<T> {
             .chain(wanted)
             .chain(self.catch_up.wake())
             .chain(self.acknowledging.wake())
+            .chain(self.quiet.wake())
+            .chain(self.sharing.as_ref().and_then(|sharing| sharing.joining.wake()))
             .chain(is_waiting.then_some(block))
             .chain(expiry)
             .fold(tip, TimeNs::min)
@@ -476,11 +495,11 @@ impl<T: Ticket> Replica<T> {
         match message {
             PeerMessage::Plane { tip, bytes } => {
                 self.catch_up.told(from, tip);
-                if let Some(from) = self.seats.of_peer(from) {
-                    let bytes = bytes.to_vec();
-                    let checked = false;
-                    self.input(Input::Message { from, bytes, checked }, now)?;
+                if self.is_quiet() {
+                    self.quiet.keep(from, bytes);
+                    return Ok(());
                 }
+                self.plane_message(from, bytes.to_vec(), now)?;
             }
             PeerMessage::Tip(tip) => {
                 self.catch_up.told(from, tip);
@@ -504,12 +523,36 @@ impl<T: Ticket> Replica<T> {
                     self.counts.acknowledgements_forgotten += forgotten;
                 }
             }
+            PeerMessage::Refused {
+                asked: asked @ (Asked::Part | Asked::Handovers),
+                retry_after_ms,
+                ..
+            } => self.sharing_refused(from, asked, retry_after_ms, now),
             PeerMessage::Refused { retry_after_ms, .. } => {
                 self.counts.refused_by_others += 1;
                 self.catch_up.refused(from, retry_after_ms, now);
             }
+            PeerMessage::WantSnapshot => self.serve_offer(from, now),
+            PeerMessage::WantPart { id, part } => self.serve_part(from, &id, part, now),
+            PeerMessage::WantHandovers(height) => self.serve_handovers(from, height, now),
+            PeerMessage::Snapshot(offer) => self.offered(from, offer),
+            PeerMessage::Part { id, part, bytes } => self.part(from, (id, part, bytes), now),
+            PeerMessage::Handovers(handovers) => self.handovers(from, &handovers, now),
         }
         Ok(())
+    }
+
+    pub(super) fn plane_message(
+        &mut self,
+        from: u32,
+        bytes: Vec<u8>,
+        now: TimeNs,
+    ) -> Result<(), ReplicaError> {
+        let Some(from) = self.seats.of_peer(from) else {
+            return Ok(());
+        };
+        let checked = false;
+        self.input(Input::Message { from, bytes, checked }, now)
     }
 
     /// Lets a transaction wait for a block. One that came from a client of this node goes to the other validators too.
@@ -547,8 +590,20 @@ impl<T: Ticket> Replica<T> {
                 self.input(Input::Timer(timer), now)?;
             }
         }
+        self.listen(now)?;
         self.ask_again(now);
-        if let Some(peer) = self.catch_up.ask(self.chain.tip().height, now) {
+        self.join(now);
+        let fetches = self
+            .sharing
+            .as_ref()
+            .is_some_and(|sharing| sharing.joining.is_fetching());
+        let tip = self.chain.tip().height;
+        let peer = if fetches {
+            None
+        } else {
+            self.catch_up.ask(tip, now)
+        };
+        if let Some(peer) = peer {
             let from = self.chain.tip().height.next();
             self.send(To::One(peer), &PeerMessage::WantBlocks(from));
         }
@@ -557,7 +612,7 @@ impl<T: Ticket> Replica<T> {
             self.acknowledging.remind();
             self.send(To::All, &PeerMessage::Tip(self.chain.tip().height));
         }
-        if !self.is_wanted && self.deciding.is_none() && self.is_block_due(now) {
+        if !self.is_wanted && self.deciding.is_none() && !self.is_quiet() && self.is_block_due(now) {
             self.is_wanted = true;
             self.input(Input::Wanted, now)?;
         }

@@ -2,6 +2,7 @@
 
 use super::lately::Lately;
 use super::replica::{Replica, Ticket};
+use crate::joining::JoinView;
 use crate::telemetry::AgreementCounts;
 use selfchain_engine::commit::Chain;
 use selfchain_types::ballot::BallotKind;
@@ -71,6 +72,10 @@ pub struct CatchingUp {
     pub asked: Option<u32>,
     /// Who refused, and until when it is asked for nothing.
     pub refusing: Vec<(u32, TimeNs)>,
+    /// The snapshot that it fetches, and how far it is.
+    pub snapshot: Option<JoinView>,
+    /// Up to this height it follows and says nothing.
+    pub quiet_through: Option<Height>,
 }
 
 /// Proof that a validator misbehaved.
@@ -201,7 +206,11 @@ impl<T: Ticket> Replica<T> {
             last: last.map(|certificate| Decision::of(&certificate, &set)),
             lately: self.lately.clone(),
             tips: self.catch_up.tips().collect(),
-            catching_up: self.catch_up.view(tip, now),
+            catching_up: CatchingUp {
+                snapshot: self.sharing.as_ref().and_then(|sharing| sharing.joining.view()),
+                quiet_through: self.quiet.through().filter(|through| tip < *through),
+                ..self.catch_up.view(tip, now)
+            },
             bodies: self.bodies.len(),
             bodies_wanted: self.wanted.len(),
             proofs: proofs.collect(),

@@ -34,6 +34,12 @@ pub struct AgreementCounts {
     pub blocks_fetched: u64,
     /// Decided blocks that it sent to others.
     pub blocks_served: u64,
+    /// Parts of snapshots that it fetched.
+    pub snapshot_chunks_fetched: u64,
+    /// What others sent of snapshots that did not hold.
+    pub snapshot_refusals: u64,
+    /// Parts of snapshots that it sent to others.
+    pub snapshot_parts_served: u64,
     /// Bodies that it sent because it was asked.
     pub bodies_served: u64,
     /// Requests that it refused to serve, as [`Asked::ALL`] orders them.

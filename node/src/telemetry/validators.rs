@@ -270,6 +270,21 @@ pub fn encode_agreement(view: &ReplicaView) -> String {
             counts.blocks_served,
         ),
         (
+            "selfchain_agreement_snapshot_chunks_fetched_total",
+            "Chunks of snapshots that were fetched because this node was too far behind.",
+            counts.snapshot_chunks_fetched,
+        ),
+        (
+            "selfchain_agreement_snapshot_refusals_total",
+            "What validators sent of snapshots and did not hold.",
+            counts.snapshot_refusals,
+        ),
+        (
+            "selfchain_agreement_snapshot_parts_served_total",
+            "Parts of snapshots that were sent to validators far behind.",
+            counts.snapshot_parts_served,
+        ),
+        (
             "selfchain_agreement_bodies_served_total",
             "Bodies that were sent because a validator asked.",
             counts.bodies_served,

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Vector, page};
 
-const DOMAINS: [(&str, Domain); 33] = [
+const DOMAINS: [(&str, Domain); 34] = [
     ("selfchain/tx/v1", hash::TX),
     ("selfchain/sign/v1", hash::SIGN),
     ("selfchain/key/v1", hash::KEY),
@@ -41,6 +41,7 @@ const DOMAINS: [(&str, Domain); 33] = [
     ("selfchain/reveal/v1", hash::REVEAL),
     ("selfchain/epoch/v1", hash::EPOCH),
     ("selfchain/draw/v1", hash::DRAW),
+    ("selfchain/snapshot/v1", hash::SNAPSHOT),
 ];
 
 /// The hash key of each domain, the hash of nothing, and of the four bytes `00 01 02 03`.

@@ -7,7 +7,7 @@ use selfchain_types::message::{
     AccountState, Answer, ChangePosition, Committed, Detail, HistoryRow, HoldRecord, PolicyState, Query,
     Refused, Reply, Request, Status,
 };
-use selfchain_types::peer::{AskRefusal, Asked, PeerMessage};
+use selfchain_types::peer::{AskRefusal, Asked, PeerMessage, SnapshotOffer};
 use selfchain_types::{AccountId, Amount, AssetId, Hash, Height, KeyId, Outcome, Policy, Refusal, TimeNs};
 use serde_json::{Value, json};
 
@@ -385,5 +385,41 @@ pub fn peers() -> Vec<Vector> {
             PeerMessage::Acknowledged(acknowledged.clone()),
         )
         .hashed("digest", acknowledged.digest(&filled(0x0c), &signer.id())),
+        of("want snapshot", json!({}), PeerMessage::WantSnapshot),
+        of("no snapshot", json!({}), PeerMessage::Snapshot(None)),
+        of(
+            "snapshot",
+            json!({ "height": 7, "id": block.to_hex(), "chunks": 3, "bytes": 4_096 }),
+            PeerMessage::Snapshot(Some(SnapshotOffer {
+                height,
+                id: block,
+                chunks: 3,
+                bytes: 4_096,
+            })),
+        ),
+        of(
+            "want part",
+            json!({ "id": block.to_hex(), "part": 2 }),
+            PeerMessage::WantPart { id: block, part: 2 },
+        ),
+        of(
+            "part",
+            json!({ "id": block.to_hex(), "part": 2, "bytes": hex(b"chunk") }),
+            PeerMessage::Part {
+                id: block,
+                part: 2,
+                bytes: b"chunk",
+            },
+        ),
+        of(
+            "want handovers",
+            json!({ "from": 7 }),
+            PeerMessage::WantHandovers(height),
+        ),
+        of(
+            "handovers",
+            json!({ "handovers": [hex(b"one"), hex(b"other")] }),
+            PeerMessage::Handovers(vec![b"one", b"other"]),
+        ),
     ]
 }

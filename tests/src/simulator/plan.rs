@@ -101,6 +101,8 @@ pub struct Plan {
     pub conducts: Vec<Conduct>,
     /// The quality network of genesis; `None`: the one that comes with the program.
     pub network: Option<Arc<Network>>,
+    /// Who loses its disk, and joins by snapshot.
+    pub losing: Option<Losing>,
     /// What is taken away.
     pub control: Control,
 }
@@ -142,6 +144,22 @@ pub struct Failing {
     pub is_known: bool,
 }
 
+/// A validator that loses its disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Losing {
+    /// Which, by position; it is honest.
+    pub who: u16,
+    /// When.
+    pub at_ns: u64,
+    /// How long it has no power then.
+    pub off_ns: u64,
+    /// Power cuts of it while it joins.
+    pub cuts: u64,
+}
+
+/// Blocks between two snapshots, where somebody loses its disk.
+pub const SNAPSHOT_EVERY: u64 = 8;
+
 /// How many times as long a slow validator's messages take.
 pub const SLOW_FACTOR: u64 = 3;
 
@@ -182,7 +200,27 @@ impl Plan {
             trusts_signatures: false,
             conducts: Vec::new(),
             network: None,
+            losing: None,
             control: Control::None,
+        }
+    }
+
+    /// A run with faults in which an honest validator loses its disk, and comes back when the others are far ahead and
+    /// have dropped what they began with.
+    pub fn losing(seed: u64, plane: Plane, validators: u16, heights: u64) -> Self {
+        let mut random = Random(seed ^ 0x105e_d15c);
+        Self {
+            crashes: random.below(3),
+            blackouts: 0,
+            without_model: None,
+            is_one_lying: validators > 4,
+            losing: Some(Losing {
+                who: 0,
+                at_ns: random.between(500, 2_500) * MS,
+                off_ns: random.between(2_500, 4_000) * MS,
+                cuts: random.below(6),
+            }),
+            ..Self::of_seed(seed, plane, validators, heights)
         }
     }
 

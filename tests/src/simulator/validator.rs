@@ -2,14 +2,16 @@
 
 use super::control::weakened;
 use super::medium::Medium;
-use super::plan::{Control, Plan};
+use super::plan::{Control, Plan, SNAPSHOT_EVERY};
 use super::scorer::{BUDGET_NS, Memories, Witness};
 use super::trust::{Trusting, admitted};
 use crate::random::Random;
 use selfchain::drive::Scoring;
-use selfchain::replica::{Committed, Event, Options, Outgoing, Replica, ReplicaError, Ticket};
+use selfchain::joining::{JoinConfig, Joining, Offering};
+use selfchain::replica::{Committed, Event, Options, Outgoing, Replica, ReplicaError, Sharing, Ticket};
 use selfchain::storage::{Disk, Journal, JournalConfig, LogConfig, MemoryDisk, Sealing};
 use selfchain::store::{Store, StoreConfig};
+use selfchain::sweep::{Slice, SnapshotFiler, SweepConfig, Sweeper};
 use selfchain::telemetry::Metrics;
 use selfchain::types::crypto::SigningKey;
 use selfchain::types::peer::PeerMessage;
@@ -19,6 +21,7 @@ use selfchain::types::{Genesis, Hash, Height, TimeNs};
 use selfchain::validating::agreement;
 use selfchain_consensus::bft;
 use selfchain_engine::builder::Order;
+use selfchain_engine::commit::{Anchor, Folded};
 use selfchain_engine::pool::{Pool, PoolLimits, PoolRules};
 use std::cell::RefCell;
 use std::error::Error;
@@ -42,8 +45,15 @@ pub(super) struct Running {
     pub(super) replica: Replica<Waits>,
     /// What its scorer remembered at the height that it recovered.
     pub(super) recalled: Option<(Height, Hash)>,
+    /// Whether its scorer remembers the chain.
+    pub(super) remembers: bool,
     memories: Memories,
     store: Store,
+    sweeper: Sweeper,
+    filer: SnapshotFiler,
+    /// Decided blocks that are not durable, where snapshots are taken.
+    undurable: Vec<(Folded, Option<Slice>)>,
+    takes_snapshots: bool,
     trusts_signatures: bool,
     is_silent: bool,
     /// What it had counted at the step before.
@@ -82,12 +92,14 @@ pub(super) struct Identity<'a> {
 const MS: u64 = 1_000_000;
 /// What the journal has dropped is cleared out so soon, so that long runs fit into memory.
 const ROTATE_BYTES: u64 = 1 << 20;
+/// So many blocks behind, a validator joins by snapshot.
+const JOIN_BEHIND: u64 = 12;
 
 /// Small files, so that a run crosses several segments.
-fn store_config() -> StoreConfig {
+fn store_config(plan: &Plan) -> StoreConfig {
     StoreConfig {
         log: LogConfig {
-            segment_bytes: 256 << 10,
+            segment_bytes: if plan.losing.is_some() { 8 << 10 } else { 256 << 10 },
             reserve_bytes: 0,
             sealing: Sealing::Inline,
             ..LogConfig::default()
@@ -117,7 +129,7 @@ impl Running {
             metrics,
         } = identity;
         let (control, failing) = (plan.control, plan.failing);
-        let mut store = Store::open(medium.disk(), &store_config())?;
+        let mut store = Store::open(medium.disk(), &store_config(plan))?;
         let chain = store.recover(&mut |_| {})?;
         let journal_disk: Arc<dyn Disk> = match control {
             Control::NoJournal => Arc::new(MemoryDisk::new()),
@@ -142,7 +154,7 @@ impl Running {
             agreement.plane = Box::new(Trusting(agreement.plane));
         }
         let memories = Memories::default();
-        let mut recalled = None;
+        let (mut recalled, mut remembers) = (None, false);
         if plan.is_scored {
             let lies = RefCell::new(lies);
             let has_model = plan.without_model != Some(me);
@@ -153,11 +165,15 @@ impl Running {
                     lies.borrow_mut().take(),
                 ))
             };
-            let scorer = store.remember(&chain, &fresh, &mut |_| {})?.memory;
+            let told = store.remember(&chain, &fresh, &mut |_| {})?;
             // One for each block of the log, of which the last is compared.
-            recalled = memories.take().pop().map(|memory| (tip, memory));
-            let budget_ns = if plan.is_scoring_late { 0 } else { BUDGET_NS };
-            agreement.scoring = Some(Scoring::new(scorer, budget_ns, Arc::clone(metrics)));
+            let memory = memories.take().pop();
+            remembers = told.begins.is_none();
+            if remembers {
+                recalled = memory.map(|memory| (tip, memory));
+                let budget_ns = if plan.is_scoring_late { 0 } else { BUDGET_NS };
+                agreement.scoring = Some(Scoring::new(told.memory, budget_ns, Arc::clone(metrics)));
+            }
         }
         let pool = Pool::new(PoolLimits::default(), PoolRules::of(genesis), tip.next());
         let options = Options {
@@ -169,15 +185,40 @@ impl Running {
             starves: failing.starving.contains(&me),
         };
         let log = store.log_reader();
+        let sharing = Sharing {
+            offering: Offering::new(
+                Arc::clone(&store.snapshots),
+                Arc::clone(&store.handovers),
+                Arc::clone(&log),
+                genesis.plane.root_lag(),
+            ),
+            joining: Joining::new(
+                medium.disk(),
+                Arc::clone(&store.handovers),
+                JoinConfig {
+                    behind_blocks: if plan.losing.is_some() { JOIN_BEHIND } else { 0 },
+                },
+            ),
+        };
         let replica = Replica::open(options, chain, agreement, pool, journal, log, now)?;
+        let sweep = SweepConfig {
+            every: if plan.losing.is_some() { SNAPSHOT_EVERY } else { 0 },
+            slice_min: 4,
+            ..SweepConfig::default()
+        };
         Ok(Self {
-            replica,
+            replica: replica.sharing(sharing)?,
             recalled,
+            remembers,
             memories,
             store,
             trusts_signatures: plan.trusts_signatures,
             is_silent: control == Control::NoAcknowledgements,
             counted: Counted::default(),
+            sweeper: Sweeper::new(sweep, Arc::clone(metrics)),
+            filer: SnapshotFiler::default(),
+            undurable: Vec::new(),
+            takes_snapshots: plan.losing.is_some(),
         })
     }
 
@@ -220,6 +261,18 @@ impl Running {
         for committed in &committed {
             let block = &committed.block;
             self.store.log.append(block.tip.height.0, &block.row)?;
+            if self.takes_snapshots {
+                let (chain, scorer) = self.replica.for_snapshot();
+                let slice = self.sweeper.after_block(chain, scorer, 0);
+                let folded = Folded {
+                    tip: block.tip,
+                    transactions: block.transactions.clone(),
+                    history: block.history.clone(),
+                    receipt_nodes: block.receipt_nodes.clone(),
+                    handover: block.handover.clone(),
+                };
+                self.undurable.push((folded, slice));
+            }
         }
         let memories = self.memories.take();
         let counts = self.replica.counts();
@@ -244,6 +297,15 @@ impl Running {
     /// Makes the log durable.
     pub(super) fn sync(&mut self, now: TimeNs) -> Result<(), Failed> {
         let tip = self.store.log.sync()?;
+        for (folded, slice) in core::mem::take(&mut self.undurable) {
+            self.store.project(&folded)?;
+            let Some(slice) = slice else { continue };
+            if let Some(height) = self.filer.write_to(&slice, &mut self.store)? {
+                let (kept, _) = Anchor::heights(height, 0);
+                let first = self.store.log.retain_from(kept.0)?;
+                self.store.index.retain_from(first)?;
+            }
+        }
         Ok(self.replica.handle(Event::Durable(Height(tip)), now)?)
     }
 }

@@ -76,6 +76,11 @@ pub struct Outcome {
     pub starved: u64,
     /// How often one found an acknowledgement that its sender did not sign.
     pub forged: u64,
+    /// How often a validator began at a snapshot of the others.
+    pub joins: u64,
+    /// The most chunks of the snapshots that a validator fetched in one life, and how often what it was sent did not
+    /// hold.
+    pub fetched: (u64, u64),
     /// Messages sent.
     pub messages: u64,
     /// Hash of all that was decided: equal for equal seeds.
@@ -105,6 +110,13 @@ enum Happening {
         instance: usize,
     },
     PowerOn {
+        instance: usize,
+    },
+    Lose {
+        instance: usize,
+        off_ns: u64,
+    },
+    Return {
         instance: usize,
     },
     Divide {
@@ -144,6 +156,8 @@ struct World {
     is_calm: bool,
     is_draining: bool,
     groups: Option<u64>,
+    /// Whether somebody's disk is lost, and it has no power.
+    is_lost: bool,
     /// Which honest validators the first twin talks to.
     sides: u64,
     replays: Vec<Arc<[u8]>>,
@@ -234,6 +248,7 @@ impl World {
             is_calm: false,
             is_draining: false,
             groups: None,
+            is_lost: false,
             sides: random.word(),
             replays: Vec::new(),
             decided_at: EPOCH_NS,
@@ -260,6 +275,8 @@ impl World {
                 waited_max: 0,
                 starved: 0,
                 forged: 0,
+                joins: 0,
+                fetched: (0, 0),
                 messages: 0,
                 trace: Hash::ZERO,
             },
@@ -388,6 +405,17 @@ impl World {
             let lasts = self.random.between(200, 2_000) * MS;
             self.after(at + lasts, Happening::Heal);
         }
+        if let Some(losing) = self.plan.losing {
+            let instance = usize::from(losing.who);
+            let off_ns = losing.off_ns;
+            self.after(losing.at_ns, Happening::Lose { instance, off_ns });
+            let back = losing.at_ns + losing.off_ns;
+            for _ in 0..losing.cuts {
+                let at = self.random.between(back, back.max(window) + 1);
+                let after_ops = self.random.below(60);
+                self.after(at, Happening::Cut { instance, after_ops });
+            }
+        }
         self.after(window, Happening::Calm);
     }
 
@@ -423,6 +451,21 @@ impl World {
                 Ok(())
             }
             Happening::PowerOn { instance } => self.power_on(instance),
+            Happening::Lose { instance, off_ns } => {
+                let medium = Medium::new(self.plan.is_on_memory, self.random.word());
+                let position = self.instances[instance].position;
+                create(&medium, &self.genesis).map_err(|error| stopped(position, &*error))?;
+                let one = &mut self.instances[instance];
+                (one.medium, one.running, one.tip) = (medium, None, Height::GENESIS);
+                one.life += 1;
+                self.is_lost = true;
+                self.after(off_ns, Happening::Return { instance });
+                Ok(())
+            }
+            Happening::Return { instance } => {
+                self.is_lost = false;
+                self.power_on(instance)
+            }
             Happening::Divide { groups } => {
                 self.groups = Some(groups).filter(|_| !self.is_calm);
                 Ok(())
@@ -461,7 +504,8 @@ impl World {
 
     fn power_on(&mut self, instance: usize) -> Result<(), Broken> {
         let one = &self.instances[instance];
-        if one.running.is_some() || self.plan.dead() >> one.position & 1 == 1 {
+        let is_lost = self.is_lost && self.plan.losing.map(|losing| losing.who) == Some(one.position);
+        if one.running.is_some() || self.plan.dead() >> one.position & 1 == 1 || is_lost {
             return Ok(());
         }
         let (position, now) = (one.position, TimeNs(self.now + one.skew_ns));
@@ -541,8 +585,27 @@ impl World {
             Err(error) => return Err(stopped(position, &*error)),
         };
         self.carry_out(instance, step)?;
+        self.begin_anew(instance);
         self.schedule(instance);
         Ok(())
+    }
+
+    /// Lets a validator that fetched a snapshot begin with it.
+    fn begin_anew(&mut self, instance: usize) {
+        let one = &mut self.instances[instance];
+        let Some(running) = one.running.as_ref().filter(|_| self.plan.losing.is_some()) else {
+            return;
+        };
+        let counts = running.replica.view(TimeNs::ZERO).counts;
+        let (chunks, refusals) = &mut self.outcome.fetched;
+        *chunks = (*chunks).max(counts.snapshot_chunks_fetched);
+        *refusals = (*refusals).max(counts.snapshot_refusals);
+        if running.replica.joined().is_some() {
+            one.running = None;
+            one.life += 1;
+            self.outcome.joins += 1;
+            self.after(MS, Happening::PowerOn { instance });
+        }
     }
 
     fn carry_out(&mut self, instance: usize, step: Step) -> Result<(), Broken> {
@@ -553,7 +616,11 @@ impl World {
             self.outcome.forged += step.counted.forged;
         }
         let has_decided = !step.committed.is_empty();
-        if self.plan.is_scored && !is_lying {
+        let remembers = self.instances[instance]
+            .running
+            .as_ref()
+            .is_some_and(|running| running.remembers);
+        if remembers && !is_lying {
             for (at, committed) in step.committed.iter().enumerate() {
                 let height = committed.block.tip.height;
                 let memory = step.memories.get(at).copied();

@@ -156,7 +156,27 @@ fn catching_up(value: &Value) -> String {
     let refusing: String = refusing
         .map(|one| format!("; {} refuses for {} ms", one["number"], number(&one["for_ms"])))
         .collect();
-    format!("{behind}{asked}{refusing}")
+    let snapshot = &value["snapshot"];
+    let snapshot = if snapshot.is_object() {
+        format!(
+            "; fetching the snapshot of height {}: {} of {} chunks, {} of {} bytes, from {}",
+            number(&snapshot["height"]),
+            number(&snapshot["chunks"]),
+            number(&snapshot["chunks_all"]),
+            number(&snapshot["bytes"]),
+            number(&snapshot["bytes_all"]),
+            positions(&snapshot["from"]),
+        )
+    } else {
+        String::new()
+    };
+    let quiet = value["quiet_through"]
+        .as_u64()
+        .map_or_else(String::new, |height| {
+            let height = crate::demo::grouped(height);
+            format!("; says nothing up to height {height}, where it may have signed before")
+        });
+    format!("{behind}{asked}{refusing}{snapshot}{quiet}")
 }
 
 fn peers(all: &[Value]) -> String {
