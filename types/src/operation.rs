@@ -520,7 +520,8 @@ mod tests {
             assert!(Kind::from_code(code).is_none_or(|kind| kind.code() == code));
         }
         assert_eq!(Kind::from_code(18), Some(Kind::Reveals));
+        assert_eq!(Kind::from_code(19), Some(Kind::Address));
         assert_eq!(Kind::from_code(20), Some(Kind::SetQuality));
-        assert_eq!(Kind::from_code(19), None);
+        assert_eq!(Kind::from_code(21), None);
     }
 }
