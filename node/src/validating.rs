@@ -15,8 +15,11 @@ use selfchain_types::genesis;
 use selfchain_types::peer::Lane;
 use selfchain_types::{Genesis, Hash, Height};
 use std::ffi::OsString;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock, Weak};
+use std::thread;
+use std::time::Instant;
 use thiserror::Error;
 use tokio::runtime::Handle;
 
@@ -137,20 +140,34 @@ pub fn validating(
     let listen = config.listen.ok_or(ValidatingError::NoListen { validators })?;
     let journal = Journal::open(disk, JournalConfig::default(), durable_tip.0)?;
     let wake = Arc::clone(waker);
-    let options = links::Options {
+    let options = || links::Options {
         listen,
         chain: genesis.chain_id(),
-        key_log_path,
+        key_log_path: key_log_path.clone(),
         seed: u64::from_le_bytes(key.id().0.0.first_chunk().copied().unwrap_or_default()),
         limits: LinkLimits::default(),
-        wake: Some(Arc::new(move || {
-            if let Some(wake) = wake.get() {
-                wake();
+        wake: Some(Arc::new({
+            let wake = Arc::clone(&wake);
+            move || {
+                if let Some(wake) = wake.get() {
+                    wake();
+                }
             }
         })),
     };
     let peers = peers(&genesis.validators, me, &config.peers)?;
-    let links = Arc::new(Links::start(options, key, &peers, runtime)?);
+    let began = Instant::now();
+    let links = loop {
+        match Links::start(options(), key, &peers, runtime) {
+            // A node that begins anew in this process: its links have told the others that they end, and linger.
+            Err(links::StartError::Listen { source, .. })
+                if source.kind() == io::ErrorKind::AddrInUse && began.elapsed() < LINGER_MAX =>
+            {
+                thread::park_timeout(LINGER_LOOK);
+            }
+            started => break Arc::new(started?),
+        }
+    };
     let reach = Reach {
         links: Arc::downgrade(&links),
         metrics: links.metrics(),
@@ -164,6 +181,11 @@ pub fn validating(
     };
     Ok((validating, reach))
 }
+
+/// How long an address may be in use before the links do not start.
+const LINGER_MAX: Duration = Duration::from_secs(5);
+/// How often it is tried meanwhile.
+const LINGER_LOOK: Duration = Duration::from_millis(50);
 
 /// The other validators of the set, each with its address.
 fn peers(
