@@ -16,9 +16,12 @@ use selfchain_types::Genesis;
 use selfchain_types::crypto::SigningKey;
 use selfchain_types::seam::consensus::Plane;
 use std::ffi::OsString;
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, Weak};
+use std::thread;
+use std::time::Instant;
 use thiserror::Error;
 use tokio::runtime::Handle;
 
@@ -152,20 +155,34 @@ pub fn validating(
     let is_in_set = |key: &&SigningKey| set.iter().any(|one| one.key == *key.public());
     let shown = core::iter::once(key).chain(&next).find(is_in_set).unwrap_or(key);
     let wake = Arc::clone(waker);
-    let options = links::Options {
+    let options = || links::Options {
         listen,
         chain: genesis.chain_id(),
-        key_log_path,
+        key_log_path: key_log_path.clone(),
         seed: u64::from_le_bytes(key.id().0.0.first_chunk().copied().unwrap_or_default()),
         limits: LinkLimits::default(),
-        wake: Some(Arc::new(move || {
-            if let Some(wake) = wake.get() {
-                wake();
+        wake: Some(Arc::new({
+            let wake = Arc::clone(&wake);
+            move || {
+                if let Some(wake) = wake.get() {
+                    wake();
+                }
             }
         })),
     };
     // Whom it reaches is told before the first look at what they say.
-    let links = Arc::new(Links::start(options, shown, &[], runtime)?);
+    let began = Instant::now();
+    let links = loop {
+        match Links::start(options(), shown, &[], runtime) {
+            // A node that begins anew in this process: its links have told the others that they end, and linger.
+            Err(links::StartError::Listen { source, .. })
+                if source.kind() == io::ErrorKind::AddrInUse && began.elapsed() < LINGER_MAX =>
+            {
+                thread::park_timeout(LINGER_LOOK);
+            }
+            started => break Arc::new(started?),
+        }
+    };
     let reach = Reach {
         links: Arc::downgrade(&links),
         metrics: links.metrics(),
@@ -183,6 +200,11 @@ pub fn validating(
     };
     Ok((validating, reach))
 }
+
+/// How long an address may be in use before the links do not start.
+const LINGER_MAX: Duration = Duration::from_secs(5);
+/// How often it is tried meanwhile.
+const LINGER_LOOK: Duration = Duration::from_millis(50);
 
 /// The same key again: keys are not copied by accident.
 fn copy(key: &SigningKey) -> SigningKey {

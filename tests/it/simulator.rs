@@ -78,7 +78,7 @@ fn a_validator_that_lost_its_disk_joins_by_snapshot_among_faults() {
         crashes += outcome.crashes;
     }
     assert!(
-        joins > 12 && chunks > 100,
+        joins >= 8 && chunks > 60,
         "{joins} joined by snapshot, with {chunks} chunks"
     );
     assert!(crashes > 24, "{crashes} power cuts are too few to show anything");

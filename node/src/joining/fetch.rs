@@ -253,9 +253,9 @@ impl Joining {
         }
     }
 
-    /// Whether a snapshot is being fetched: then no blocks need be.
+    /// Whether a snapshot is asked for or fetched: then no blocks need be.
     pub fn is_fetching(&self) -> bool {
-        matches!(self.state, State::Fetching(_) | State::Ready(_))
+        !matches!(self.state, State::Idle { .. })
     }
 
     /// The snapshot that the next start begins with, once it is whole.

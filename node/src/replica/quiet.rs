@@ -38,6 +38,11 @@ impl Quiet {
         }
     }
 
+    /// Whether it does not know yet where the others stand.
+    pub(super) fn is_listening(&self) -> bool {
+        matches!(self, Self::Listening { .. })
+    }
+
     /// A message of another validator's plane.
     pub(super) fn keep(&mut self, from: u32, bytes: &[u8]) {
         if let Self::Listening { kept, .. } = self

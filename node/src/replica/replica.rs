@@ -596,7 +596,8 @@ impl<T: Ticket> Replica<T> {
         let fetches = self
             .sharing
             .as_ref()
-            .is_some_and(|sharing| sharing.joining.is_fetching());
+            .is_some_and(|sharing| sharing.joining.is_fetching())
+            || self.quiet.is_listening();
         let tip = self.chain.tip().height;
         let peer = if fetches {
             None

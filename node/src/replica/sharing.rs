@@ -118,7 +118,7 @@ impl<T: Ticket> Replica<T> {
     /// Goes on with the snapshot that is fetched, or begins to fetch one.
     pub(super) fn join(&mut self, now: TimeNs) {
         // What it begins with says nothing of what it may have signed: that must be settled before.
-        if matches!(self.quiet, Quiet::Listening { .. }) {
+        if self.quiet.is_listening() {
             return;
         }
         self.with_joining(|joining, at| joining.clock(at, now));

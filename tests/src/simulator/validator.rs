@@ -93,7 +93,7 @@ const MS: u64 = 1_000_000;
 /// What the journal has dropped is cleared out so soon, so that long runs fit into memory.
 const ROTATE_BYTES: u64 = 1 << 20;
 /// So many blocks behind, a validator joins by snapshot.
-const JOIN_BEHIND: u64 = 12;
+const JOIN_BEHIND: u64 = 8;
 
 /// Small files, so that a run crosses several segments.
 fn store_config(plan: &Plan) -> StoreConfig {
@@ -203,7 +203,7 @@ impl Running {
         let replica = Replica::open(options, chain, agreement, pool, journal, log, now)?;
         let sweep = SweepConfig {
             every: if plan.losing.is_some() { SNAPSHOT_EVERY } else { 0 },
-            slice_min: 4,
+            slice_min: 64,
             ..SweepConfig::default()
         };
         Ok(Self {
