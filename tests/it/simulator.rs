@@ -177,7 +177,7 @@ const FOURTEEN: Failing = Failing {
 
 #[test]
 fn what_was_acknowledged_gets_in_sooner_although_most_proposers_go_on_leaving_it_out() {
-    for (plane, waited) in [(Plane::Stake, 13), (Plane::Poai, 10)] {
+    for (plane, waited) in [(Plane::Stake, 13), (Plane::Poai, 11)] {
         let [told, silent]: [Outcome; 2] = [Control::None, Control::NoAcknowledgements]
             .into_par_iter()
             .map(|control| Plan {
@@ -207,7 +207,7 @@ fn honest_proposers_are_never_objected_to_for_what_they_leave_out() {
             Plan {
                 is_one_lying: false,
                 is_scored: false,
-                // A validator that restarts has lost what it acknowledged, and its word that it has may be lost too.
+                // A real link breaks when its end restarts, and with it goes what that had said; here nobody is told.
                 crashes: 0,
                 blackouts: 0,
                 load: Load {

@@ -30,6 +30,8 @@ pub(super) struct Acknowledged {
 #[derive(Debug, Default)]
 struct Words {
     run: u64,
+    /// The newest height at which it said this run.
+    height: Height,
     kept: VecDeque<Word>,
     bytes: usize,
 }
@@ -72,6 +74,7 @@ impl Acknowledged {
                 ..Words::default()
             };
         }
+        words.height = words.height.max(said.height);
         if said.transactions.is_empty() {
             return 0;
         }
@@ -82,6 +85,13 @@ impl Acknowledged {
             is_good: false,
         });
         words.forget_while(|words| words.bytes > KEPT_BYTES_MAX)
+    }
+
+    /// A link came or broke: maybe its other end has restarted. Its words hold again once it says the same run.
+    pub(super) fn linked(&mut self, peer: u32) {
+        if let Some(words) = self.peers.get_mut(&peer) {
+            words.height = Height::GENESIS;
+        }
     }
 
     /// A block is decided. What was acknowledged so long ago that it is in a block or over is let go, and so is what was
@@ -107,6 +117,10 @@ impl Acknowledged {
         let Some(words) = self.peers.get_mut(&signer.peer) else {
             return Found::default();
         };
+        // One that has restarted is another run, and the message that says so may be lost.
+        if words.height < tip {
+            return Found::default();
+        }
         let wanted: BTreeMap<ShortId, u64> = waiting
             .iter()
             .map(|one| (ShortId::of(&one.tx_id), one.arrival))

@@ -20,8 +20,14 @@ fn said(chain: Hash, by: u8, run: u64, height: u64, transactions: &[u8]) -> Ackn
     Acknowledgement::sign(&chain, run, Height(height), ids, &key(by))
 }
 
-/// What of these transactions peer 7, whose key is 7, acknowledged long before this tip.
+/// What of these transactions peer 7, whose key is 7, acknowledged long before this tip, in the run that it still says.
 fn found(acknowledged: &mut Acknowledged, transactions: &[u8], tip: u64) -> (Vec<u64>, u64) {
+    let run = acknowledged.peers.get(&7).map_or(0, |words| words.run);
+    acknowledged.receive(7, said(CHAIN, 7, run, tip, &[]), Height(tip));
+    find(acknowledged, transactions, tip)
+}
+
+fn find(acknowledged: &mut Acknowledged, transactions: &[u8], tip: u64) -> (Vec<u64>, u64) {
     let waiting: Vec<Waiting> = transactions
         .iter()
         .map(|number| Waiting {
@@ -84,6 +90,24 @@ fn what_is_forged_or_of_another_chain_or_key_is_refused_and_the_rest_holds() {
     assert_eq!(found(&mut acknowledged, &[1, 2, 3, 4, 5, 6], 10), (vec![1], 0));
     let left = &acknowledged.peers[&7];
     assert_eq!((left.kept.len(), left.bytes), (1, WORD_BYTES + 8));
+}
+
+#[test]
+fn nothing_holds_of_one_that_has_not_said_its_run_since_the_last_block() {
+    let mut acknowledged = Acknowledged::default();
+    acknowledged.receive(7, said(CHAIN, 7, 1, 2, &[1]), Height(2));
+    acknowledged.receive(7, said(CHAIN, 7, 1, 19, &[]), Height(20));
+    assert_eq!(find(&mut acknowledged, &[1], 20), (vec![], 0));
+    acknowledged.receive(7, said(CHAIN, 7, 1, 20, &[]), Height(20));
+    assert_eq!(find(&mut acknowledged, &[1], 20), (vec![1], 0));
+    acknowledged.linked(7);
+    assert_eq!(
+        find(&mut acknowledged, &[1], 20),
+        (vec![], 0),
+        "it may have restarted"
+    );
+    acknowledged.receive(7, said(CHAIN, 7, 1, 20, &[]), Height(20));
+    assert_eq!(find(&mut acknowledged, &[1], 20), (vec![1], 0));
 }
 
 #[test]

@@ -450,6 +450,7 @@ impl<T: Ticket> Replica<T> {
         match event {
             Event::Peer { from, bytes } => self.message(from, &bytes, now)?,
             Event::Link { peer, is_up } => {
+                self.acknowledged.linked(peer);
                 if is_up {
                     self.down.remove(&peer);
                 } else {
@@ -1034,6 +1035,7 @@ impl<T: Ticket> Replica<T> {
         let validity_max = self.chain.genesis().limits.validity_max;
         let sits = |peer| self.seats.of_peer(peer).is_some();
         self.acknowledged.decided(height, validity_max, sits);
+        self.acknowledging.remind();
         self.word.decided(&self.chain, certificate);
         self.note(candidate, certificate);
         let mut bytes = Vec::new();
