@@ -261,7 +261,7 @@ impl Node {
                 key,
                 Arc::clone(&store.disk),
                 &config.validator,
-                config.key_log_path.clone(),
+                config.key_log_path.as_ref(),
                 runtime,
                 &waker,
             )?;

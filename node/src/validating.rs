@@ -141,7 +141,7 @@ pub fn validating(
     key: &SigningKey,
     disk: Arc<dyn Disk>,
     config: &ValidatorConfig,
-    key_log_path: Option<OsString>,
+    key_log_path: Option<&OsString>,
     runtime: &Handle,
     waker: &Waker,
 ) -> Result<(Validating, Reach), ValidatingError> {
@@ -158,7 +158,7 @@ pub fn validating(
     let options = || links::Options {
         listen,
         chain: genesis.chain_id(),
-        key_log_path: key_log_path.clone(),
+        key_log_path: key_log_path.cloned(),
         seed: u64::from_le_bytes(key.id().0.0.first_chunk().copied().unwrap_or_default()),
         limits: LinkLimits::default(),
         wake: Some(Arc::new({
