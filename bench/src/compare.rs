@@ -90,7 +90,7 @@ pub fn compare(first: &Report, second: &Report) -> Comparison {
 type Text = fn(&Report) -> String;
 
 fn unlike(first: &Report, second: &Report) -> Vec<String> {
-    let texts: [(&str, Text); 12] = [
+    let texts: [(&str, Text); 15] = [
         ("tier", |run| run.tier.clone()),
         ("scheme", |run| run.scheme.clone()),
         ("ops_per_tx", |run| run.ops_per_tx.to_string()),
@@ -99,6 +99,9 @@ fn unlike(first: &Report, second: &Report) -> Vec<String> {
         ("arrivals", |run| run.arrivals.clone()),
         ("durability", |run| run.durability.clone()),
         ("seed", |run| run.seed.to_string()),
+        ("validators", |run| run.validators.to_string()),
+        ("plane", |run| run.plane.clone()),
+        ("fault", |run| run.fault.clone()),
         ("cpu_model", |run| run.machine.cpu_model.clone()),
         ("cores", |run| run.machine.cores.to_string()),
         ("filesystem", |run| run.machine.filesystem.clone()),

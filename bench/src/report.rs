@@ -105,8 +105,28 @@ pub struct Report {
     pub index_lag_seconds_max: f64,
     /// The measured load as it went on, a moment a second, thinned to at most [`MOMENTS_MAX`].
     pub timeline: Vec<Moment>,
+    /// Validators that agree.
+    pub validators: u64,
+    /// How: solo, stake, poai.
+    pub plane: String,
+    /// What the last of them does badly: none, dead, slow, starving, byzantine.
+    pub fault: String,
+    /// Rounds that heights took in the measured load.
+    pub rounds: Rounds,
     /// What a reader of the figures must know besides.
     pub notes: Vec<String>,
+}
+
+/// Rounds that heights of several validators took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Rounds {
+    /// Heights decided.
+    pub heights: u64,
+    /// Of them above round 0.
+    pub above_0: u64,
+    /// Of them above round 1.
+    pub above_1: u64,
 }
 
 /// Most moments of a timeline.
@@ -434,6 +454,18 @@ impl Report {
             self.committed_per_s, self.accepted_per_s, self.ratio_to_verify_ceiling
         )?;
         writeln!(out, "latency    {}", self.latency_ms)?;
+        if self.rounds.heights > 0 {
+            let Rounds {
+                heights,
+                above_0,
+                above_1,
+            } = self.rounds;
+            writeln!(
+                out,
+                "agreement  {} validators, {}, fault {}: {heights} heights, {above_0} above round 0, {above_1} above round 1",
+                self.validators, self.plane, self.fault
+            )?;
+        }
         writeln!(
             out,
             "cost       {:.4} CPU s per 1,000, {} MiB resident, {:.3} log bytes per operation byte, {:.3} with index",

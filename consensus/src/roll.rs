@@ -8,10 +8,11 @@ pub(crate) mod bytes;
 use selfchain_types::certificate::Precommit;
 use selfchain_types::crypto::PublicKey;
 use selfchain_types::genesis::Validator;
-use selfchain_types::seam::standing::{Change, ChangeRefusal, Observed, Offence, StandingError};
+use selfchain_types::seam::standing::{Change, ChangeRefusal, Held, Observed, Offence, StandingError};
 use selfchain_types::seam::view::{EpochView, FORECAST_HEIGHTS, MemberView, StandingView};
 use selfchain_types::{Hash, Height, KeyId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -65,7 +66,7 @@ pub enum RollError {
         /// Which.
         at: usize,
     },
-    /// A network that does not take the features that this code makes.
+    /// A network that no chain takes.
     #[error("the quality network does not fit: {0}")]
     Network(selfchain_types::quality::NetworkError),
 }
@@ -83,6 +84,8 @@ pub struct Member {
     pub offended: Height,
     /// How many offences it has.
     pub offences: u32,
+    /// Where it says that it listens for the others.
+    pub address: Option<SocketAddr>,
     next_key: Option<PublicKey>,
     next_head: Option<Hash>,
 }
@@ -106,9 +109,15 @@ pub struct Roll {
     height: Height,
     members: BTreeMap<u32, Member>,
     next_number: u32,
+    /// The height of the last offence of those who left the roll, while one of theirs could still be proved: who is in
+    /// the previous set.
+    gone: BTreeMap<u32, Height>,
     previous: Set,
     current: Set,
     next: Option<Set>,
+    /// What follows from the rest: whom the others reach, and whether that is of before the last change.
+    held: Arc<[Held]>,
+    is_stale: bool,
 }
 
 impl Set {
@@ -165,9 +174,12 @@ impl Roll {
             height: Height::GENESIS,
             members: BTreeMap::new(),
             next_number: 0,
+            gone: BTreeMap::new(),
             previous: nobody.clone(),
             current: nobody,
             next: None,
+            held: Arc::new([]),
+            is_stale: true,
         };
         for (at, founder) in founders.iter().enumerate() {
             roll.join(&founder.key, founder.bond, founder.reveals)
@@ -180,6 +192,7 @@ impl Roll {
     pub fn begin(&mut self, powers: &BTreeMap<u32, u64>) {
         self.current = self.set(Height(1), powers);
         self.previous = self.current.clone();
+        self.settle();
     }
 
     /// The last block's height.
@@ -258,7 +271,10 @@ impl Roll {
     /// Notes an offence; the offender's number, if it is still on the roll.
     pub fn offend(&mut self, id: &KeyId, height: Height) -> Option<u32> {
         let number = self.number_of_signer(id)?;
-        let member = self.members.get_mut(&number)?;
+        let Some(member) = self.members.get_mut(&number) else {
+            self.gone.insert(number, height);
+            return None;
+        };
         member.offended = height;
         member.offences = member.offences.saturating_add(1);
         Some(number)
@@ -330,9 +346,15 @@ impl Roll {
         let heights = self.previous.since..=self.height;
         let signed = self.set_of(offence.height).position(&offence.validator).is_some();
         let number = self.number_of_signer(&offence.validator);
-        let member = number.and_then(|number| self.members.get(&number));
-        let is_new = member.is_none_or(|member| offence.height > member.offended);
+        let is_new = number.is_none_or(|number| offence.height > self.offended(number));
         heights.contains(&offence.height) && signed && is_new
+    }
+
+    /// The height of a validator's last offence that was proved; zero for none.
+    fn offended(&self, number: u32) -> Height {
+        let on_roll = self.members.get(&number).map(|member| member.offended);
+        let offended = on_roll.or_else(|| self.gone.get(&number).copied());
+        offended.unwrap_or(Height::GENESIS)
     }
 
     /// Takes a change of the set.
@@ -340,6 +362,12 @@ impl Roll {
     /// # Errors
     /// [`ChangeRefusal`], and nothing has changed.
     pub fn change(&mut self, change: &Change) -> Result<(), ChangeRefusal> {
+        self.make(change)?;
+        self.is_stale = true;
+        Ok(())
+    }
+
+    fn make(&mut self, change: &Change) -> Result<(), ChangeRefusal> {
         match change {
             Change::Join { key, bond, reveals } => self.join(key, *bond, *reveals),
             Change::Bond { validator, bond } => {
@@ -357,7 +385,14 @@ impl Roll {
                 self.with(number, |member| member.next_head = Some(*reveals));
                 Ok(())
             }
+            Change::Address { validator, address } => {
+                let number = self.number(validator).ok_or(ChangeRefusal::Unknown)?;
+                self.with(number, |member| member.address = Some(*address));
+                Ok(())
+            }
             Change::Forfeit { member } => self.set_bond(*member, 0),
+            // What a network is for is the plane's to know.
+            Change::Network { .. } => Err(ChangeRefusal::Network),
         }
     }
 
@@ -377,6 +412,7 @@ impl Roll {
                 head: reveals,
                 offended: Height::GENESIS,
                 offences: 0,
+                address: None,
                 next_key: None,
                 next_head: None,
             },
@@ -460,9 +496,64 @@ impl Roll {
             |(number, member): (&u32, &Member)| (member.bond == 0 && !has_power(number)).then_some(*number);
         let gone: Vec<u32> = self.members.iter().filter_map(gone).collect();
         for number in &gone {
-            self.members.remove(number);
+            if let Some(member) = self.members.remove(number) {
+                self.gone.insert(*number, member.offended);
+            }
         }
+        let previous = &self.previous.numbers;
+        self.gone
+            .retain(|number, offended| *offended > Height::GENESIS && previous.binary_search(number).is_ok());
+        self.is_stale = true;
         gone
+    }
+
+    /// A block is over: [`Self::held`] is of what it left.
+    pub fn settle(&mut self) {
+        if core::mem::take(&mut self.is_stale) {
+            let held = self.hold();
+            if *held != *self.held {
+                self.held = held.into();
+            }
+        }
+    }
+
+    /// Everyone on the roll or in a set whose offences count, by number, with all keys that they may prove.
+    pub fn held(&self) -> Arc<[Held]> {
+        Arc::clone(&self.held)
+    }
+
+    fn hold(&self) -> Vec<Held> {
+        let sets = [&self.current, self.upcoming(), &self.previous];
+        let seated = sets.iter().flat_map(|set| set.numbers.iter());
+        let numbers: BTreeSet<u32> = self.members.keys().chain(seated).copied().collect();
+        let held = numbers.into_iter().map(|number| {
+            let member = self.members.get(&number);
+            let key_in = |set: &Set| {
+                let at = set.numbers.binary_search(&number).ok()?;
+                set.validators.get(at).map(|one| one.key.clone())
+            };
+            let next_key = member.and_then(|member| member.next_key.clone());
+            let in_turn = [
+                key_in(&self.current),
+                member.map(|member| member.key.clone()),
+                key_in(self.upcoming()),
+                next_key,
+                key_in(&self.previous),
+            ];
+            let mut keys: Vec<PublicKey> = Vec::with_capacity(1);
+            for key in in_turn.into_iter().flatten() {
+                if !keys.contains(&key) {
+                    keys.push(key);
+                }
+            }
+            Held {
+                number,
+                keys,
+                is_in_set: self.current.numbers.binary_search(&number).is_ok(),
+                address: member.and_then(|member| member.address),
+            }
+        });
+        held.collect()
     }
 
     fn set(&self, since: Height, powers: &BTreeMap<u32, u64>) -> Set {
@@ -492,12 +583,15 @@ impl Roll {
             let place = |set: &Set| set.numbers.binary_search(number).ok();
             let at = place(&self.current);
             let mut view = MemberView {
+                number: *number,
+                address: member.address,
                 key: at.and_then(|at| self.current.id(at)).unwrap_or(member.key.id()),
                 bond: member.bond,
                 power: at.map(|at| self.current.power(at)),
                 next_power: place(self.upcoming()).map(|at| self.upcoming().power(at)),
                 factor: None,
                 quality: None,
+                features: None,
                 offences: member.offences,
                 offended: member.offended,
             };
@@ -512,6 +606,8 @@ impl Roll {
             }),
             members: members.collect(),
             proposers,
+            network: None,
+            next_network: None,
         }
     }
 
@@ -531,3 +627,8 @@ impl Roll {
         u64::from(self.epoch_blocks)
     }
 }
+
+#[cfg(test)]
+#[path = "roll/roll_tests.rs"]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests;

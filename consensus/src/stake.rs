@@ -7,7 +7,7 @@ use selfchain_types::genesis::{POWER_TOTAL_END, Validator};
 use selfchain_types::roots::Table;
 use selfchain_types::seam::consensus::Schedule;
 use selfchain_types::seam::standing::{
-    Change, ChangeRefusal, Observed, Offence, Reward, Standing, StandingError,
+    Change, ChangeRefusal, Held, Observed, Offence, Reward, Standing, StandingError,
 };
 use selfchain_types::seam::view::StandingView;
 use selfchain_types::{Amount, Hash, Height, KeyId};
@@ -118,6 +118,7 @@ impl Standing for Stake {
         if self.roll.is_epoch_end() {
             self.roll.turn();
         }
+        self.roll.settle();
     }
 
     fn height(&self) -> Height {
@@ -163,6 +164,10 @@ impl Standing for Stake {
 
     fn holds(&self, member: u32) -> Option<u64> {
         self.roll.holds(member)
+    }
+
+    fn held(&self) -> Arc<[Held]> {
+        self.roll.held()
     }
 
     fn view(&self) -> StandingView {

@@ -367,7 +367,8 @@ struct FileNodes<'a>(&'a NodeFile);
 impl Nodes for FileNodes<'_> {
     fn node(&self, position: u64) -> Option<Hash> {
         match self.0.node(position) {
-            Ok(node) => node.map(Hash),
+            // Where the chain began at a fetched snapshot, what lies below its peaks is not here.
+            Ok(node) => node.map(Hash).filter(|node| *node != Hash::ZERO),
             Err(error) => {
                 tracing::error!(position, error = %io::Error::to_string(&error), "receipts' node not readable");
                 None

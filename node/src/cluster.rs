@@ -2,6 +2,7 @@
 //! benchmarks; each is the node that `selfchain run` starts.
 
 use crate::config::PeerAddress;
+use crate::hindrance::Hindrance;
 use crate::node::{Node, NodeConfig, NodeError};
 use crate::standing::{EPOCH_BLOCKS, found};
 use crate::store::Store;
@@ -45,7 +46,7 @@ pub enum ClusterError {
     },
 }
 
-/// The running validators, by position.
+/// The running validators, in the order of their positions.
 pub struct Cluster {
     nodes: Vec<Node>,
 }
@@ -76,6 +77,20 @@ impl Cluster {
         config: &NodeConfig,
         runtime: &Handle,
     ) -> Result<Self, ClusterError> {
+        Self::start_hindered(seats, genesis, config, runtime, &|_| Some(Hindrance::None))
+    }
+
+    /// As [`Self::start`], with what each validator does badly, by position; `None`: it is never started.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub fn start_hindered(
+        seats: Vec<Seat>,
+        genesis: &Genesis,
+        config: &NodeConfig,
+        runtime: &Handle,
+        hindered: &dyn Fn(usize) -> Option<Hindrance>,
+    ) -> Result<Self, ClusterError> {
         let addresses = free_addresses(seats.len()).map_err(ClusterError::Port)?;
         let all: Vec<PeerAddress> = seats
             .iter()
@@ -104,6 +119,10 @@ impl Cluster {
             };
             config.validator.listen = Some(address);
             config.validator.peers.clone_from(&all);
+            let Some(hindrance) = hindered(position) else {
+                continue;
+            };
+            config.validator.hindrance = hindrance;
             let metrics = Arc::new(Metrics::default());
             let node = Node::start(seat.disk, &seat.key, &config, metrics, runtime, &mut |_| {});
             nodes.push(node.map_err(failed)?);
@@ -111,7 +130,7 @@ impl Cluster {
         Ok(Self { nodes })
     }
 
-    /// The validators, by position.
+    /// The validators that run, in the order of their positions.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
     }

@@ -20,6 +20,7 @@ pub use layers::{ConfigError, ENV_PREFIX, Layers, Resolved, Source, env_name, re
 pub use peers::{PeerAddress, Peers};
 pub use value::{Setting, ValueFault};
 
+use crate::joining::JOIN_BEHIND_BLOCKS;
 use selfchain_types::Hash;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -220,6 +221,9 @@ planes! {
         propose_timeout_ms: u64 = 1_000, "milliseconds", 1..=600_000;
         /// Votes are waited for so long once enough came that something could be decided.
         vote_timeout_ms: u64 = 500, "milliseconds", 1..=600_000;
+        /// So many blocks behind the others, it begins at a snapshot of theirs instead of fetching every block, and
+        /// gives up the blocks that it has. Zero: only where nobody has the next block any more.
+        join_behind_blocks: u64 = JOIN_BEHIND_BLOCKS, "blocks", 0..=1_000_000_000_000;
     }
 
     /// What survives power loss, and how much of it is kept.
@@ -299,6 +303,11 @@ impl Config {
     /// Where the node's key is.
     pub fn node_key_path(&self) -> PathBuf {
         self.data_dir.join(crate::keys::NODE_KEY_FILE)
+    }
+
+    /// Where the key is that a validator rotates to.
+    pub fn next_key_path(&self) -> PathBuf {
+        self.data_dir.join(crate::keys::NEXT_KEY_FILE)
     }
 
     /// Where the advisor keeps its paragraphs and counts its requests.

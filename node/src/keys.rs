@@ -154,6 +154,9 @@ fn text(key: &SigningKey) -> Zeroizing<String> {
 /// The node's key, in its data directory.
 pub const NODE_KEY_FILE: &str = "node.key";
 
+/// The key that a validator rotates to, beside it.
+pub const NEXT_KEY_FILE: &str = "next.key";
+
 /// Reads the key at `path`, or makes one there from the operating system's random numbers.
 ///
 /// # Errors

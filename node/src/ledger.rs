@@ -5,7 +5,7 @@
 
 use crate::answers::{AnswerError, Past, committed};
 use crate::keys::{self, KeyError};
-use crate::recover::{Progress, project};
+use crate::recover::Progress;
 use crate::store::{Store, StoreConfig, StoreError};
 use crate::sweep::{Slice, SnapshotFiler, SweepConfig, Sweeper};
 use selfchain_consensus::Solo;
@@ -348,10 +348,7 @@ impl Ledger {
     /// durable tip would be of a history that may not come.
     fn file_slices(&mut self) {
         for slice in core::mem::take(&mut self.slices) {
-            let store = &mut self.store;
-            let written =
-                (self.filer).write(&slice, &store.snapshots, &mut store.index, &store.receipt_nodes);
-            if let Err(error) = written {
+            if let Err(error) = self.filer.write_to(&slice, &mut self.store) {
                 // Without it the next start folds more of the log.
                 tracing::warn!(height = slice.height().0, error = %error, "snapshot not written");
             }
@@ -399,8 +396,9 @@ impl Ledger {
             transactions: block.transactions,
             history: block.history,
             receipt_nodes: block.receipt_nodes,
+            handover: block.handover,
         };
-        project(&mut self.store.index, &self.store.receipt_nodes, &folded)?;
+        self.store.project(&folded)?;
         self.slices
             .extend(self.sweeper.after_block(&mut self.chain, None, effects));
         start(&mut self.plane, &self.chain)?;

@@ -11,6 +11,7 @@
 pub mod standing;
 pub mod store;
 pub mod recover;
+pub mod joining;
 pub mod remember;
 pub mod sweep;
 pub mod answers;
@@ -24,6 +25,10 @@ pub mod config;
 pub mod replica;
 #[cfg(feature = "network")]
 pub mod drive;
+#[cfg(feature = "network")]
+pub mod hindrance;
+#[cfg(feature = "network")]
+mod mesh;
 #[cfg(feature = "network")]
 pub mod validating;
 #[cfg(feature = "network")]

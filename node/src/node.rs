@@ -19,7 +19,7 @@ use selfchain_transport::{Limits, Server, ServerConfig, StartError};
 use selfchain_types::crypto::SigningKey;
 use selfchain_types::seam::log::LogReader;
 use selfchain_types::seam::scorer::Scorer;
-use selfchain_types::{Genesis, Hash, KeyId};
+use selfchain_types::{Genesis, Hash, Height, KeyId};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -95,13 +95,11 @@ pub enum NodeError {
     /// The server.
     #[error(transparent)]
     Server(#[from] StartError),
-    /// The chain has other validators than this key.
-    #[error("this node's key {key} is none of the chain's {validators} validators")]
+    /// One validator decides the chain, with another key.
+    #[error("this node's key {key} is not the one that decides this chain")]
     NotValidator {
         /// This node's.
         key: Hash,
-        /// How many the chain has.
-        validators: usize,
     },
     /// It cannot be a validator of several.
     #[error(transparent)]
@@ -245,11 +243,9 @@ impl Node {
         let mut store = Store::open(disk, &config.store)?;
         let genesis = store.genesis.clone();
         let validators = genesis.validators.len();
-        let me = genesis.validators.iter().position(|one| one.key.id() == key.id());
-        let me = me.ok_or(NodeError::NotValidator {
-            key: key.id().0,
-            validators,
-        })?;
+        if validators == 1 && genesis.validators[0].key != *key.public() {
+            return Err(NodeError::NotValidator { key: key.id().0 });
+        }
         let chain = store.recover(progress)?;
         let storage = Arc::clone(&store.metrics);
         let log = store.log_reader();
@@ -261,13 +257,11 @@ impl Node {
             Deciding::Alone(Box::new(Solo::new(chain.chain_id(), key)))
         } else {
             let (validating, links) = validating(
-                &genesis,
-                me,
+                &chain,
                 key,
                 Arc::clone(&store.disk),
-                chain.tip().height,
                 &config.validator,
-                config.key_log_path.clone(),
+                config.key_log_path.as_ref(),
                 runtime,
                 &waker,
             )?;
@@ -377,14 +371,21 @@ impl Node {
         })
     }
 
-    /// The key that it signs with.
+    /// The key that it signs with; one that is no validator's, the one that it started with.
     pub fn key_id(&self) -> KeyId {
-        self.key_id
+        let signer = self.pipeline.board.look().and_then(|view| view.me);
+        signer.unwrap_or(self.key_id)
     }
 
     /// How it reaches the other validators, if there are any.
     pub fn reach(&self) -> Option<&Reach> {
         self.reach.as_ref()
+    }
+
+    /// The height of a snapshot that it fetched from the other validators because it was too far behind: once it is
+    /// stopped and started again it begins there.
+    pub fn joined(&self) -> Option<Height> {
+        self.pipeline.joined.get().copied()
     }
 
     /// What stopped it, if anything did. Then only [`Node::stop`] is of use.

@@ -8,7 +8,7 @@ use selfchain_engine::commit::{Chain, ChainSnapshot, Folded, Prepared, RestoreEr
 use selfchain_engine::ledger::{Cause, HistoryChange, Ledger};
 use selfchain_engine::proof::mountain::node_count;
 use selfchain_storage::index::{HistoryEntry, TxEntry};
-use selfchain_storage::{Index, IndexError, NodeFile, Snapshots};
+use selfchain_storage::{HandoverFile, Index, IndexError, NodeFile, Snapshots};
 use selfchain_types::message::{BOND_PLACES_FROM, OPERATION_PLACES_FROM, REWARD_PLACES_FROM};
 use selfchain_types::roots::Table;
 use selfchain_types::seam::log::LogReader;
@@ -29,13 +29,15 @@ pub struct Progress {
 
 impl Store {
     /// Rebuilds the chain at the log's durable tip: the newest snapshot that every projection has caught up
-    /// with, then a fold of the rows after it. The last blocks' roots are recomputed and compared.
+    /// with, then a fold of the rows after it. The last blocks' roots are recomputed and compared. An empty log goes on
+    /// from the newest snapshot: one that was fetched from other validators.
     ///
     /// # Errors
     /// [`StoreError`]; a damaged row is named by its height.
     pub fn recover(&mut self, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<Chain, StoreError> {
         let reader = self.log_reader();
-        let tip = Height(reader.tip().unwrap_or(0));
+        let tip = reader.tip().or(self.snapshots.latest()?);
+        let tip = Height(tip.unwrap_or(0));
         let mut chain = match self.newest_snapshot(tip)? {
             Some(chain) => chain,
             None => Chain::new(self.genesis.clone(), standing(&self.genesis)?),
@@ -53,10 +55,10 @@ impl Store {
             .truncate(node_count(chain.receipts().size()))
             .map_err(io)?;
         let with_roots_from = chain.roots_needed_from(tip);
-        let (index, receipt_nodes) = (&mut self.index, &self.receipt_nodes);
+        let (index, receipt_nodes, handovers) = (&mut self.index, &self.receipt_nodes, &self.handovers);
         for_each_prepared(&*reader, next, tip, &mut |block, height| {
             let folded = chain.fold(block, height >= with_roots_from)?;
-            project(index, receipt_nodes, &folded)?;
+            project(index, receipt_nodes, handovers, &folded)?;
             progress(Progress { height, tip });
             Ok(())
         })?;
@@ -70,7 +72,10 @@ impl Store {
 
     fn newest_snapshot(&self, tip: Height) -> Result<Option<Chain>, StoreError> {
         let mut heights = self.snapshots.list()?;
-        let indexed = self.index.indexed_through().unwrap_or(0);
+        // An index without anything is fed from the log's first block on.
+        let first = self.log_reader().first();
+        let begun = first.map_or(tip.0, |first| first.saturating_sub(1));
+        let indexed = self.index.indexed_through().unwrap_or(begun);
         heights.retain(|height| *height <= tip.0.min(indexed));
         while let Some(height) = heights.pop() {
             match restore(&self.genesis, &self.snapshots, height) {
@@ -117,6 +122,14 @@ pub(crate) fn restore(
 }
 
 impl Store {
+    /// Tells the projections behind the log what a block did.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn project(&mut self, folded: &Folded) -> Result<(), StoreError> {
+        project(&mut self.index, &self.receipt_nodes, &self.handovers, folded)
+    }
+
     /// Writes the chain's state at its tip down, after the projections that it will be opened with.
     ///
     /// # Errors
@@ -129,6 +142,7 @@ impl Store {
             &self.snapshots,
             &mut self.index,
             &self.receipt_nodes,
+            &self.handovers,
         )
     }
 }
@@ -141,8 +155,9 @@ pub(crate) fn write_snapshot(
     snapshots: &Snapshots,
     index: &mut Index,
     receipt_nodes: &NodeFile,
+    handovers: &HandoverFile,
 ) -> Result<(), StoreError> {
-    settle(index, receipt_nodes)?;
+    settle(index, receipt_nodes, handovers)?;
     let mut writer = snapshots.begin(snapshot.tip.height.0)?;
     let mut written = Ok(());
     ledger.snapshot(&mut |table, chunk| {
@@ -164,9 +179,17 @@ pub(crate) fn write_snapshot(
 
 /// Makes the projections durable as far as they are. Before a snapshot is finished: one above what they hold
 /// would be passed over at the next start.
-pub(crate) fn settle(index: &mut Index, receipt_nodes: &NodeFile) -> Result<(), StoreError> {
+pub(crate) fn settle(
+    index: &mut Index,
+    receipt_nodes: &NodeFile,
+    handovers: &HandoverFile,
+) -> Result<(), StoreError> {
     receipt_nodes.sync().map_err(|source| StoreError::Io {
         action: "sync the receipts' nodes",
+        source,
+    })?;
+    handovers.sync().map_err(|source| StoreError::Io {
+        action: "sync the changes of the set of validators",
         source,
     })?;
     index.flush()?;
@@ -211,12 +234,21 @@ pub struct TableFailure {
 pub(crate) fn project(
     index: &mut Index,
     receipt_nodes: &NodeFile,
+    handovers: &HandoverFile,
     folded: &Folded,
 ) -> Result<(), StoreError> {
     let height = folded.tip.height.0;
     // The index first: it may refuse for want of room, and then nothing has been done.
     if index.indexed_through() < Some(height) {
         insert(index, folded)?;
+    }
+    if let Some(handover) = &folded.handover {
+        handovers
+            .append(height, &handover.to_bytes())
+            .map_err(|source| StoreError::Io {
+                action: "append a change of the set of validators",
+                source,
+            })?;
     }
     let nodes: Vec<[u8; 32]> = folded.receipt_nodes.iter().map(|node| node.0).collect();
     receipt_nodes.append(&nodes).map_err(|source| StoreError::Io {

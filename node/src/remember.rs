@@ -112,7 +112,9 @@ impl Store {
             None => (fresh(), Height::GENESIS),
         };
         let mut next = height.next();
-        let begins = reader.first().filter(|first| *first > next.0).map(Height);
+        // An empty log begins after the snapshot that the chain began at.
+        let first = reader.first().map_or(through.next(), Height);
+        let begins = Some(first).filter(|first| *first > next);
         next = begins.unwrap_or(next);
         for_each_prepared(&*reader, next, through, &mut |block, height| {
             let times = ledger.times_of(block.header().time_ns, block.views());

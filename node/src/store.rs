@@ -1,9 +1,10 @@
 //! The store: everything of a chain that lies in its directory, opened together.
 
+use crate::joining::install;
 use core::ops::RangeInclusive;
 use selfchain_storage::{
-    Disk, Index, IndexConfig, IndexError, LogConfig, NodeFile, SegmentLog, SnapshotConfig, Snapshots,
-    StorageMetrics, disk,
+    Disk, HandoverFile, Index, IndexConfig, IndexError, LogConfig, NodeFile, SegmentLog, SnapshotConfig,
+    Snapshots, StorageMetrics, disk,
 };
 use selfchain_types::Genesis;
 use selfchain_types::codec::DecodeError;
@@ -39,6 +40,8 @@ pub struct Store {
     pub snapshots: Arc<Snapshots>,
     /// The receipts' tree; a projection.
     pub receipt_nodes: Arc<NodeFile>,
+    /// Changes of the set of validators, all of them: a projection of blocks that retention drops.
+    pub handovers: Arc<HandoverFile>,
     /// What storage counts.
     pub metrics: Arc<StorageMetrics>,
 }
@@ -110,7 +113,8 @@ pub enum StoreError {
 
 /// The genesis file, in the directory's root.
 pub const GENESIS_FILE: &str = "genesis";
-const RECEIPT_NODES_FILE: &str = "receipts";
+pub(crate) const RECEIPT_NODES_FILE: &str = "receipts";
+const HANDOVERS_FILE: &str = "handovers";
 
 impl Store {
     /// Makes a chain in an empty directory: writes its genesis, durably.
@@ -139,12 +143,13 @@ impl Store {
         Ok(files.iter().any(|file| file == GENESIS_FILE))
     }
 
-    /// Opens everything. The disk holds the directory's lock.
+    /// Opens everything, after what a snapshot began that was fetched. The disk holds the directory's lock.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn open(disk: Arc<dyn Disk>, config: &StoreConfig) -> Result<Self, StoreError> {
         let genesis = read_genesis(&*disk)?;
+        install(&disk)?;
         let metrics = Arc::new(StorageMetrics::default());
         let log = SegmentLog::open(Arc::clone(&disk), config.log.clone(), Arc::clone(&metrics))?;
         let held = held(&log);
@@ -159,6 +164,10 @@ impl Store {
             action: "open the receipts' nodes",
             source,
         })?;
+        let handovers = HandoverFile::open(&*disk, HANDOVERS_FILE).map_err(|source| StoreError::Io {
+            action: "open the changes of the set of validators",
+            source,
+        })?;
         Ok(Self {
             genesis,
             disk,
@@ -166,6 +175,7 @@ impl Store {
             index,
             snapshots: Arc::new(snapshots),
             receipt_nodes: Arc::new(receipt_nodes),
+            handovers: Arc::new(handovers),
             metrics,
         })
     }
@@ -203,4 +213,4 @@ pub fn read_genesis(disk: &dyn Disk) -> Result<Genesis, StoreError> {
 }
 
 /// No genesis is larger: 65,535 validators' keys fit many times.
-const GENESIS_BYTES_MAX: u64 = 64 * 1024 * 1024;
+pub const GENESIS_BYTES_MAX: u64 = 64 * 1024 * 1024;

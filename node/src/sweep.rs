@@ -2,11 +2,12 @@
 
 use crate::recover::settle;
 use crate::remember::sweep_memory;
+use crate::store::Store;
 use crate::store::StoreError;
 use crate::telemetry::Metrics;
 use core::sync::atomic::{AtomicU64, Ordering};
 use selfchain_engine::commit::Chain;
-use selfchain_storage::{Index, NodeFile, Snapshots};
+use selfchain_storage::{HandoverFile, Index, NodeFile, Snapshots};
 use selfchain_types::roots::Table;
 use selfchain_types::seam::scorer::Scorer;
 use selfchain_types::seam::snapshot::{SnapshotStore, SnapshotWriter};
@@ -166,6 +167,15 @@ pub struct SnapshotFiler {
 }
 
 impl SnapshotFiler {
+    /// As [`Self::write`], where one thread has the whole store.
+    ///
+    /// # Errors
+    /// [`StoreError`]: this snapshot is given up, and its further slices are passed over.
+    pub fn write_to(&mut self, slice: &Slice, store: &mut Store) -> Result<Option<Height>, StoreError> {
+        let (snapshots, index) = (&store.snapshots, &mut store.index);
+        self.write(slice, snapshots, index, &store.receipt_nodes, &store.handovers)
+    }
+
     /// Writes a slice. Returns the snapshot's height when that was the last one and the snapshot is whole.
     ///
     /// # Errors
@@ -176,6 +186,7 @@ impl SnapshotFiler {
         snapshots: &Snapshots,
         index: &mut Index,
         receipt_nodes: &NodeFile,
+        handovers: &HandoverFile,
     ) -> Result<Option<Height>, StoreError> {
         if slice.is_first {
             self.writing = None;
@@ -191,7 +202,7 @@ impl SnapshotFiler {
             self.writing = Some((slice.height, writer));
             return Ok(None);
         };
-        settle(index, receipt_nodes)?;
+        settle(index, receipt_nodes, handovers)?;
         writer.finish(manifest)?;
         Ok(Some(slice.height))
     }

@@ -1,21 +1,27 @@
-//! A validator of several: which of them it is, its plane, its journal, and its links to the others.
+//! A validator of several: its keys, its plane, its journal, and its links to the others.
 
 use crate::config::PeerAddress;
-use crate::drive::{FromPeer, Peers, Validating};
-use crate::replica::{Agreement, Outgoing, To};
+use crate::drive::Validating;
+use crate::hindrance::Hindrance;
+use crate::joining::JoinConfig;
+use crate::mesh::{Mesh, read_next_key};
+use crate::replica::Agreement;
 use crate::standing::{Reveals, says};
-use bytes::Bytes;
 use core::time::Duration;
 use selfchain_consensus::bft::{self, Bft};
+use selfchain_engine::commit::Chain;
 use selfchain_storage::{Disk, Journal, JournalConfig, JournalError};
-use selfchain_transport::links::{self, Event, LinkLimits, LinkMetrics, Links, PeerStatus};
+use selfchain_transport::links::{self, LinkLimits, LinkMetrics, Links, PeerStatus};
+use selfchain_types::Genesis;
 use selfchain_types::crypto::SigningKey;
-use selfchain_types::genesis;
-use selfchain_types::peer::Lane;
-use selfchain_types::{Genesis, Hash, Height};
+use selfchain_types::seam::consensus::Plane;
 use std::ffi::OsString;
+use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, Weak};
+use std::thread;
+use std::time::Instant;
 use thiserror::Error;
 use tokio::runtime::Handle;
 
@@ -24,12 +30,18 @@ use tokio::runtime::Handle;
 pub struct ValidatorConfig {
     /// Where it listens for them.
     pub listen: Option<SocketAddr>,
-    /// Where they listen.
+    /// Where they listen, where the chain does not say. Those that the chain does not know yet are reached too.
     pub peers: Vec<PeerAddress>,
+    /// The file of the key that this one rotates to. It may come while the node runs.
+    pub next_key: Option<PathBuf>,
     /// How long a proposal is waited for in a first round.
     pub propose_timeout: Duration,
     /// How long votes are waited for in a first round.
     pub vote_timeout: Duration,
+    /// What it does badly on purpose: only a program that starts validators of its own sets it.
+    pub hindrance: Hindrance,
+    /// When it begins at a snapshot of theirs instead of fetching every block.
+    pub join: JoinConfig,
 }
 
 impl Default for ValidatorConfig {
@@ -37,8 +49,11 @@ impl Default for ValidatorConfig {
         Self {
             listen: None,
             peers: Vec::new(),
+            next_key: None,
             propose_timeout: Duration::from_secs(1),
             vote_timeout: Duration::from_millis(500),
+            hindrance: Hindrance::None,
+            join: JoinConfig::default(),
         }
     }
 }
@@ -53,12 +68,6 @@ pub enum ValidatingError {
     NoListen {
         /// How many there are.
         validators: usize,
-    },
-    /// A validator has no address.
-    #[error("validator.peers has no address of the validator with the key {key}")]
-    NoAddress {
-        /// Its public key.
-        key: Hash,
     },
     /// The journal.
     #[error("the journal of votes could not be opened")]
@@ -101,135 +110,103 @@ fn waits(config: &ValidatorConfig) -> bft::Options {
     }
 }
 
-/// What a validator with this key agrees by, without a scorer: all planes of several agree alike, and differ in how
-/// validators stand.
-pub fn agreement(genesis: &Genesis, key: &SigningKey, options: bft::Options) -> Agreement {
-    let signing = SigningKey::from_seed(&key.seed());
-    let bft = Bft::new(genesis.chain_id(), signing, options).with_extensions(says(genesis.plane));
+/// What a validator with this key agrees by, and with the one that it rotates to, if there is one; without a scorer. All
+/// planes of several agree alike, and differ in how validators stand.
+pub fn agreement(
+    genesis: &Genesis,
+    key: &SigningKey,
+    next: Option<&SigningKey>,
+    options: bft::Options,
+) -> Agreement {
+    let mut bft = Bft::new(genesis.chain_id(), copy(key), options).with_extensions(says(genesis.plane));
+    let mut reveals = Reveals::new(genesis, key);
+    if let Some(next) = next {
+        bft.hold(copy(next));
+        reveals.hold(genesis, next);
+    }
     Agreement {
         plane: Box::new(bft),
-        reveals: Box::new(Reveals::new(genesis, key)),
+        keys: core::iter::once(key).chain(next).map(copy).collect(),
+        reveals: Box::new(reveals),
         scoring: None,
     }
 }
 
-/// Opens the journal and starts the links of the validator at position `me`.
+/// Opens the journal and starts the links of a validator of several.
 ///
 /// # Errors
 /// [`ValidatingError`].
-#[allow(clippy::too_many_arguments, reason = "called once, where the node starts")]
 pub fn validating(
-    genesis: &Genesis,
-    me: usize,
+    chain: &Chain,
     key: &SigningKey,
     disk: Arc<dyn Disk>,
-    durable_tip: Height,
     config: &ValidatorConfig,
-    key_log_path: Option<OsString>,
+    key_log_path: Option<&OsString>,
     runtime: &Handle,
     waker: &Waker,
 ) -> Result<(Validating, Reach), ValidatingError> {
+    let genesis = chain.genesis();
     let validators = genesis.validators.len();
     let listen = config.listen.ok_or(ValidatingError::NoListen { validators })?;
-    let journal = Journal::open(disk, JournalConfig::default(), durable_tip.0)?;
+    let journal = Journal::open(disk, JournalConfig::default(), chain.tip().height.0)?;
+    let next = config.next_key.as_deref().and_then(read_next_key);
+    // The set says which of them counts, also after a restart in the middle of a rotation.
+    let set = chain.validators();
+    let is_in_set = |key: &&SigningKey| set.iter().any(|one| one.key == *key.public());
+    let shown = core::iter::once(key).chain(&next).find(is_in_set).unwrap_or(key);
     let wake = Arc::clone(waker);
-    let options = links::Options {
+    let options = || links::Options {
         listen,
         chain: genesis.chain_id(),
-        key_log_path,
+        key_log_path: key_log_path.cloned(),
         seed: u64::from_le_bytes(key.id().0.0.first_chunk().copied().unwrap_or_default()),
         limits: LinkLimits::default(),
-        wake: Some(Arc::new(move || {
-            if let Some(wake) = wake.get() {
-                wake();
+        wake: Some(Arc::new({
+            let wake = Arc::clone(&wake);
+            move || {
+                if let Some(wake) = wake.get() {
+                    wake();
+                }
             }
         })),
     };
-    let peers = peers(&genesis.validators, me, &config.peers)?;
-    let links = Arc::new(Links::start(options, key, &peers, runtime)?);
+    // Whom it reaches is told before the first look at what they say.
+    let began = Instant::now();
+    let links = loop {
+        match Links::start(options(), shown, &[], runtime) {
+            // A node that begins anew in this process: its links have told the others that they end, and linger.
+            Err(links::StartError::Listen { source, .. })
+                if source.kind() == io::ErrorKind::AddrInUse && began.elapsed() < LINGER_MAX =>
+            {
+                thread::park_timeout(LINGER_LOOK);
+            }
+            started => break Arc::new(started?),
+        }
+    };
     let reach = Reach {
         links: Arc::downgrade(&links),
         metrics: links.metrics(),
     };
     let validating = Validating {
-        agreement: agreement(genesis, key, waits(config)),
-        me: u16::try_from(me).unwrap_or(u16::MAX),
+        agreement: agreement(genesis, key, next.as_ref(), waits(config)),
         journal,
-        peers: Box::new(Mesh(links)),
+        is_starving: config.hindrance == Hindrance::Starving,
+        peers: config.hindrance.hinder(
+            Mesh::new(links, core::iter::once(copy(key)).chain(next).collect(), config),
+            genesis.chain_id(),
+            key,
+        ),
+        join: config.join,
     };
     Ok((validating, reach))
 }
 
-/// The other validators of the set, each with its address.
-fn peers(
-    set: &[genesis::Validator],
-    me: usize,
-    addresses: &[PeerAddress],
-) -> Result<Vec<links::Peer>, ValidatingError> {
-    let others = (0u16..).zip(set).filter(|(at, _)| usize::from(*at) != me);
-    others
-        .map(|(position, validator)| {
-            let known = addresses
-                .iter()
-                .find(|peer| peer.key[..] == *validator.key.as_bytes());
-            let key = validator
-                .key
-                .as_bytes()
-                .first_chunk()
-                .copied()
-                .unwrap_or_default();
-            let known = known.ok_or(ValidatingError::NoAddress { key: Hash(key) })?;
-            Ok(links::Peer {
-                position,
-                key: validator.key.clone(),
-                address: known.address,
-            })
-        })
-        .collect()
-}
+/// How long an address may be in use before the links do not start.
+const LINGER_MAX: Duration = Duration::from_secs(5);
+/// How often it is tried meanwhile.
+const LINGER_LOOK: Duration = Duration::from_millis(50);
 
-/// The links, as the order thread uses them.
-struct Mesh(Arc<Links>);
-
-impl Peers for Mesh {
-    fn send(&self, message: Outgoing) {
-        let lane = lane(message.lane);
-        let bytes = Bytes::from_owner(message.bytes);
-        let sent = match message.to {
-            To::All => self.0.broadcast(lane, &bytes).map(|_| ()),
-            To::One(to) => self.0.send(to, lane, bytes),
-        };
-        if let Err(error) = sent {
-            tracing::debug!(error = %error, "a message to a validator is dropped");
-        }
-    }
-
-    fn next(&self) -> Option<FromPeer> {
-        Some(match self.0.try_next()? {
-            Event::Received { from, bytes, .. } => FromPeer::Message {
-                from,
-                bytes: bytes.into(),
-            },
-            Event::Up { from } => FromPeer::Link {
-                peer: from,
-                is_up: true,
-            },
-            Event::Down { from, why } => {
-                tracing::info!(peer = from, why = %why, "a validator cannot be reached");
-                FromPeer::Link {
-                    peer: from,
-                    is_up: false,
-                }
-            }
-        })
-    }
-}
-
-fn lane(lane: Lane) -> links::Lane {
-    match lane {
-        Lane::Votes => links::Lane::Votes,
-        Lane::Bodies => links::Lane::Bodies,
-        Lane::Transactions => links::Lane::Transactions,
-        Lane::Sync => links::Lane::Sync,
-    }
+/// The same key again: keys are not copied by accident.
+fn copy(key: &SigningKey) -> SigningKey {
+    SigningKey::from_seed(&key.seed())
 }

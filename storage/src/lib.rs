@@ -24,6 +24,7 @@
 
 pub mod disk;
 mod guard;
+pub mod handovers;
 pub mod index;
 pub mod journal;
 pub mod log;
@@ -32,9 +33,10 @@ pub mod nodes;
 pub mod snapshots;
 
 pub use disk::{Disk, FaultyDisk, File, FileDisk, MemoryDisk};
+pub use handovers::HandoverFile;
 pub use index::{HistoryEntry, HistoryRow, Index, IndexConfig, IndexError, IndexReader, Position, TxEntry};
 pub use journal::{Journal, JournalConfig, JournalError};
 pub use log::{LogConfig, Sealing, SegmentLog, SegmentReader, SegmentSummary};
 pub use metrics::StorageMetrics;
 pub use nodes::NodeFile;
-pub use snapshots::{SnapshotConfig, Snapshots};
+pub use snapshots::{ChunkEntry, SnapshotConfig, SnapshotFile, Snapshots, chunk_hash};

@@ -52,6 +52,7 @@ pub struct Snapshots {
 #[derive(Debug)]
 struct Shared {
     disk: Arc<dyn Disk>,
+    dir: &'static str,
     config: SnapshotConfig,
     /// One change of names at a time.
     naming: Mutex<()>,
@@ -73,10 +74,20 @@ impl Snapshots {
 
     /// As [`Snapshots::open`], with every limit chosen.
     pub fn open_with(disk: Arc<dyn Disk>, config: SnapshotConfig) -> Result<Self, SnapshotError> {
-        disk.create_dir(DIR).map_err(failed("create", DIR))?;
-        remove_unpublished(&*disk, DIR).map_err(failed("clean", DIR))?;
+        Self::open_in(disk, SNAPSHOTS_DIR, config)
+    }
+
+    /// As [`Snapshots::open_with`], in a directory of the caller's.
+    pub fn open_in(
+        disk: Arc<dyn Disk>,
+        dir: &'static str,
+        config: SnapshotConfig,
+    ) -> Result<Self, SnapshotError> {
+        disk.create_dir(dir).map_err(failed("create", dir))?;
+        remove_unpublished(&*disk, dir).map_err(failed("clean", dir))?;
         let shared = Shared {
             disk,
+            dir,
             config,
             naming: Mutex::new(()),
             begun: Mutex::new(0),
@@ -87,7 +98,7 @@ impl Snapshots {
     }
 
     fn open_one(&self, height: u64) -> Result<Opened, SnapshotError> {
-        let path = path_of(height);
+        let path = path_of(self.shared.dir, height);
         let file = match self.shared.disk.open_read_only(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -95,8 +106,100 @@ impl Snapshots {
             }
             Err(error) => return Err(failed("open", &path)(error)),
         };
-        let tail = read_tail(&*file, height)?;
+        let tail = read_tail(&*file, &path, height)?;
         Ok(Opened { file, tail })
+    }
+
+    /// The file of a snapshot: it stays readable when the store drops the snapshot.
+    ///
+    /// # Errors
+    /// [`SnapshotError`].
+    pub fn file(&self, height: u64) -> Result<SnapshotFile, SnapshotError> {
+        let opened = self.open_one(height)?;
+        let directory = self.directory(&opened, height)?;
+        let mut numbers: BTreeMap<u16, u64> = BTreeMap::new();
+        let entries = directory.map(|entry| {
+            let next = numbers.entry(entry.table).or_default();
+            let number = *next;
+            *next += 1;
+            (number, entry)
+        });
+        Ok(SnapshotFile {
+            height,
+            entries: entries.collect(),
+            file: opened.file,
+            chunk_bytes_max: self.shared.config.chunk_bytes_max,
+        })
+    }
+
+    /// Where every chunk of a snapshot is, in the order they were put.
+    fn directory(
+        &self,
+        Opened { file, tail }: &Opened,
+        height: u64,
+    ) -> Result<impl Iterator<Item = Entry> + use<>, SnapshotError> {
+        let corrupt = |what| SnapshotError::Corrupt {
+            height,
+            offset: tail.directory_at,
+            what,
+        };
+        if tail.chunks > self.shared.config.chunks_max {
+            return Err(corrupt("it has more chunks than any may have"));
+        }
+        let directory = read_part(
+            &**file,
+            height,
+            tail.directory_at,
+            tail.chunks * len_u64(ENTRY_LEN),
+        )?;
+        if *blake3::hash(&directory).as_bytes() != tail.directory_hash {
+            return Err(corrupt("its directory does not check"));
+        }
+        let entries: Vec<Entry> = directory.chunks_exact(ENTRY_LEN).map(Entry::decode).collect();
+        Ok(entries.into_iter())
+    }
+}
+
+/// One snapshot, to be read chunk by chunk in any order.
+#[derive(Debug)]
+pub struct SnapshotFile {
+    height: u64,
+    /// Each with its number in its table.
+    entries: Vec<(u64, Entry)>,
+    file: Arc<dyn File>,
+    chunk_bytes_max: u64,
+}
+
+/// What a chunk of a snapshot is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChunkEntry {
+    /// Its table.
+    pub table: u16,
+    /// Its length, in bytes.
+    pub len: u32,
+    /// [`chunk_hash`].
+    pub hash: [u8; 32],
+}
+
+impl SnapshotFile {
+    /// Its chunks, in the order they were put.
+    pub fn entries(&self) -> impl Iterator<Item = ChunkEntry> + '_ {
+        self.entries.iter().map(|(_, entry)| ChunkEntry {
+            table: entry.table,
+            len: entry.len,
+            hash: entry.hash,
+        })
+    }
+
+    /// The chunk at this place among [`Self::entries`], checked; `None` past the last.
+    ///
+    /// # Errors
+    /// [`SnapshotError`].
+    pub fn chunk(&self, at: usize) -> Result<Option<Vec<u8>>, SnapshotError> {
+        let Some((number, entry)) = self.entries.get(at) else {
+            return Ok(None);
+        };
+        read_chunk(&*self.file, self.height, *number, entry, self.chunk_bytes_max).map(Some)
     }
 }
 
@@ -107,7 +210,10 @@ impl SnapshotStore for Snapshots {
             *begun += 1;
             *begun
         };
-        let aside = format!("{}.{number}{UNPUBLISHED_SUFFIX}", path_of(height));
+        let aside = format!(
+            "{}.{number}{UNPUBLISHED_SUFFIX}",
+            path_of(self.shared.dir, height)
+        );
         let file = self
             .shared
             .disk
@@ -127,7 +233,8 @@ impl SnapshotStore for Snapshots {
     }
 
     fn list(&self) -> Result<Vec<u64>, SnapshotError> {
-        let names = self.shared.disk.list(DIR).map_err(failed("list", DIR))?;
+        let dir = self.shared.dir;
+        let names = self.shared.disk.list(dir).map_err(failed("list", dir))?;
         let mut heights: Vec<u64> = names
             .iter()
             .filter_map(|name| name.strip_suffix(SUFFIX)?.parse().ok())
@@ -158,29 +265,12 @@ impl SnapshotStore for Snapshots {
     }
 
     fn read(&self, height: u64, table: u16) -> Result<SnapshotChunks, SnapshotError> {
-        let Opened { file, tail } = self.open_one(height)?;
-        let corrupt = |what| SnapshotError::Corrupt {
-            height,
-            offset: tail.directory_at,
-            what,
-        };
-        if tail.chunks > self.shared.config.chunks_max {
-            return Err(corrupt("it has more chunks than any may have"));
-        }
-        let directory = read_part(
-            &*file,
-            height,
-            tail.directory_at,
-            tail.chunks * len_u64(ENTRY_LEN),
-        )?;
-        if *blake3::hash(&directory).as_bytes() != tail.directory_hash {
-            return Err(corrupt("its directory does not check"));
-        }
-        let entries: Vec<Entry> = directory
-            .chunks_exact(ENTRY_LEN)
-            .map(Entry::decode)
+        let opened = self.open_one(height)?;
+        let entries: Vec<Entry> = self
+            .directory(&opened, height)?
             .filter(|entry| entry.table == table)
             .collect();
+        let file = opened.file;
         let mut entries = (0..).zip(entries);
         let mut broken = false;
         let chunk_bytes_max = self.shared.config.chunk_bytes_max;
@@ -194,7 +284,7 @@ impl SnapshotStore for Snapshots {
 
     fn remove(&self, height: u64) -> Result<(), SnapshotError> {
         let _one_at_a_time = lock(&self.shared.naming);
-        remove_file(&*self.shared.disk, &path_of(height))
+        remove_file(&*self.shared.disk, self.shared.dir, height)
     }
 }
 
@@ -258,7 +348,7 @@ impl SnapshotWriter for Writer {
         self.write(&tail.encode())?;
         self.file.sync().map_err(failed("sync", &self.aside))?;
 
-        let path = path_of(self.height);
+        let path = path_of(self.shared.dir, self.height);
         let shared = Arc::clone(&self.shared);
         let _one_at_a_time = lock(&shared.naming);
         shared
@@ -266,7 +356,10 @@ impl SnapshotWriter for Writer {
             .rename(&self.aside, &path)
             .map_err(failed("publish", &path))?;
         self.published = true;
-        shared.disk.sync_dir(DIR).map_err(failed("publish", &path))?;
+        shared
+            .disk
+            .sync_dir(shared.dir)
+            .map_err(failed("publish", &path))?;
         let heights = Snapshots {
             shared: Arc::clone(&shared),
         }
@@ -275,7 +368,7 @@ impl SnapshotWriter for Writer {
         heights
             .iter()
             .take(surplus)
-            .try_for_each(|height| remove_file(&*shared.disk, &path_of(*height)))
+            .try_for_each(|height| remove_file(&*shared.disk, shared.dir, *height))
     }
 }
 
@@ -399,16 +492,15 @@ impl Tail {
     }
 }
 
-fn read_tail(file: &dyn File, height: u64) -> Result<Tail, SnapshotError> {
-    let path = path_of(height);
-    let len = file.len().map_err(failed("measure", &path))?;
+fn read_tail(file: &dyn File, path: &str, height: u64) -> Result<Tail, SnapshotError> {
+    let len = file.len().map_err(failed("measure", path))?;
     let offset = len.saturating_sub(len_u64(TAIL_LEN));
     let corrupt = |what| SnapshotError::Corrupt { height, offset, what };
     if len < len_u64(TAIL_LEN) {
         return Err(corrupt("it is shorter than its tail"));
     }
     let mut bytes = [0; TAIL_LEN];
-    file.read_at(offset, &mut bytes).map_err(failed("read", &path))?;
+    file.read_at(offset, &mut bytes).map_err(failed("read", path))?;
     let tail = Tail::decode(&bytes).ok_or_else(|| corrupt("its tail does not check"))?;
     if tail.height != height {
         return Err(corrupt("it is of another height"));
@@ -445,12 +537,12 @@ fn read_part(file: &dyn File, height: u64, offset: u64, len: u64) -> Result<Vec<
     match file.read_at(offset, &mut bytes) {
         Ok(()) => Ok(bytes),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(corrupt("it ends too early")),
-        Err(error) => Err(failed("read", &path_of(height))(error)),
+        Err(error) => Err(failed("read", &format!("the snapshot of height {height}"))(error)),
     }
 }
 
 /// BLAKE3 keyed by what the chunk is, so that no chunk passes for another.
-fn chunk_hash(height: u64, table: u16, number: u64, chunk: &[u8]) -> [u8; 32] {
+pub fn chunk_hash(height: u64, table: u16, number: u64, chunk: &[u8]) -> [u8; 32] {
     let mut key = *b"snapshot chunk000000001111111122";
     key[14..22].copy_from_slice(&height.to_le_bytes());
     key[22..30].copy_from_slice(&number.to_le_bytes());
@@ -458,12 +550,13 @@ fn chunk_hash(height: u64, table: u16, number: u64, chunk: &[u8]) -> [u8; 32] {
     *blake3::keyed_hash(&key, chunk).as_bytes()
 }
 
-fn remove_file(disk: &dyn Disk, path: &str) -> Result<(), SnapshotError> {
-    match disk.remove(path) {
+fn remove_file(disk: &dyn Disk, dir: &str, height: u64) -> Result<(), SnapshotError> {
+    let path = path_of(dir, height);
+    match disk.remove(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        removed => removed.map_err(failed("remove", path))?,
+        removed => removed.map_err(failed("remove", &path))?,
     }
-    disk.sync_dir(DIR).map_err(failed("remove", path))
+    disk.sync_dir(dir).map_err(failed("remove", &path))
 }
 
 fn refuse_over(got: u64, max: u64, unit: &'static str) -> Result<(), SnapshotError> {
@@ -474,8 +567,9 @@ fn refuse_over(got: u64, max: u64, unit: &'static str) -> Result<(), SnapshotErr
     }
 }
 
-fn path_of(height: u64) -> String {
-    format!("{DIR}/{height:020}{SUFFIX}")
+/// The file of a snapshot in a directory of snapshots.
+pub fn path_of(dir: &str, height: u64) -> String {
+    format!("{dir}/{height:020}{SUFFIX}")
 }
 
 fn failed(action: &str, path: &str) -> impl Fn(io::Error) -> SnapshotError + use<> {
@@ -486,7 +580,8 @@ fn failed(action: &str, path: &str) -> impl Fn(io::Error) -> SnapshotError + use
     }
 }
 
-const DIR: &str = "snapshots";
+/// Where a ledger's own snapshots are.
+pub const SNAPSHOTS_DIR: &str = "snapshots";
 const SUFFIX: &str = ".snapshot";
 const TAIL_MAGIC: &[u8; 8] = b"SCsnapv1";
 const TAIL_LEN: usize = 120;

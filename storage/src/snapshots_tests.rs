@@ -88,7 +88,7 @@ fn an_unfinished_one_leaves_nothing() {
     writer.put(1, b"x").unwrap();
     assert_eq!(store.list().unwrap(), Vec::<u64>::new());
     drop(writer);
-    assert_eq!(disk.list(DIR).unwrap(), Vec::<String>::new());
+    assert_eq!(disk.list(SNAPSHOTS_DIR).unwrap(), Vec::<String>::new());
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn a_crash_at_any_operation_leaves_whole_snapshots_only() {
                 check(&store, *height).unwrap();
             }
             assert!(
-                disk.list(DIR)
+                disk.list(SNAPSHOTS_DIR)
                     .unwrap()
                     .iter()
                     .all(|name| !name.ends_with(UNPUBLISHED_SUFFIX))
@@ -139,7 +139,7 @@ fn a_crash_at_any_operation_leaves_whole_snapshots_only() {
 fn a_flipped_bit_anywhere_is_reported() {
     let disk = FaultyDisk::new(1);
     take(&open(&disk).unwrap(), 3).unwrap();
-    let path = path_of(3);
+    let path = path_of(SNAPSHOTS_DIR, 3);
     for offset in (0..disk.file_len(&path).unwrap()).step_by(7) {
         let disk = disk.duplicate();
         disk.flip_bit(&path, offset, (offset % 8) as u8).unwrap();

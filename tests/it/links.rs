@@ -16,11 +16,11 @@ fn any_port() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-fn key(number: u16) -> SigningKey {
+fn key(number: u32) -> SigningKey {
     SigningKey::from_seed(&[u8::try_from(number).unwrap() + 1; 32])
 }
 
-fn start(number: u16, limits: &LinkLimits, runtime: &Runtime) -> Links {
+fn start(number: u32, limits: &LinkLimits, runtime: &Runtime) -> Links {
     let options = Options {
         listen: any_port(),
         chain: Hash([9; 32]),
@@ -32,11 +32,11 @@ fn start(number: u16, limits: &LinkLimits, runtime: &Runtime) -> Links {
     Links::start(options, &key(number), &[], runtime.handle()).unwrap()
 }
 
-fn peer(number: u16, address: SocketAddr) -> Peer {
+fn peer(number: u32, address: SocketAddr) -> Peer {
     Peer {
-        position: number,
-        key: key(number).public().clone(),
-        address,
+        number,
+        keys: vec![key(number).public().clone()],
+        address: Some(address),
     }
 }
 

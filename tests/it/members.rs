@@ -1,9 +1,14 @@
 //! The set of validators changes by operations, what it has at stake is money, and what blocks earn is paid: whole
 //! chains with the real standings, each replayed, verified and restored in the middle.
 
-mod world;
+pub mod world;
 
+use selfchain::standing::{found, standing, with_network};
+use selfchain_consensus::poai::quality::by_hand;
+use selfchain_types::address::encode_address;
 use selfchain_types::genesis::Plane;
+use selfchain_types::quality::{FEATURES, FEATURES_VERSION, Layer, Network};
+use selfchain_types::seam::standing::Offence;
 use selfchain_types::{AccountId, Genesis, Height, Operation, Outcome};
 use world::{
     AUTHORITY, EPOCH, FOUNDERS, JOINER, OTHER, OWNER, PURSE, RESERVE, World, earnings, id, join, key, pay,
@@ -281,8 +286,17 @@ fn an_offence_costs_a_fifth_of_the_bond_once() {
     assert_eq!(world.totals(RESERVE), [0, 100, 0, 400]);
     world.to(2 * EPOCH);
     assert_eq!(world.power(JOINER), None);
-    // It is on no roll any more, where the same proof may come again: it costs nothing more.
-    world.step_with(Vec::new(), &proof);
+    // It is on no roll any more, and what was proved is not new all the same.
+    let again = Offence {
+        validator: id(JOINER),
+        height: Height(EPOCH + 1),
+    };
+    let later = Offence {
+        height: Height(EPOCH + 2),
+        ..again
+    };
+    let standing = world.chain.standing().unwrap();
+    assert!(!standing.punishes(&again) && standing.punishes(&later));
     assert_eq!(world.totals(PURSE), [100, 10_000, 400, 0]);
     world.to(3 * EPOCH + 1);
     assert_eq!(world.totals(PURSE), [100, 10_000, 0, 0]);
@@ -315,6 +329,135 @@ fn another_chain_of_reveals_begins_with_an_epoch() {
     world.to(3 * EPOCH);
     assert_ne!(world.reveals_before(founder), head, "it was used");
     world.check();
+}
+
+/// A network that gives everybody this quality, but for what one feature weighs.
+fn network(quality: i32, feature: usize, weight: i8) -> Network {
+    let mut weights = vec![0; FEATURES];
+    weights[feature] = weight;
+    let layer = Layer {
+        inputs: FEATURES,
+        shift: 0,
+        biases: vec![quality],
+        weights,
+    };
+    Network::new(FEATURES_VERSION, vec![layer]).unwrap()
+}
+
+fn set_quality(network: &Network) -> (Operation, Vec<u8>) {
+    let file = network.to_bytes();
+    let len = u32::try_from(file.len()).unwrap();
+    (Operation::set_quality(1, network.id(), (0, len)), file)
+}
+
+#[test]
+fn another_quality_network_decides_from_the_next_epoch_on() {
+    let mut world = World::new(Plane::Poai);
+    let before = world.qualities();
+    let other = network(321, 0, -1);
+    let (operation, file) = set_quality(&other);
+    world.must(&[AUTHORITY], vec![operation], file);
+    while world.height() < EPOCH {
+        assert_eq!(world.qualities(), before, "after block {}", world.height());
+        world.step();
+    }
+    assert_eq!(world.qualities(), [321; 4]);
+    world.to(EPOCH + 2);
+    // In an epoch's last block it is too late for the next one. The check restores a snapshot while it waits.
+    let third = network(222, 0, -1);
+    world.to(2 * EPOCH - 1);
+    let (operation, file) = set_quality(&third);
+    world.must(&[AUTHORITY], vec![operation], file);
+    while world.height() < 3 * EPOCH {
+        assert_eq!(world.qualities(), [321; 4], "after block {}", world.height());
+        world.step();
+    }
+    assert_eq!(world.qualities(), [222; 4]);
+    world.to(3 * EPOCH + EPOCH / 2 + 1);
+    world.check();
+}
+
+#[test]
+fn a_quality_network_is_refused_for_what_it_lacks() {
+    let mut world = World::new(Plane::Poai);
+    let good = network(321, 0, -1);
+    let (operation, file) = set_quality(&good);
+    let refused = |world: &mut World, by: u8, operation: Operation, file: &[u8], outcome: Outcome| {
+        assert_eq!(world.run(&[by], vec![operation], file.to_vec()), [outcome]);
+    };
+    refused(&mut world, OTHER, operation, &file, Outcome::NotAuthorized);
+    refused(
+        &mut world,
+        AUTHORITY,
+        operation,
+        &file[1..],
+        Outcome::AttachmentRange,
+    );
+    let mut damaged = file.clone();
+    damaged[20] ^= 1;
+    refused(
+        &mut world,
+        AUTHORITY,
+        operation,
+        &damaged,
+        Outcome::NetworkInvalid,
+    );
+    let (of_another, _) = set_quality(&network(322, 0, -1));
+    refused(
+        &mut world,
+        AUTHORITY,
+        of_another,
+        &file,
+        Outcome::AttachmentInvalid,
+    );
+    // One that rewards missed proposals, and one of other features.
+    let (rewards, rewarding) = set_quality(&network(321, 0, 1));
+    refused(
+        &mut world,
+        AUTHORITY,
+        rewards,
+        &rewarding,
+        Outcome::NetworkInvalid,
+    );
+    let newer = Network::new(FEATURES_VERSION + 1, good.layers().to_vec()).unwrap();
+    let (newer, bytes) = set_quality(&newer);
+    refused(&mut world, AUTHORITY, newer, &bytes, Outcome::NetworkInvalid);
+    let chain = vec![operation.linked(), Operation::anchor(2, operation.named())];
+    assert_eq!(
+        world.run(&[AUTHORITY], chain, file.clone()),
+        [Outcome::FlagsUnknown, Outcome::LinkedFailed],
+        "nothing may follow in its chain"
+    );
+    world.check();
+    let mut stake = World::new(Plane::Stake);
+    refused(&mut stake, AUTHORITY, operation, &file, Outcome::NetworkInvalid);
+    let mut solo = World::of(
+        Genesis::solo("alone", 1, key(AUTHORITY).public().clone()),
+        Plane::Solo,
+    );
+    refused(&mut solo, AUTHORITY, operation, &file, Outcome::ValidatorsFixed);
+}
+
+#[test]
+fn a_chain_begins_with_the_network_that_its_genesis_carries() {
+    let keys = FOUNDERS.map(key);
+    let solo = Genesis::solo("members", 1, key(AUTHORITY).public().clone());
+    let epoch = u32::try_from(EPOCH).unwrap();
+    let plain = found(solo, Plane::Poai, &keys, epoch, 64);
+    let own = with_network(plain.clone(), &network(77, 0, -1));
+    assert_ne!(own.chain_id(), plain.chain_id());
+    assert_eq!(Genesis::decode(&own.to_bytes()).unwrap(), own);
+    let mut world = World::of(own.clone(), Plane::Poai);
+    assert_eq!(world.qualities(), [77; 4]);
+    world.to(EPOCH + 2);
+    assert_eq!(world.qualities(), [77; 4]);
+    world.check();
+    // One that comes with the program is named, not carried.
+    let named = with_network(plain.clone(), &by_hand());
+    assert!(named.founding.as_ref().unwrap().network_file.is_empty());
+    assert!(standing(&named).is_ok());
+    let wrong = with_network(plain, &network(77, 0, 1));
+    assert!(standing(&wrong).is_err(), "it rewards a failing");
 }
 
 #[test]
@@ -383,5 +526,36 @@ fn a_founder_names_an_account_and_bonds_money_on_top() {
     world.to(3 * EPOCH + 1);
     assert_eq!(world.power(founder), Some(900));
     assert_eq!(world.totals(PURSE)[2], 0, "money goes first");
+    world.check();
+}
+
+#[test]
+fn a_validator_says_where_it_listens_and_nobody_else_does() {
+    let mut world = joined(Plane::Poai);
+    let address = "203.0.113.7:7402".parse().unwrap();
+    let bytes = encode_address(&address).to_vec();
+    let says = |seed: u8| vec![Operation::address(1, id(seed), 0)];
+    let known = |world: &World| {
+        let held = world.chain.standing().unwrap().held();
+        held.iter().find(|one| one.number == 4).unwrap().address
+    };
+    let refused = [
+        (JOINER, OTHER, bytes.clone(), Outcome::NotAuthorized),
+        (OTHER, OTHER, bytes.clone(), Outcome::ValidatorUnknown),
+        (JOINER, JOINER, bytes[..17].to_vec(), Outcome::AttachmentRange),
+        (JOINER, JOINER, vec![0; 18], Outcome::AttachmentInvalid),
+    ];
+    for (of, by, bytes, outcome) in refused {
+        assert_eq!(world.run(&[by], says(of), bytes), [outcome]);
+    }
+    assert_eq!(known(&world), None);
+    world.must(&[JOINER], says(JOINER), bytes);
+    assert_eq!(
+        known(&world),
+        Some(address),
+        "at once, while it waits for its set"
+    );
+    world.to(EPOCH + 2);
+    assert_eq!(known(&world), Some(address));
     world.check();
 }

@@ -9,6 +9,7 @@ mod messages;
 mod pages;
 mod proofs;
 mod records;
+mod standing;
 mod transactions;
 
 use std::fs;
@@ -87,11 +88,13 @@ fn formats() -> Vec<Format> {
         format("ballot", "agreement", blocks::ballots()),
         format("evidence", "agreement", blocks::evidence()),
         format("peer", "peer", messages::peers()),
+        format("snapshot", "snapshot", proofs::snapshots()),
         format("genesis", "genesis", blocks::genesis()),
         format("roots", "roots", blocks::roots()),
         format("receipt", "receipt", blocks::receipts()),
         format("proofs", "receipt", proofs::proofs()),
         format("records", "records", records::records()),
+        format("standing", "standing", standing::tables()),
         format("request", "message", messages::requests()),
         format("reply", "message", messages::replies()),
         format("sections", "containers", records::sections()),

@@ -132,16 +132,21 @@ pub(crate) fn key_of_spki(spki: &[u8]) -> Option<[u8; 32]> {
     spki.strip_prefix(&SPKI_PREFIX)?.try_into().ok()
 }
 
-/// Accepts one server key. Remembers another one that was shown, so that the caller can say so.
+/// Accepts a server by its key, one of few. Remembers another one that was shown, so that the caller can say so.
 #[derive(Debug)]
 pub(crate) struct PinnedServerKey {
-    pinned: [u8; 32],
+    pinned: Vec<[u8; 32]>,
     shown: Mutex<Option<[u8; 32]>>,
     provider: Arc<CryptoProvider>,
 }
 
 impl PinnedServerKey {
     pub(crate) fn new(pinned: [u8; 32]) -> Self {
+        Self::among(vec![pinned])
+    }
+
+    /// Any of these.
+    pub(crate) fn among(pinned: Vec<[u8; 32]>) -> Self {
         Self {
             pinned,
             shown: Mutex::new(None),
@@ -149,7 +154,7 @@ impl PinnedServerKey {
         }
     }
 
-    /// The key that was shown instead of the pinned one, if one was.
+    /// The key that was shown instead of a pinned one, if one was.
     pub(crate) fn wrong_key(&self) -> Option<[u8; 32]> {
         *self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -165,7 +170,7 @@ impl ServerCertVerifier for PinnedServerKey {
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         match key_of_spki(end_entity) {
-            Some(key) if key == self.pinned => Ok(ServerCertVerified::assertion()),
+            Some(key) if self.pinned.contains(&key) => Ok(ServerCertVerified::assertion()),
             other => {
                 *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = other;
                 Err(Error::InvalidCertificate(

@@ -2,6 +2,7 @@
 
 use crate::codec::{DecodeError, Reader, known_sections, put_section, put_text_u16};
 use crate::crypto::{PublicKey, Scheme};
+use crate::quality::Network;
 use crate::{Amount, AssetId, Hash, KeyId, hash};
 use alloc::collections::BTreeSet;
 use alloc::string::String;
@@ -160,6 +161,8 @@ pub struct Founding {
     pub network: Hash,
     /// The last link of each validator's chain of reveals, in their order; zero for none.
     pub reveals: Vec<Hash>,
+    /// The network's file, where it is none that comes with the program; else empty.
+    pub network_file: Vec<u8>,
 }
 
 /// What a chain is born with.
@@ -259,6 +262,7 @@ impl Genesis {
                 for head in &founding.reveals {
                     out.extend_from_slice(head.as_bytes());
                 }
+                out.extend_from_slice(&founding.network_file);
             });
         }
         out
@@ -438,11 +442,19 @@ fn decode_founding(bytes: &[u8], validators: usize) -> Result<Founding, DecodeEr
     for _ in 0..validators {
         reveals.push(reader.hash()?);
     }
-    reader.finish()?;
+    let network_file = reader.rest().to_vec();
+    let is_it = |file: &[u8]| Network::decode(file).is_ok_and(|decoded| decoded.id() == network);
+    if !network_file.is_empty() && !is_it(&network_file) {
+        return Err(DecodeError::Value {
+            what: "genesis founding, bytes after the reveals that are not the network's file",
+            value: crate::codec::wide(network_file.len()),
+        });
+    }
     Ok(Founding {
         epoch_blocks,
         network,
         reveals,
+        network_file,
     })
 }
 
@@ -503,6 +515,7 @@ mod tests {
             epoch_blocks: 64,
             network: Hash([3; 32]),
             reveals: alloc::vec![Hash([4; 32]), Hash::ZERO],
+            network_file: Vec::new(),
         });
         assert_ne!(genesis.chain_id(), without);
         let bytes = genesis.to_bytes();
@@ -529,6 +542,47 @@ mod tests {
             &|genesis| genesis.validators.truncate(1),
             "number of validators is",
         );
+    }
+
+    #[test]
+    fn a_founding_carries_the_file_of_its_network_or_none() {
+        let key = |seed: u8| SigningKey::from_seed(&[seed; 32]).public().clone();
+        let layer = crate::quality::Layer {
+            inputs: 2,
+            shift: 0,
+            biases: alloc::vec![1],
+            weights: alloc::vec![-1, -2],
+        };
+        let network = Network::new(1, alloc::vec![layer]).unwrap();
+        let mut genesis = Genesis::solo("test", 1, key(1));
+        genesis.validators = (1..=2)
+            .map(|seed| Validator {
+                key: key(seed),
+                power: 5,
+            })
+            .collect();
+        let founding = |id: Hash, network_file: Vec<u8>| Founding {
+            epoch_blocks: 64,
+            network: id,
+            reveals: alloc::vec![Hash::ZERO; 2],
+            network_file,
+        };
+        let with = |founding: Founding| Genesis {
+            founding: Some(founding),
+            ..genesis.clone()
+        };
+        let whole = with(founding(network.id(), network.to_bytes()));
+        assert_eq!(Genesis::decode(&whole.to_bytes()).unwrap(), whole);
+        let mut longer = network.to_bytes();
+        longer.push(0);
+        for wrong in [
+            founding(Hash([3; 32]), network.to_bytes()),
+            founding(network.id(), longer),
+            founding(network.id(), network.to_bytes()[1..].to_vec()),
+        ] {
+            let error = Genesis::decode(&with(wrong).to_bytes()).unwrap_err();
+            assert!(alloc::format!("{error}").contains("network's file"), "{error}");
+        }
     }
 
     #[test]

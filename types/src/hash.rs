@@ -205,6 +205,8 @@ pub const PREVOTE: Domain = Domain::named("selfchain/prevote/v1");
 pub const PREVOTE_NIL: Domain = Domain::named("selfchain/prevote-nil/v1");
 /// What a validator signs to propose a block.
 pub const PROPOSAL: Domain = Domain::named("selfchain/proposal/v1");
+/// What a validator signs to acknowledge transactions.
+pub const ACKNOWLEDGEMENT: Domain = Domain::named("selfchain/acknowledgement/v1");
 /// A validator set's `(key, power)` pairs.
 pub const VALIDATORS: Domain = Domain::named("selfchain/validators/v1");
 /// The sorted table of roots: `state_root`.
@@ -247,6 +249,8 @@ pub const REVEAL: Domain = Domain::named("selfchain/reveal/v1");
 pub const EPOCH: Domain = Domain::named("selfchain/epoch/v1");
 /// The seed of one draw of a proposer: over `epoch seed 32 ‖ height u64 ‖ round u32`.
 pub const DRAW: Domain = Domain::named("selfchain/draw/v1");
+/// A snapshot that one validator sends another, by its index.
+pub const SNAPSHOT: Domain = Domain::named("selfchain/snapshot/v1");
 
 #[cfg(test)]
 mod tests {

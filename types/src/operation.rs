@@ -88,6 +88,10 @@ pub enum Kind {
     Rotate = 17,
     /// Lets a validator begin another chain of reveals.
     Reveals = 18,
+    /// Says where a validator listens for the others.
+    Address = 19,
+    /// Lets another network decide how often who is asked to propose; by the chain's authority.
+    SetQuality = 20,
 }
 
 impl Kind {
@@ -113,14 +117,19 @@ impl Kind {
             Bond,
             Rotate,
             Reveals,
+            Address,
+            SetQuality,
         ]
         .into_iter()
         .find(|kind| kind.code() == code)
     }
 
-    /// Whether it changes who the validators are, or what they have.
+    /// Whether it changes who the validators are, what they have, or how they are judged.
     pub const fn is_of_validators(self) -> bool {
-        matches!(self, Self::Join | Self::Bond | Self::Rotate | Self::Reveals)
+        matches!(
+            self,
+            Self::Join | Self::Bond | Self::Rotate | Self::Reveals | Self::Address | Self::SetQuality
+        )
     }
 
     /// Its code on the wire.
@@ -394,6 +403,22 @@ impl Operation {
             .pointing(offset, REVEALS_LEN)
     }
 
+    /// Says where the validator `key` listens for the others: the bytes of
+    /// [`encode_address`](crate::address::encode_address) lie at `offset` of the attachments.
+    pub fn address(id: u128, key: KeyId, offset: u32) -> Self {
+        Self::of(Kind::Address, id)
+            .naming(key.0)
+            .pointing(offset, ADDRESS_LEN)
+    }
+
+    /// Lets the quality network `network`, whose file of `len` bytes lies at `offset` of the attachments, decide from
+    /// the next epoch on how often who is asked to propose.
+    pub fn set_quality(id: u128, network: Hash, (offset, len): (u32, u32)) -> Self {
+        Self::of(Kind::SetQuality, id)
+            .naming(network)
+            .pointing(offset, len)
+    }
+
     /// The same with these flags set too.
     pub fn flagged(mut self, flags: OperationFlags) -> Self {
         self.flags = (self.flags.get() | flags.0).into();
@@ -460,6 +485,9 @@ impl Operation {
 
 /// Bytes of a chain's last link.
 const REVEALS_LEN: u32 = 32;
+/// Bytes of an address.
+const ADDRESS_LEN: u32 = 18;
+const _: () = assert!(crate::address::ADDRESS_BYTES == 18);
 
 fn half(bytes: &[u8]) -> [u8; 16] {
     bytes.try_into().expect("half of 32 bytes")
@@ -492,6 +520,8 @@ mod tests {
             assert!(Kind::from_code(code).is_none_or(|kind| kind.code() == code));
         }
         assert_eq!(Kind::from_code(18), Some(Kind::Reveals));
-        assert_eq!(Kind::from_code(19), None);
+        assert_eq!(Kind::from_code(19), Some(Kind::Address));
+        assert_eq!(Kind::from_code(20), Some(Kind::SetQuality));
+        assert_eq!(Kind::from_code(21), None);
     }
 }

@@ -180,6 +180,8 @@ codes! {
         RevealsInvalid = 107, "reveals_invalid";
         /// Nobody would be left.
         LastValidator = 108, "last_validator";
+        /// No quality network, or one that this chain's plane does not take.
+        NetworkInvalid = 109, "network_invalid";
     }
 }
 

@@ -4,6 +4,7 @@
 //! A message is `kind u8` and its fields; which lane of a link carries it says [`PeerMessage::lane`]. Table:
 //! `docs/formats/peer.md`.
 
+use crate::acknowledgement::Acknowledgement;
 use crate::codec::{DecodeError, Reader, narrow, put_bytes_u32};
 use crate::{Hash, Height};
 use alloc::vec::Vec;
@@ -15,7 +16,7 @@ pub enum Lane {
     Votes,
     /// Bodies of blocks, up to a block's size.
     Bodies,
-    /// Transactions that clients gave a validator.
+    /// Transactions that clients gave a validator, and acknowledgements of them.
     Transactions,
     /// Decided blocks for one that is behind.
     Sync,
@@ -48,6 +49,30 @@ pub enum PeerMessage<'a> {
     Blocks(Vec<(&'a [u8], &'a [u8])>),
     /// Whole envelopes.
     Transactions(Vec<&'a [u8]>),
+    /// Which snapshot do you have?
+    WantSnapshot,
+    /// The newest snapshot that the sender has and can prove, if any.
+    Snapshot(Option<SnapshotOffer>),
+    /// Send me a part of the snapshot that you offered: part 0 is its index, part n its n-th chunk.
+    WantPart {
+        /// [`SnapshotOffer::id`].
+        id: Hash,
+        /// Which.
+        part: u32,
+    },
+    /// A part of a snapshot.
+    Part {
+        /// [`SnapshotOffer::id`].
+        id: Hash,
+        /// Which.
+        part: u32,
+        /// The bytes, which the index's id or an entry of the index answers for.
+        bytes: &'a [u8],
+    },
+    /// Send me the changes of the set of validators from this height on.
+    WantHandovers(Height),
+    /// Changes of the set of validators, in order of height, each in its own format.
+    Handovers(Vec<&'a [u8]>),
     /// What you asked for is not sent now.
     Refused {
         /// What was asked for.
@@ -57,6 +82,21 @@ pub enum PeerMessage<'a> {
         /// Milliseconds after which it would be; at least 1.
         retry_after_ms: u32,
     },
+    /// Transactions that wait at the sender.
+    Acknowledged(Acknowledgement),
+}
+
+/// A snapshot that a validator can send. Equal snapshots have equal offers, whoever makes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotOffer {
+    /// Height of the state.
+    pub height: Height,
+    /// Hash of its index.
+    pub id: Hash,
+    /// Chunks that it has.
+    pub chunks: u32,
+    /// Bytes of the chunks.
+    pub bytes: u64,
 }
 
 /// What one validator asks of another.
@@ -67,6 +107,10 @@ pub enum Asked {
     Body = kind::WANT_BODY,
     /// [`PeerMessage::WantBlocks`].
     Blocks = kind::WANT_BLOCKS,
+    /// [`PeerMessage::WantPart`].
+    Part = kind::WANT_PART,
+    /// [`PeerMessage::WantHandovers`].
+    Handovers = kind::WANT_HANDOVERS,
 }
 
 /// Why a validator does not send what it was asked for.
@@ -75,11 +119,13 @@ pub enum Asked {
 pub enum AskRefusal {
     /// The one that asks was sent all that one peer is sent in so much time.
     RateLimited = 1,
+    /// It is not here.
+    NotHeld = 2,
 }
 
 impl Asked {
     /// Every one.
-    pub const ALL: [Self; 2] = [Self::Body, Self::Blocks];
+    pub const ALL: [Self; 4] = [Self::Body, Self::Blocks, Self::Part, Self::Handovers];
 
     /// The kind of the message that asks.
     #[allow(clippy::as_conversions, reason = "a field-less enum with explicit u8 codes")]
@@ -92,6 +138,8 @@ impl Asked {
         match self {
             Self::Body => "body",
             Self::Blocks => "blocks",
+            Self::Part => "snapshot_part",
+            Self::Handovers => "handovers",
         }
     }
 
@@ -115,14 +163,15 @@ impl AskRefusal {
     pub const fn name(self) -> &'static str {
         match self {
             Self::RateLimited => "rate_limited",
+            Self::NotHeld => "not_held",
         }
     }
 
     fn read(code: u8) -> Result<Self, DecodeError> {
-        if code == Self::RateLimited.code() {
-            return Ok(Self::RateLimited);
-        }
-        Err(DecodeError::Value {
+        let found = [Self::RateLimited, Self::NotHeld]
+            .into_iter()
+            .find(|why| why.code() == code);
+        found.ok_or(DecodeError::Value {
             what: "why a peer is refused",
             value: code.into(),
         })
@@ -138,12 +187,21 @@ mod kind {
     pub(super) const BLOCKS: u8 = 6;
     pub(super) const TRANSACTIONS: u8 = 7;
     pub(super) const REFUSED: u8 = 8;
+    pub(super) const ACKNOWLEDGED: u8 = 9;
+    pub(super) const WANT_SNAPSHOT: u8 = 11;
+    pub(super) const SNAPSHOT: u8 = 12;
+    pub(super) const WANT_PART: u8 = 13;
+    pub(super) const PART: u8 = 14;
+    pub(super) const WANT_HANDOVERS: u8 = 15;
+    pub(super) const HANDOVERS: u8 = 16;
 }
 
 /// Most blocks of one [`PeerMessage::Blocks`].
 pub const BLOCKS_MAX: usize = 256;
 /// Most envelopes of one [`PeerMessage::Transactions`].
 pub const TRANSACTIONS_MAX: usize = 65_536;
+/// Most handovers of one [`PeerMessage::Handovers`].
+pub const HANDOVERS_MAX: usize = 1_024;
 
 impl<'a> PeerMessage<'a> {
     /// The lane that carries it.
@@ -153,10 +211,14 @@ impl<'a> PeerMessage<'a> {
             | Self::Tip(_)
             | Self::WantBody { .. }
             | Self::WantBlocks(_)
+            | Self::WantSnapshot
+            | Self::Snapshot(_)
+            | Self::WantPart { .. }
+            | Self::WantHandovers(_)
             | Self::Refused { .. } => Lane::Votes,
             Self::Body(_) => Lane::Bodies,
-            Self::Blocks(_) => Lane::Sync,
-            Self::Transactions(_) => Lane::Transactions,
+            Self::Blocks(_) | Self::Part { .. } | Self::Handovers(_) => Lane::Sync,
+            Self::Transactions(_) | Self::Acknowledged(_) => Lane::Transactions,
         }
     }
 
@@ -199,6 +261,36 @@ impl<'a> PeerMessage<'a> {
                 out.extend_from_slice(&narrow(envelopes.len()).to_le_bytes());
                 envelopes.iter().for_each(|one| put_bytes_u32(&mut out, one));
             }
+            Self::WantSnapshot => out.push(kind::WANT_SNAPSHOT),
+            Self::Snapshot(offer) => {
+                out.push(kind::SNAPSHOT);
+                if let Some(offer) = offer {
+                    out.extend_from_slice(&offer.height.0.to_le_bytes());
+                    out.extend_from_slice(offer.id.as_bytes());
+                    out.extend_from_slice(&offer.chunks.to_le_bytes());
+                    out.extend_from_slice(&offer.bytes.to_le_bytes());
+                }
+            }
+            Self::WantPart { id, part } => {
+                out.push(kind::WANT_PART);
+                out.extend_from_slice(id.as_bytes());
+                out.extend_from_slice(&part.to_le_bytes());
+            }
+            Self::Part { id, part, bytes } => {
+                out.push(kind::PART);
+                out.extend_from_slice(id.as_bytes());
+                out.extend_from_slice(&part.to_le_bytes());
+                out.extend_from_slice(bytes);
+            }
+            Self::WantHandovers(from) => {
+                out.push(kind::WANT_HANDOVERS);
+                out.extend_from_slice(&from.0.to_le_bytes());
+            }
+            Self::Handovers(handovers) => {
+                out.push(kind::HANDOVERS);
+                out.extend_from_slice(&narrow(handovers.len()).to_le_bytes());
+                handovers.iter().for_each(|one| put_bytes_u32(&mut out, one));
+            }
             Self::Refused {
                 asked,
                 why,
@@ -206,6 +298,10 @@ impl<'a> PeerMessage<'a> {
             } => {
                 out.extend_from_slice(&[kind::REFUSED, asked.code(), why.code()]);
                 out.extend_from_slice(&retry_after_ms.to_le_bytes());
+            }
+            Self::Acknowledged(acknowledgement) => {
+                out.push(kind::ACKNOWLEDGED);
+                acknowledgement.encode(&mut out);
             }
         }
         out
@@ -259,6 +355,34 @@ impl<'a> PeerMessage<'a> {
                     retry_after_ms,
                 }
             }
+            kind::ACKNOWLEDGED => Self::Acknowledged(Acknowledgement::read(&mut reader)?),
+            kind::WANT_SNAPSHOT => Self::WantSnapshot,
+            kind::SNAPSHOT if reader.left() == 0 => Self::Snapshot(None),
+            kind::SNAPSHOT => Self::Snapshot(Some(SnapshotOffer {
+                height: Height(reader.u64()?),
+                id: reader.hash()?,
+                chunks: reader.u32()?,
+                bytes: reader.u64()?,
+            })),
+            kind::WANT_PART => Self::WantPart {
+                id: reader.hash()?,
+                part: reader.u32()?,
+            },
+            kind::PART => Self::Part {
+                id: reader.hash()?,
+                part: reader.u32()?,
+                bytes: reader.rest(),
+            },
+            kind::WANT_HANDOVERS => Self::WantHandovers(Height(reader.u64()?)),
+            kind::HANDOVERS => {
+                let what = "handovers of a peer message";
+                let count = at_most(reader.len_u32()?, HANDOVERS_MAX, what)?;
+                let mut handovers = Vec::with_capacity(count.min(bytes.len() / 4));
+                for _ in 0..count {
+                    handovers.push(reader.bytes_u32()?);
+                }
+                Self::Handovers(handovers)
+            }
             kind => {
                 return Err(DecodeError::Value {
                     what: "kind of a peer message",
@@ -283,6 +407,7 @@ fn at_most(count: usize, max: usize, what: &'static str) -> Result<usize, Decode
 #[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use super::*;
+    use crate::acknowledgement::ShortId;
     use alloc::vec;
 
     #[test]
@@ -306,10 +431,41 @@ mod tests {
                 why: AskRefusal::RateLimited,
                 retry_after_ms: 250,
             },
+            PeerMessage::Acknowledged(Acknowledgement {
+                run: 5,
+                height: Height(6),
+                transactions: vec![ShortId([1; 8]), ShortId([2; 8])],
+                signature: vec![3; 64],
+            }),
+            PeerMessage::WantSnapshot,
+            PeerMessage::Snapshot(Some(SnapshotOffer {
+                height: Height(5),
+                id: Hash([6; 32]),
+                chunks: 7,
+                bytes: 8,
+            })),
+            PeerMessage::Snapshot(None),
+            PeerMessage::WantPart {
+                id: Hash([6; 32]),
+                part: 2,
+            },
+            PeerMessage::Part {
+                id: Hash([6; 32]),
+                part: 2,
+                bytes: b"chunk",
+            },
+            PeerMessage::WantHandovers(Height(9)),
+            PeerMessage::Handovers(vec![b"one", b"other"]),
         ] {
             let bytes = message.to_bytes();
             assert_eq!(PeerMessage::decode(&bytes).unwrap(), message);
-            let is_open = matches!(message, PeerMessage::Plane { .. } | PeerMessage::Body(_));
+            let is_open = matches!(
+                message,
+                PeerMessage::Plane { .. }
+                    | PeerMessage::Body(_)
+                    | PeerMessage::Part { .. }
+                    | PeerMessage::Snapshot(Some(_))
+            );
             if !is_open {
                 assert!((0..bytes.len()).all(|cut| PeerMessage::decode(&bytes[..cut]).is_err()));
             }
@@ -330,8 +486,11 @@ mod tests {
             PeerMessage::decode(&[&[kind::REFUSED, asked, why], &wait[..]].concat()).is_ok()
         };
         assert!(refused(kind::WANT_BODY, 1, 1));
+        many[0] = kind::HANDOVERS;
+        assert!(PeerMessage::decode(&many).is_err());
+        assert!(refused(kind::WANT_PART, 2, 1));
         assert!(
-            !refused(kind::TIP, 1, 1) && !refused(kind::WANT_BODY, 2, 1) && !refused(kind::WANT_BODY, 1, 0)
+            !refused(kind::TIP, 1, 1) && !refused(kind::WANT_BODY, 3, 1) && !refused(kind::WANT_BODY, 1, 0)
         );
     }
 }

@@ -4,6 +4,12 @@
 //! biases i32 × outputs ‖ weights i8 × outputs × inputs` (row by row, a row an output), then `id 32`, which is
 //! `H(model; all bytes before it)`. Table: `docs/formats/quality.md`.
 
+mod features;
+mod evaluate;
+
+pub use evaluate::{QUALITY_MAX, VALUE_MAX, input};
+pub use features::{CATALOGUE, FEATURES, FEATURES_VERSION, Row, Sense};
+
 use crate::codec::{DecodeError, Reader};
 use crate::{Hash, hash};
 use alloc::vec::Vec;
@@ -103,6 +109,12 @@ pub enum NetworkError {
         layer: usize,
         /// The shift.
         got: u8,
+    },
+    /// By its weights' signs its quality may rise with a failing, or fall with a merit.
+    #[error("the feature {feature} may move the quality the wrong way")]
+    Direction {
+        /// Which feature.
+        feature: &'static str,
     },
     /// The bytes are not those that the id names.
     #[error("the file's hash is {got}, its id says {want}")]

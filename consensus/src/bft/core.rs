@@ -116,6 +116,11 @@ impl Sitting {
         &self.desk.set
     }
 
+    /// Whether this node is in the height's set.
+    pub(super) fn has_seat(&self) -> bool {
+        self.desk.seat != NO_SEAT
+    }
+
     pub(super) fn is_decided(&self) -> bool {
         self.desk.is_decided
     }
@@ -356,7 +361,7 @@ impl Sitting {
 const PROPOSERS_SHOWN: u32 = 4;
 
 /// The last round in which a node's own view may cost a proposal a prevote.
-const OBJECTION_ROUND_MAX: u32 = 1;
+pub const OBJECTION_ROUND_MAX: u32 = 1;
 
 impl Desk {
     fn perform(&mut self, effect: CoreEffect<Agreement>, tools: &mut Tools<'_>) -> Resume<Agreement> {

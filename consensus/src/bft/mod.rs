@@ -13,8 +13,10 @@ mod core;
 mod plane;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod plane_tests;
 
+pub use self::core::OBJECTION_ROUND_MAX;
 pub use message::check;
 pub use plane::Bft;
 pub use timers::Options;

@@ -21,6 +21,9 @@ use std::sync::Arc;
 /// Rounds ahead of the one in hand of which single ballots are taken, as in the core.
 const ROUNDS_AHEAD_MAX: u32 = 10;
 
+/// Most keys that a plane holds: the oldest that does not sign gives way. A validator has four at once at most.
+const KEYS_MAX: usize = 4;
+
 /// Agreement of many validators.
 ///
 /// A height begins its first round at [`Input::Wanted`] or with the first good message of it, so that an idle
@@ -28,11 +31,16 @@ const ROUNDS_AHEAD_MAX: u32 = 10;
 /// crash it says again what it said, or nothing.
 pub struct Bft {
     chain_id: Hash,
-    key: SigningKey,
+    /// Never empty.
+    keys: Vec<SigningKey>,
+    /// Which of them the height's set names; the first where it names none.
+    signer: usize,
     options: Options,
     quorum: ThresholdParams,
     recovered: BTreeMap<Height, Vec<Record>>,
     sitting: Option<Sitting>,
+    /// Whether an earlier run left records of the height in hand.
+    is_replayed: bool,
     validators: Arc<[Validator]>,
     later: Later,
     watch: Watch,
@@ -42,16 +50,18 @@ pub struct Bft {
 }
 
 impl Bft {
-    /// A plane for the chain `chain_id` that signs with `key` wherever that is in a height's set.
+    /// A plane for the chain `chain_id` that signs with `key`, and what [`Plane::hold`] adds, wherever that is in a height's set.
     pub fn new(chain_id: Hash, key: SigningKey, options: Options) -> Self {
         Self {
             watch: Watch::new(chain_id),
             chain_id,
-            key,
+            keys: vec![key],
+            signer: 0,
             options,
             quorum: ThresholdParams::default(),
             recovered: BTreeMap::new(),
             sitting: None,
+            is_replayed: false,
             validators: Arc::new([]),
             later: Later::default(),
             says: |_| true,
@@ -94,7 +104,7 @@ impl Bft {
         let error = self.contract(input);
         let tools = Tools {
             chain_id: &self.chain_id,
-            key: &self.key,
+            key: &self.keys[self.signer],
             options: &self.options,
             watch: &mut self.watch,
             unreachable: &self.unreachable,
@@ -129,12 +139,17 @@ impl Bft {
             return Err(self.contract("start"));
         };
         self.validators = validators;
+        // The set says which key signs, so that every run of this height, also after a restart, signs with the same.
+        let is_in_set = |key: &SigningKey| set.seat_of(key.public()).is_some();
+        self.signer = self.keys.iter().position(is_in_set).unwrap_or(0);
         let members: BTreeSet<KeyId> = set.members().iter().map(|member| member.key.id()).collect();
         self.unreachable.retain(|key| members.contains(key));
         self.watch.begin(height, set.clone());
-        self.sitting = Some(Sitting::new(height, set, &self.key, self.quorum));
+        self.sitting = Some(Sitting::new(height, set, &self.keys[self.signer], self.quorum));
         self.recovered = self.recovered.split_off(&height);
-        if let Some(records) = self.recovered.remove(&height) {
+        let records = self.recovered.remove(&height);
+        self.is_replayed = records.is_some();
+        if let Some(records) = records {
             let (sitting, mut tools) = self.at_work("start", now, effects)?;
             sitting.replay(&records, &mut tools)?;
         }
@@ -293,6 +308,29 @@ impl Plane for Bft {
         let certificate = self.sitting.as_mut().and_then(Sitting::take_certificate);
         effects.extend(certificate.map(Effect::Decided));
         Ok(())
+    }
+
+    fn hold(&mut self, key: SigningKey) {
+        if self.keys.iter().any(|held| held.public() == key.public()) {
+            return;
+        }
+        if self.keys.len() >= KEYS_MAX {
+            let oldest = usize::from(self.signer == 0);
+            self.keys.remove(oldest);
+            self.signer -= usize::from(self.signer > oldest);
+        }
+        self.keys.push(key);
+        // A height that waits for this very key would wait for ever: it begins anew, and the others repeat themselves.
+        // Nothing of it was signed here, unless an earlier run had the key.
+        let is_new = !self.is_replayed;
+        let waits = |sitting: &&Sitting| is_new && !sitting.has_seat() && !sitting.is_decided();
+        if let (Some(sitting), Some(key)) = (self.sitting.as_ref().filter(waits), self.keys.last())
+            && sitting.set().seat_of(key.public()).is_some()
+        {
+            let (height, set) = (sitting.height(), sitting.set().clone());
+            self.sitting = Some(Sitting::new(height, set, key, self.quorum));
+            self.signer = self.keys.len() - 1;
+        }
     }
 
     fn view(&self) -> Option<PlaneView> {

@@ -511,3 +511,61 @@ fn a_view_says_where_the_height_is_who_said_what_and_on_what_it_is_locked() {
     assert_eq!(next.locked, Some((0, BLOCK)), "a lock outlives its round");
     assert_eq!(next.heard[0], Heard::default(), "nothing was said of this round");
 }
+
+#[test]
+fn the_set_of_a_height_says_which_of_the_keys_signs() {
+    let later = || key(77);
+    let start = |height: u64, first: &SigningKey| {
+        let mut validators = set();
+        validators[0].key = first.public().clone();
+        Input::Start {
+            height: Height(height),
+            validators: validators.into(),
+            schedule: Schedule::by_power(Height(1)),
+        }
+    };
+    // Who signed the proposal of a height whose first validator is this plane.
+    let proposes = |plane: &mut Bft, height: u64| {
+        step(plane, Input::Wanted).unwrap();
+        let built = Input::Built {
+            height: Height(height),
+            round: 0,
+            block: BLOCK,
+            extension: Vec::new(),
+        };
+        let effects = step(plane, built).unwrap();
+        let mut ballots = effects.iter().filter_map(|effect| match effect {
+            Effect::Broadcast(bytes) => Ballot::decode(bytes).ok(),
+            _ => None,
+        });
+        let ballot = ballots.next_back().unwrap();
+        let by = |key: &SigningKey| ballot.verify(&CHAIN, key.public()).is_ok();
+        (by(&key(0)), by(&later()))
+    };
+    let mut plane = Bft::new(CHAIN, key(0), Options::default());
+    step(&mut plane, start(1, &key(0))).unwrap();
+    plane.hold(later());
+    assert_eq!(
+        proposes(&mut plane, 1),
+        (true, false),
+        "the set of this height names the first"
+    );
+    step(&mut plane, start(5, &later())).unwrap();
+    assert_eq!(proposes(&mut plane, 5), (false, true));
+
+    // After a restart too, whichever of them it began with.
+    let mut plane = Bft::new(CHAIN, later(), Options::default());
+    plane.hold(key(0));
+    step(&mut plane, start(1, &key(0))).unwrap();
+    assert_eq!(proposes(&mut plane, 1), (true, false));
+    // A key that comes late: the height that waits for it does not wait for ever.
+    let mut late = Bft::new(CHAIN, key(50), Options::default());
+    step(&mut late, start(1, &later())).unwrap();
+    step(&mut late, Input::Wanted).unwrap();
+    late.hold(later());
+    assert_eq!(proposes(&mut late, 1), (false, true));
+    // However many keys come, the one that signs stays.
+    (100..120).for_each(|seed| plane.hold(key(seed)));
+    step(&mut plane, start(5, &key(0))).unwrap();
+    assert_eq!(proposes(&mut plane, 5), (true, false));
+}

@@ -2,14 +2,15 @@
 
 use super::draw::PAUSE_MAX;
 use super::evidence::Window;
-use super::quality::QUALITY_MAX;
 use super::reputation::{FACTOR_MIN, FACTOR_ONE, SCORE_MAX, UNITS, Weight};
 use super::state::{PlaneState, Poai, Reputation};
 use super::tally::Tally;
-use crate::roll::bytes::refuse;
+use crate::roll::bytes::{decode_option, encode_option, refuse};
 use crate::roll::{Roll, VALIDATORS_MAX};
-use selfchain_types::codec::{DecodeError, Reader, narrow, wide};
+use selfchain_types::codec::{DecodeError, Reader, narrow, put_bytes_u32, wide};
+use selfchain_types::quality::{Network, QUALITY_MAX};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 impl Poai {
     /// Appends the table of validators: the roll, and each member's reputation.
@@ -30,10 +31,14 @@ impl Poai {
         }
     }
 
-    /// Appends the table of the plane: seeds, qualities, winners, tallies, the evidence window, the network's id.
+    /// Appends the table of the plane: networks, seeds, qualities, winners, tallies, the evidence window. The networks go
+    /// first, whole: who restores the table has them.
     pub(super) fn encode_plane(&self, out: &mut Vec<u8>) {
         let plane = &self.plane;
-        out.extend_from_slice(self.network.id().as_bytes());
+        put_bytes_u32(out, &self.network.to_bytes());
+        encode_option(self.waiting.as_ref(), out, |waiting, out| {
+            put_bytes_u32(out, &waiting.to_bytes());
+        });
         out.extend_from_slice(plane.seed.as_bytes());
         out.extend_from_slice(plane.mix.as_bytes());
         for qualities in [&plane.qualities, &plane.next_qualities] {
@@ -62,15 +67,26 @@ impl Poai {
         let standings = by_number(&mut reader, decode_reputation)?;
         reader.finish()?;
         let mut reader = Reader::new("table of the plane", plane);
-        let network = reader.hash()?;
-        if network != self.network.id() {
-            return refuse("a quality network that this node does not have", 0);
-        }
+        let network = decode_network(&mut reader)?;
+        let waiting = decode_option(&mut reader, decode_network)?;
         let plane = decode_plane(&mut reader)?;
         reader.finish()?;
         check(&roll, &plane)?;
         self.take(roll, standings, plane);
+        (self.network, self.waiting) = (network, waiting);
         Ok(())
+    }
+}
+
+/// A network's file, of a network that a plane takes.
+fn decode_network(reader: &mut Reader<'_>) -> Result<Arc<Network>, DecodeError> {
+    let bytes = reader.bytes_u32()?;
+    match Network::decode(bytes) {
+        Ok(network) if network.fits().is_ok() => Ok(Arc::new(network)),
+        _ => refuse(
+            "the file of a quality network, of so many bytes",
+            wide(bytes.len()),
+        ),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Draws: who proposes. The chance is power times quality, with a floor for everyone and a pause after winning.
 
-use super::quality::QUALITY_MAX;
+use selfchain_types::quality::QUALITY_MAX;
 use selfchain_types::seam::consensus::Schedule;
 use selfchain_types::{Hash, Height, hash};
 use std::sync::Arc;

@@ -6,13 +6,7 @@
 use super::median::weighted_median;
 use super::tally::{ONE, Tally};
 
-/// The version of these features: a network names the one that it takes.
-pub const FEATURES_VERSION: u16 = 1;
-/// How many there are.
-pub const FEATURES: usize = 13;
-
-/// A validator's features, by [`feature`].
-pub type Row = [u16; FEATURES];
+pub use selfchain_types::quality::{FEATURES, FEATURES_VERSION, Row};
 
 /// Positions in a [`Row`].
 pub mod feature {

@@ -1,72 +1,21 @@
-//! The quality of a proposer: a small network over its features, in integers, the same on every processor.
-//!
-//! Each feature (0 to 1,000) becomes 0 to 127. A hidden value is `clamp((bias + Σ weight · value) >> shift, 0, 127)`
-//! (a clipped ReLU; the shift rounds down), the last one `clamp(…, 0, 1000)`: the quality. Weights are 8 bits, sums
-//! 32 bits and cannot overflow ([`selfchain_types::quality`]).
+//! The quality of a proposer: the networks that come with this code. How one is evaluated, and what a chain asks of it:
+//! [`selfchain_types::quality`].
 
-use super::features::{FEATURES, FEATURES_VERSION, Row, feature};
-use selfchain_types::quality::{Layer, Network, NetworkError};
+use super::features::{FEATURES, FEATURES_VERSION, feature};
+use selfchain_types::quality::{Layer, Network, QUALITY_MAX};
 
-/// The best quality.
-pub const QUALITY_MAX: u16 = 1_000;
-/// The largest value between layers.
-const VALUE_MAX: i32 = 127;
-
-/// Whether a network takes the features that this code makes.
-///
-/// # Errors
-/// [`NetworkError::Shape`] of layer 0, or [`NetworkError::Version`] of the features.
-pub fn fits(network: &Network) -> Result<(), NetworkError> {
-    if network.features() != FEATURES_VERSION {
-        return Err(NetworkError::Version {
-            got: network.features(),
-        });
-    }
-    if network.inputs() != FEATURES {
-        return Err(NetworkError::Shape {
-            layer: 0,
-            got: network.inputs(),
-            want: FEATURES,
-        });
-    }
-    Ok(())
+/// A network that finds everybody equally good: then power alone decides.
+pub fn flat() -> Network {
+    let layer = Layer {
+        inputs: FEATURES,
+        shift: 0,
+        biases: vec![i32::from(QUALITY_MAX)],
+        weights: vec![0; FEATURES],
+    };
+    Network::new(FEATURES_VERSION, vec![layer]).expect("the shapes of a constant fit")
 }
 
-/// The quality of who has these features. Features that a network does not take are left out, and what it lacks is
-/// zero; [`fits`] keeps such networks out.
-pub fn quality(network: &Network, row: &Row) -> u16 {
-    let mut values: Vec<i32> = row.iter().map(|value| input(*value)).collect();
-    let last = network.layers().len() - 1;
-    for (at, layer) in network.layers().iter().enumerate() {
-        let max = if at == last {
-            i32::from(QUALITY_MAX)
-        } else {
-            VALUE_MAX
-        };
-        values = layer
-            .weights
-            .chunks_exact(layer.inputs)
-            .zip(&layer.biases)
-            .map(|(weights, bias)| (sum(*bias, weights, &values) >> layer.shift).clamp(0, max))
-            .collect();
-    }
-    u16::try_from(values[0]).unwrap_or_default()
-}
-
-/// A feature as a value: `floor(127 · value / 1000)`.
-fn input(value: u16) -> i32 {
-    i32::from(value.min(QUALITY_MAX)) * VALUE_MAX / i32::from(QUALITY_MAX)
-}
-
-fn sum(bias: i32, weights: &[i8], values: &[i32]) -> i32 {
-    let products = weights
-        .iter()
-        .zip(values)
-        .map(|(weight, value)| i32::from(*weight) * value);
-    bias + products.sum::<i32>()
-}
-
-/// The network that a chain has until it adopts a trained one.
+/// The network that a new chain has, unless its genesis names another: its weights are set by hand.
 ///
 /// Its weights are set by hand, not learnt: eight hidden values, each one kind of failing (`HIDDEN`), and an
 /// output that starts from `BEST` and loses by each. Every weight has the sign that makes quality fall as a failing
@@ -162,9 +111,10 @@ const HIDDEN: [Hidden; 8] = [
 #[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use super::*;
-    use crate::poai::features::NEUTRAL;
+    use crate::poai::features::{NEUTRAL, Row};
     use proptest::prelude::*;
     use selfchain_types::Hash;
+    use selfchain_types::quality::NetworkError;
 
     fn with(changes: &[(usize, u16)]) -> Row {
         let mut row = NEUTRAL;
@@ -178,8 +128,8 @@ mod tests {
         let network = by_hand();
         assert_eq!(network.id(), Hash::from_hex(GOLDEN_ID).unwrap());
         assert_eq!(Network::decode(&network.to_bytes()).unwrap(), network);
-        assert_eq!(fits(&network), Ok(()));
-        let golden: Vec<u16> = golden_rows().iter().map(|row| quality(&network, row)).collect();
+        assert_eq!(network.fits(), Ok(()));
+        let golden: Vec<u16> = golden_rows().iter().map(|row| network.quality(row)).collect();
         assert_eq!(golden, GOLDEN_QUALITIES);
     }
 
@@ -202,7 +152,7 @@ mod tests {
     #[test]
     fn the_dead_the_slow_and_the_starving_lose_most_of_their_quality() {
         let network = by_hand();
-        let of = |changes: &[(usize, u16)]| quality(&network, &with(changes));
+        let of = |changes: &[(usize, u16)]| network.quality(&with(changes));
         let healthy = of(&[(feature::MADE, 800), (feature::NEWNESS, 100)]);
         assert!(healthy > 950, "{healthy}");
         assert!(of(&[]) > 950, "a newcomer competes");
@@ -224,11 +174,11 @@ mod tests {
             weights: vec![1; inputs],
         };
         let narrow = Network::new(FEATURES_VERSION, vec![layer(3)]).unwrap();
-        assert!(matches!(fits(&narrow), Err(NetworkError::Shape { layer: 0, .. })));
+        assert!(matches!(narrow.fits(), Err(NetworkError::Shape { layer: 0, .. })));
         let newer = Network::new(FEATURES_VERSION + 1, vec![layer(FEATURES)]).unwrap();
-        assert!(matches!(fits(&newer), Err(NetworkError::Version { .. })));
+        assert!(matches!(newer.fits(), Err(NetworkError::Version { .. })));
         let wide = Network::new(FEATURES_VERSION, vec![layer(64)]).unwrap();
-        assert!(quality(&wide, &NEUTRAL) <= QUALITY_MAX);
+        assert!(wide.quality(&NEUTRAL) <= QUALITY_MAX);
     }
 
     const FAILINGS: [usize; 9] = [
@@ -250,12 +200,12 @@ mod tests {
             let network = by_hand();
             // Mostly failings so small that none alone takes all quality.
             let row: Row = row.map(|value| value % 1_001 / tame);
-            let before = quality(&network, &row);
+            let before = network.quality(&row);
             for (features, is_failing) in [(&FAILINGS[..], true), (&MERITS[..], false)] {
                 for at in features {
                     let mut raised = row;
                     raised[*at] = raised[*at].max(more[*at] % 1_001);
-                    let after = quality(&network, &raised);
+                    let after = network.quality(&raised);
                     prop_assert!(if is_failing { after <= before } else { after >= before }, "feature {}", at);
                 }
             }
@@ -279,7 +229,7 @@ mod tests {
             bytes.extend_from_slice(id.as_bytes());
             if let Ok(network) = Network::decode(&bytes) {
                 prop_assert_eq!(network.to_bytes(), bytes);
-                prop_assert!(quality(&network, &row) <= QUALITY_MAX);
+                prop_assert!(network.quality(&row) <= QUALITY_MAX);
             }
         }
 
@@ -297,7 +247,7 @@ mod tests {
             };
             let layers = vec![layer(FEATURES, hidden, shifts.0, 1), layer(hidden, 1, shifts.1, 9)];
             let network = Network::new(FEATURES_VERSION, layers).unwrap();
-            prop_assert!(quality(&network, &row) <= QUALITY_MAX);
+            prop_assert!(network.quality(&row) <= QUALITY_MAX);
         }
     }
 }

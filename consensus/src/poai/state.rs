@@ -3,8 +3,7 @@
 use super::draw;
 use super::evidence::{Open, Vote, Window, settle};
 use super::extension::Extension;
-use super::features::{Subject, rows};
-use super::quality::{fits, quality};
+use super::features::{Row, Subject, rows};
 use super::reputation::{OFFENCE_EPOCHS, Weight, factor, next_score, step, target};
 use super::reveal::is_next;
 use super::rewards::{self, ForBuilding, RewardPolicy, Work, share};
@@ -18,7 +17,7 @@ use selfchain_types::quality::{Network, NetworkError};
 use selfchain_types::roots::Table;
 use selfchain_types::seam::consensus::Schedule;
 use selfchain_types::seam::standing::{
-    Change, ChangeRefusal, Observed, Offence, Reward, Standing, StandingError,
+    Change, ChangeRefusal, Held, Observed, Offence, Reward, Standing, StandingError,
 };
 use selfchain_types::seam::view::StandingView;
 use selfchain_types::{Amount, Hash, Height, KeyId};
@@ -29,7 +28,10 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Poai {
     pub(super) roll: Roll,
+    /// What the last qualities were chosen by.
     pub(super) network: Arc<Network>,
+    /// What the next ones are chosen by, where that is another.
+    pub(super) waiting: Option<Arc<Network>>,
     pub(super) plane: PlaneState,
     pub(super) standings: BTreeMap<u32, Reputation>,
     policy: Arc<dyn RewardPolicy>,
@@ -80,11 +82,12 @@ impl Poai {
         founders: &[Founder],
         network: Arc<Network>,
     ) -> Result<Self, RollError> {
-        fits(&network).map_err(RollError::Network)?;
+        network.fits().map_err(RollError::Network)?;
         let seed = draw::epoch_seed(chain_id, 0);
         let mut poai = Self {
             roll: Roll::new(epoch_blocks, founders)?,
             network,
+            waiting: None,
             plane: PlaneState {
                 seed,
                 mix: seed,
@@ -109,13 +112,15 @@ impl Poai {
         Self { policy, ..self }
     }
 
-    /// Another network decides qualities, from the next epoch on. Its id is in the table of the plane at once.
+    /// Another network decides qualities, from the next epoch whose qualities are still to be chosen. It is in the
+    /// table of the plane at once.
     ///
     /// # Errors
-    /// [`NetworkError`] of a network that does not take these features; nothing has changed.
-    pub fn adopt(&mut self, network: Arc<Network>) -> Result<(), NetworkError> {
-        fits(&network)?;
-        self.network = network;
+    /// [`NetworkError`] of a network that no chain takes; nothing has changed.
+    pub fn adopt(&mut self, network: &Arc<Network>) -> Result<(), NetworkError> {
+        network.fits()?;
+        let is_other = network.id() != self.network.id();
+        self.waiting = is_other.then(|| Arc::clone(network));
         Ok(())
     }
 
@@ -189,6 +194,12 @@ impl Poai {
 
     /// The qualities of a set, by the evidence so far.
     fn qualities(&self, numbers: &[u32]) -> Vec<u16> {
+        let rows = self.rows(numbers);
+        rows.iter().map(|row| self.network.quality(row)).collect()
+    }
+
+    /// The features of a set, by the evidence so far.
+    fn rows(&self, numbers: &[u32]) -> Vec<Row> {
         let epoch = self.roll.epoch();
         let nothing = (Tally::default(), Reputation::default());
         let subjects: Vec<Subject<'_>> = numbers
@@ -205,9 +216,6 @@ impl Poai {
             })
             .collect();
         rows(&subjects)
-            .iter()
-            .map(|row| quality(&self.network, row))
-            .collect()
     }
 
     /// Checks late precommits: of a height whose certificate is there and that is not settled by this block's end,
@@ -321,6 +329,9 @@ impl Poai {
         self.set_weights(&step(&now, &self.targets()));
         let powers = self.powers();
         self.roll.choose(&powers);
+        if let Some(network) = self.waiting.take() {
+            self.network = network;
+        }
         self.plane.next_qualities = self.qualities(&self.roll.upcoming().numbers);
         self.plane.tallies.values_mut().for_each(Tally::fade);
     }
@@ -408,6 +419,7 @@ impl Standing for Poai {
             Change::Join { reveals, .. } | Change::Reveals { reveals, .. } if *reveals == Hash::ZERO => {
                 Err(ChangeRefusal::Reveals)
             }
+            Change::Network { network } => self.adopt(network).map_err(|_| ChangeRefusal::Network),
             _ => self.roll.change(change),
         }
     }
@@ -425,6 +437,7 @@ impl Standing for Poai {
         if self.roll.is_epoch_end() {
             self.turn();
         }
+        self.roll.settle();
     }
 
     fn height(&self) -> Height {
@@ -471,11 +484,16 @@ impl Standing for Poai {
             set.id(at)
         };
         let proposers = self.roll.forecast().filter_map(proposer).collect();
-        self.roll.view(proposers, |number, at, member| {
+        let rows = self.rows(&set.numbers);
+        let mut view = self.roll.view(proposers, |number, at, member| {
             let standing = self.standings.get(&number);
             member.factor = standing.map(|standing| factor(standing.score));
             member.quality = at.and_then(|at| self.plane.qualities.get(at).copied());
-        })
+            member.features = at.and_then(|at| rows.get(at).copied());
+        });
+        view.network = Some(self.network.id());
+        view.next_network = self.waiting.as_ref().map(|waiting| waiting.id());
+        view
     }
 
     fn member(&self, validator: &KeyId) -> Option<u32> {
@@ -484,6 +502,10 @@ impl Standing for Poai {
 
     fn holds(&self, member: u32) -> Option<u64> {
         self.roll.holds(member)
+    }
+
+    fn held(&self) -> Arc<[Held]> {
+        self.roll.held()
     }
 
     fn encode(&self, table: Table, out: &mut Vec<u8>) {

@@ -658,22 +658,62 @@ fn another_network_counts_from_the_next_epoch_on() {
     let version = crate::poai::features::FEATURES_VERSION;
     let network = Arc::new(Network::new(version, vec![blind.clone()]).unwrap());
     let other = Network::new(version + 1, vec![blind]).unwrap();
-    assert!(chain.standing.adopt(Arc::new(other)).is_err());
+    assert!(chain.standing.adopt(&Arc::new(other)).is_err());
     let before = chain.standing.root(Table::Plane);
-    chain.standing.adopt(Arc::clone(&network)).unwrap();
+    let change = Change::Network {
+        network: Arc::clone(&network),
+    };
+    chain.standing.change(&change).unwrap();
     assert_ne!(chain.standing.root(Table::Plane), before);
+    let names = |chain: &Chain<Poai>| (chain.standing.view().network, chain.standing.view().next_network);
+    assert_eq!(names(&chain), (Some(by_hand().id()), Some(network.id())));
+    // Whoever restores the tables has the networks: this one waits, there too.
+    let (validators, plane) = chain.tables();
+    let mut waiting = poai(4).standing;
+    waiting.restore(&validators, &plane).unwrap();
+    assert_eq!(waiting.view().next_network, Some(network.id()));
     chain.run(EPOCH - 1);
     assert_ne!(chain.quality(0), 123);
     chain.run(1);
     assert_eq!(chain.quality(0), 123);
+    assert_eq!(names(&chain), (Some(network.id()), None));
     let (validators, plane) = chain.tables();
     let mut restored = poai(4).standing;
-    assert!(
-        restored.restore(&validators, &plane).is_err(),
-        "it lacks the network"
-    );
-    restored.adopt(network).unwrap();
     restored.restore(&validators, &plane).unwrap();
+    assert_eq!(restored.root(Table::Plane), chain.standing.root(Table::Plane));
+    assert_eq!(restored.view().network, Some(network.id()));
+    // What was said in an epoch's last block counts one epoch later, as all changes do.
+    chain.run(EPOCH - 1);
+    let hand = Change::Network {
+        network: Arc::new(by_hand()),
+    };
+    chain.standing.change(&hand).unwrap();
+    chain.run(EPOCH);
+    assert_eq!(chain.quality(0), 123);
+    chain.run(1);
+    assert_ne!(chain.quality(0), 123);
+}
+
+#[test]
+fn a_network_that_rewards_a_failing_is_refused_and_changes_nothing() {
+    let mut chain = poai(4);
+    let mut weights = vec![0; crate::poai::features::FEATURES];
+    weights[crate::poai::features::feature::STARVED] = 1;
+    let layer = selfchain_types::quality::Layer {
+        inputs: weights.len(),
+        shift: 0,
+        biases: vec![0],
+        weights,
+    };
+    let network = Network::new(crate::poai::features::FEATURES_VERSION, vec![layer]).unwrap();
+    let before = chain.tables();
+    let change = Change::Network {
+        network: Arc::new(network.clone()),
+    };
+    assert_eq!(chain.standing.change(&change), Err(ChangeRefusal::Network));
+    assert_eq!(chain.tables(), before);
+    let founders = founders(4, true);
+    assert!(Poai::new(&CHAIN, EPOCH, &founders, Arc::new(network)).is_err());
 }
 
 #[test]

@@ -2,10 +2,12 @@
 
 use super::{EPOCH_BLOCKS_MAX, EPOCH_BLOCKS_MIN, Member, Roll, Set, VALIDATORS_MAX};
 use selfchain_types::Height;
+use selfchain_types::address::{ADDRESS_BYTES, decode_address, encode_address};
 use selfchain_types::codec::{DecodeError, Reader, narrow};
 use selfchain_types::crypto::{PublicKey, Scheme};
 use selfchain_types::genesis::{POWER_TOTAL_END, Validator};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 impl Roll {
     /// Appends the canonical bytes.
@@ -17,6 +19,11 @@ impl Roll {
         for (number, member) in &self.members {
             out.extend_from_slice(&number.to_le_bytes());
             encode_member(member, out);
+        }
+        out.extend_from_slice(&narrow(self.gone.len()).to_le_bytes());
+        for (number, offended) in &self.gone {
+            out.extend_from_slice(&number.to_le_bytes());
+            out.extend_from_slice(&offended.0.to_le_bytes());
         }
         encode_set(&self.previous, out);
         encode_set(&self.current, out);
@@ -43,16 +50,41 @@ impl Roll {
             }
             members.insert(number, decode_member(reader)?);
         }
-        Ok(Self {
+        let gone = decode_gone(reader, &members, next_number)?;
+        let mut roll = Self {
             epoch_blocks,
             height,
             members,
             next_number,
+            gone,
             previous: decode_set(reader)?,
             current: decode_set(reader)?,
             next: decode_option(reader, decode_set)?,
-        })
+            held: Arc::new([]),
+            is_stale: true,
+        };
+        roll.settle();
+        Ok(roll)
     }
+}
+
+/// Who is on the roll no more, and when they offended.
+fn decode_gone(
+    reader: &mut Reader<'_>,
+    members: &BTreeMap<u32, Member>,
+    next_number: u32,
+) -> Result<BTreeMap<u32, Height>, DecodeError> {
+    let mut gone: BTreeMap<u32, Height> = BTreeMap::new();
+    for _ in 0..count(reader)? {
+        let (number, offended) = (reader.u32()?, Height(reader.u64()?));
+        let follows = gone.last_key_value().is_none_or(|(last, _)| *last < number);
+        let is_known = members.contains_key(&number) || number >= next_number;
+        if !follows || is_known || offended == Height::GENESIS {
+            return refuse("number of one who left", u64::from(number));
+        }
+        gone.insert(number, offended);
+    }
+    Ok(gone)
 }
 
 fn encode_member(member: &Member, out: &mut Vec<u8>) {
@@ -61,6 +93,9 @@ fn encode_member(member: &Member, out: &mut Vec<u8>) {
     out.extend_from_slice(member.head.as_bytes());
     out.extend_from_slice(&member.offended.0.to_le_bytes());
     out.extend_from_slice(&member.offences.to_le_bytes());
+    encode_option(member.address.as_ref(), out, |address, out| {
+        out.extend_from_slice(&encode_address(address));
+    });
     encode_option(member.next_key.as_ref(), out, encode_key);
     encode_option(member.next_head.as_ref(), out, |head, out| {
         out.extend_from_slice(head.as_bytes());
@@ -74,6 +109,7 @@ fn decode_member(reader: &mut Reader<'_>) -> Result<Member, DecodeError> {
         head: reader.hash()?,
         offended: Height(reader.u64()?),
         offences: reader.u32()?,
+        address: decode_option(reader, |reader| decode_address(reader.take(ADDRESS_BYTES)?))?,
         next_key: decode_option(reader, decode_key)?,
         next_head: decode_option(reader, Reader::hash)?,
     })

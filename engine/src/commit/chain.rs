@@ -2,10 +2,11 @@
 
 use super::candidate::{Candidate, transactions_root};
 use super::council::{Certified, Council};
+use super::judge::Known;
 use super::receipts;
 use super::verify::VerifyError;
 use crate::ledger::{Broken, Executed, HistoryChange, InvalidBlock, Ledger};
-use crate::proof::Mountain;
+use crate::proof::{Handover, Mountain};
 use alloc::collections::VecDeque;
 use selfchain_types::account::Balances;
 use selfchain_types::block::{BlockResult, Header, PROTOCOL_VERSION, Row};
@@ -102,6 +103,8 @@ pub struct Block {
     pub registered: Vec<PublicKey>,
     /// Nodes that its receipts appended to the mountain, in post-order.
     pub receipt_nodes: Vec<Hash>,
+    /// What it hands over, where another set of validators decides from the next height on.
+    pub handover: Option<Handover>,
     /// Operations that took effect.
     pub applied: u64,
     /// Operations that were refused.
@@ -331,11 +334,11 @@ impl Chain {
         self.council.certified(height).map(|certified| certified.round)
     }
 
-    /// Whether a next block may bring this late precommit.
-    pub fn lacks(&self, late: &LatePrecommit) -> bool {
+    /// Whether a next block may bring this late precommit. Its signature is looked at unless it is `known`.
+    pub fn lacks(&self, late: &LatePrecommit, known: &Known<'_>) -> bool {
         let standing = self.council.standing();
         standing.is_some_and(|standing| standing.misses(late.height, late.precommit.validator))
-            && self.council.is_signed(&self.chain_id, late)
+            && self.council.is_signed(&self.chain_id, late, known)
     }
 
     /// What a proof of misbehaviour says, if it holds and its validator is known.
@@ -511,9 +514,27 @@ impl Chain {
             history: executed.history,
             registered: executed.registered,
             receipt_nodes,
+            handover: self.handover(header, || {
+                let mut bytes = Vec::new();
+                certificate.encode(&mut bytes);
+                bytes
+            }),
             applied: executed.applied,
             refused: executed.refused,
         }
+    }
+
+    /// What the block that was executed last hands over.
+    pub(super) fn handover(
+        &self,
+        header: &Header,
+        certificate: impl FnOnce() -> Vec<u8>,
+    ) -> Option<Handover> {
+        (header.validators_hash != header.next_validators_hash).then(|| Handover {
+            header: header.to_bytes(),
+            certificate: certificate(),
+            next: self.council.validators().to_vec(),
+        })
     }
 
     /// Moves the tip; returns the mountain's new nodes.

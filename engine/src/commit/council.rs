@@ -2,12 +2,13 @@
 //! several do, a [`Standing`] folds what blocks say of them.
 
 use super::chain::Tip;
+use super::judge::Known;
 use super::verify::VerifyError;
 use crate::ledger::Validators;
 use alloc::collections::VecDeque;
 use core::fmt;
 use selfchain_types::block::Header;
-use selfchain_types::certificate::{Certificate, precommit_digest};
+use selfchain_types::certificate::{Certificate, Precommit, precommit_digest};
 use selfchain_types::crypto;
 use selfchain_types::evidence::{Evidence, decode_evidence};
 use selfchain_types::genesis::{Limits, Validator, validators_hash};
@@ -211,6 +212,7 @@ impl Council {
         header: &Header,
         said: Option<&Said>,
         parts: &Parts<'_>,
+        known: &Known<'_>,
     ) -> Result<(), VerifyError> {
         let height = header.height;
         let mismatch = |what| Err(VerifyError::Mismatch { height, what });
@@ -232,11 +234,13 @@ impl Council {
                 return mismatch("block of the parent certificate");
             }
             let validators = self.validators_of(parent.height).unwrap_or_default();
+            let is_known =
+                |one: &Precommit| (known.precommit)(parent.height, parent.round, &parent.block, one);
             parent
-                .verify(chain_id, &validators)
+                .verify_but(chain_id, &validators, &is_known)
                 .map_err(|source| VerifyError::Certificate { height, source })?;
         }
-        if !said.late.iter().all(|late| self.is_signed(chain_id, late)) {
+        if !said.late.iter().all(|late| self.is_signed(chain_id, late, known)) {
             return mismatch("signature of a late precommit");
         }
         if !said
@@ -250,13 +254,16 @@ impl Council {
     }
 
     /// Whether a late precommit is its validator's, for what was certified at its height.
-    pub(super) fn is_signed(&self, chain_id: &Hash, late: &LatePrecommit) -> bool {
+    pub(super) fn is_signed(&self, chain_id: &Hash, late: &LatePrecommit, known: &Known<'_>) -> bool {
         let certified = self.certified(late.height);
         let validators = self.validators_of(late.height).unwrap_or_default();
         let validator = validators.get(usize::from(late.precommit.validator));
         let (Some(certified), Some(validator)) = (certified, validator) else {
             return false;
         };
+        if (known.precommit)(late.height, certified.round, &certified.block, &late.precommit) {
+            return true;
+        }
         let (block, extension) = (&certified.block, &late.precommit.extension);
         let digest = precommit_digest(chain_id, late.height, certified.round, block, extension);
         let (scheme, key) = (validator.key.scheme(), validator.key.as_bytes());

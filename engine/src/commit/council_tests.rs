@@ -1,7 +1,7 @@
 //! What the chain does with a standing: a small one whose validators take turns, and leave when they are found out.
 
 use super::super::{
-    Block, Candidate, Chain, ChainSnapshot, Prepared, Proposal, Proposing, RestoreError, VerifyError,
+    Block, Candidate, Chain, ChainSnapshot, Known, Prepared, Proposal, Proposing, RestoreError, VerifyError,
 };
 use crate::ledger::Ledger;
 use core::convert::Infallible;
@@ -14,7 +14,7 @@ use selfchain_types::genesis::{Plane, Validator, validators_hash};
 use selfchain_types::roots::Table;
 use selfchain_types::seam::consensus::Schedule;
 use selfchain_types::seam::standing::{
-    Change, ChangeRefusal, Observed, Offence, Reward, Standing, StandingError,
+    Change, ChangeRefusal, Held, Observed, Offence, Reward, Standing, StandingError,
 };
 use selfchain_types::{Amount, Genesis, Hash, Height, KeyId, Risk, TimeNs};
 use std::sync::Arc;
@@ -125,6 +125,10 @@ impl Standing for Turns {
         None
     }
 
+    fn held(&self) -> Arc<[Held]> {
+        Arc::new([])
+    }
+
     fn encode(&self, table: Table, out: &mut Vec<u8>) {
         if table == Table::Validators {
             out.extend_from_slice(&self.height.0.to_le_bytes());
@@ -207,7 +211,8 @@ impl World {
 
     fn judge(&self, candidate: &Candidate) -> Result<Candidate, VerifyError> {
         let proposal = Proposal::new(candidate.to_bytes()).unwrap();
-        self.chain.judge(&proposal, &BatchVerifier::new(), None)
+        self.chain
+            .judge(&proposal, &BatchVerifier::new(), &Known::NOTHING)
     }
 
     /// Of all of the next height's set but one.

@@ -3,8 +3,9 @@
 use super::candidate::Candidate;
 use super::chain::Chain;
 use super::verify::{VerifyError, check_body, parts};
-use crate::intake::Known;
+use crate::intake::KnownEnvelopes;
 use selfchain_types::block::{Body, Header, Proposed};
+use selfchain_types::certificate::Precommit;
 use selfchain_types::crypto::BatchVerifier;
 use selfchain_types::envelope::EnvelopeView;
 use selfchain_types::{Hash, Height, Risk};
@@ -65,6 +66,23 @@ impl Proposal {
     }
 }
 
+/// What a node verified before, byte for byte: its signature is not looked at again.
+#[derive(Clone, Copy)]
+pub struct Known<'a> {
+    /// Whole envelopes; those that are checked are known from then on.
+    pub envelopes: Option<&'a dyn KnownEnvelopes>,
+    /// A precommit for this block in this round of this height.
+    pub precommit: &'a dyn Fn(Height, u32, &Hash, &Precommit) -> bool,
+}
+
+impl Known<'static> {
+    /// Nothing was: every signature is looked at.
+    pub const NOTHING: Self = Self {
+        envelopes: None,
+        precommit: &|_, _, _, _| false,
+    };
+}
+
 impl Chain {
     /// Whether a block may follow the tip: all but its scores, which only a model can judge. `signatures` checks those of
     /// its envelopes that are not `known`.
@@ -75,7 +93,7 @@ impl Chain {
         &self,
         proposal: &Proposal,
         signatures: &BatchVerifier,
-        known: Option<&dyn Known>,
+        known: &Known<'_>,
     ) -> Result<Candidate, VerifyError> {
         let height = self.tip().height.next();
         let damaged = |what, source| VerifyError::Decode { height, what, source };
@@ -87,7 +105,7 @@ impl Chain {
         let body = Body::decode(proposed.body).map_err(|source| damaged("body", source))?;
         let risk = Risk::decode(body.scores, body.reasons).map_err(|source| damaged("reasons", source))?;
         let leaves = &proposal.leaves;
-        let envelopes = self.check_signatures(&proposal.hash, &body, leaves, signatures, known)?;
+        let envelopes = self.check_signatures(&proposal.hash, &body, leaves, signatures, known.envelopes)?;
         let candidate = Candidate {
             header: header.clone(),
             hash: proposal.hash,
@@ -99,7 +117,7 @@ impl Chain {
             evidence: body.evidence.to_vec(),
         };
         let views: Vec<EnvelopeView<'_>> = candidate.views();
-        self.check_said(header, &parts(&body, &views))?;
+        self.check_said(header, &parts(&body, &views), known)?;
         self.ledger()
             .validate(height, header.time_ns, &views)
             .and_then(|()| self.ledger().validate_risk(header, &views, &candidate.risk))

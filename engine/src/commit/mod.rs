@@ -7,12 +7,14 @@ mod receipts;
 mod judge;
 mod replay;
 mod snapshot;
+mod anchor;
 mod verify;
 
 pub use crate::ledger::Executed;
+pub use anchor::{Anchor, AnchorError};
 pub use candidate::Candidate;
 pub use chain::{Block, Chain, ChainError, ChainSnapshot, Proposing, RestoreError, Tip, Transaction};
-pub use judge::Proposal;
+pub use judge::{Known, Proposal};
 pub use receipts::{actual_amount, operation_leaves};
 pub use replay::{Folded, Prepared};
 pub use verify::VerifyError;

@@ -4,6 +4,7 @@ use super::chain::{Chain, Tip, Transaction, transactions};
 use super::receipts;
 use super::verify::{VerifyError, parts};
 use crate::ledger::HistoryChange;
+use crate::proof::Handover;
 use rayon::prelude::*;
 use selfchain_types::block::{BlockResult, Body, Header, Row};
 use selfchain_types::envelope::EnvelopeView;
@@ -20,6 +21,8 @@ pub struct Folded {
     pub history: Vec<HistoryChange>,
     /// Nodes that its receipts appended to the mountain, in post-order.
     pub receipt_nodes: Vec<Hash>,
+    /// What it hands over, where another set of validators decides from the next height on.
+    pub handover: Option<Handover>,
 }
 
 /// A row whose parts are split, decoded and hashed: all that can be done without the state, on any thread.
@@ -172,6 +175,7 @@ impl Chain {
         };
         Ok(Folded {
             tip: self.tip,
+            handover: self.handover(&block.header, || block.local.to_vec()),
             transactions: block.transactions,
             history: folded.history,
             receipt_nodes,

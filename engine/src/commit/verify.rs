@@ -2,8 +2,9 @@
 
 use super::chain::Chain;
 use super::council::{Parts, Said};
+use super::judge::Known;
 use super::replay::Prepared;
-use crate::intake::Known;
+use crate::intake::KnownEnvelopes;
 use crate::ledger::{Broken, FoldError, InvalidBlock, Ledger};
 use crate::proof;
 use rayon::prelude::*;
@@ -125,7 +126,7 @@ impl Chain {
         self.check_certificate(block)?;
         self.check_validators(&block.header)?;
         let leaves = check_body(&block.header, &block.body)?;
-        let said = self.check_said(&block.header, &parts(&block.body, &block.views))?;
+        let said = self.check_said(&block.header, &parts(&block.body, &block.views), &Known::NOTHING)?;
         self.check_signatures(&block.hash, &block.body, &leaves, signatures, None)?;
         self.ledger
             .validate(height, block.header.time_ns, &block.views)
@@ -218,10 +219,15 @@ impl Chain {
     }
 
     /// Checks what a next block says of validators beside its header's hashes, and gives it decoded.
-    pub(super) fn check_said(&self, header: &Header, parts: &Parts<'_>) -> Result<Option<Said>, VerifyError> {
+    pub(super) fn check_said(
+        &self,
+        header: &Header,
+        parts: &Parts<'_>,
+        known: &Known<'_>,
+    ) -> Result<Option<Said>, VerifyError> {
         let said = self.council.read(header, &self.genesis.limits, parts)?;
         self.council
-            .check(&self.chain_id, &self.tip, header, said.as_ref(), parts)?;
+            .check(&self.chain_id, &self.tip, header, said.as_ref(), parts, known)?;
         Ok(said)
     }
 
@@ -250,7 +256,7 @@ impl Chain {
         body: &Body<'_>,
         leaves: &[Hash],
         signatures: &BatchVerifier,
-        known: Option<&dyn Known>,
+        known: Option<&dyn KnownEnvelopes>,
     ) -> Result<Vec<Verified>, VerifyError> {
         let (height, keys) = (self.tip.height.next(), LedgerKeys(&self.ledger));
         check_signatures(height, hash, &body.envelopes, leaves, &keys, signatures, known)
@@ -300,7 +306,7 @@ fn check_signatures(
     leaves: &[Hash],
     keys: &(impl KeyLookup + Sync),
     signatures: &BatchVerifier,
-    known: Option<&dyn Known>,
+    known: Option<&dyn KnownEnvelopes>,
 ) -> Result<Vec<Verified>, VerifyError> {
     let check = |(chunk, (batch, leaves)): (usize, (&[&[u8]], &[Hash]))| {
         let failed = |at: usize, refusal| VerifyError::Envelope {

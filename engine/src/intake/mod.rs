@@ -10,4 +10,4 @@ mod verify;
 
 pub use decode::Decoded;
 pub use dedupe::Dedupe;
-pub use verify::{Known, VERIFY_BATCH_MAX, VERIFY_BATCH_MIN, verify_batch};
+pub use verify::{KnownEnvelopes, VERIFY_BATCH_MAX, VERIFY_BATCH_MIN, verify_batch};

@@ -21,7 +21,7 @@ pub fn verify_batch<T: Send>(
 
 /// Whole envelopes that were verified here before, by [`Envelope::leaf`]: a validator meets a transaction twice, by
 /// itself and in a block, in whichever order.
-pub trait Known: Sync {
+pub trait KnownEnvelopes: Sync {
     /// Whether these very bytes were verified.
     fn holds(&self, leaf: &Hash) -> bool;
 
@@ -48,7 +48,7 @@ impl<T: Send> Decoded<T> {
     pub fn verify(
         self,
         keys: &(impl KeyLookup + Sync),
-        known: Option<&dyn Known>,
+        known: Option<&dyn KnownEnvelopes>,
         verifier: &BatchVerifier,
         entropy: &[u8; 32],
     ) -> Vec<(T, Result<Verified, Refusal>)> {
@@ -96,7 +96,7 @@ type Waiting = (u64, usize, Option<Envelope>);
 fn check(
     batch: &mut [Waiting],
     keys: &impl KeyLookup,
-    known: Option<&dyn Known>,
+    known: Option<&dyn KnownEnvelopes>,
     verifier: &BatchVerifier,
     entropy: &Hash,
 ) -> Vec<(usize, Answer)> {

@@ -136,7 +136,7 @@ fn a_cheap_reason_refuses_before_the_signatures() {
 #[derive(Default)]
 struct Leaves(std::sync::Mutex<std::collections::BTreeSet<Hash>>);
 
-impl Known for Leaves {
+impl KnownEnvelopes for Leaves {
     fn holds(&self, leaf: &Hash) -> bool {
         self.0.lock().unwrap().contains(leaf)
     }

@@ -128,7 +128,7 @@ fn used_fields(kind: Kind, operation: &Operation) -> u16 {
         Kind::Join => NAME | AMOUNT | PENDING | DATA_64 | CODE,
         Kind::Bond => NAME | AMOUNT | PENDING,
         Kind::Rotate => NAME | DATA_64 | CODE,
-        Kind::Reveals => NAME | DATA_64,
+        Kind::Reveals | Kind::Address | Kind::SetQuality => NAME | DATA_64,
     }
 }
 

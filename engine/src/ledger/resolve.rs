@@ -173,7 +173,7 @@ impl Ledger {
                 let from = Height(operation.effective_ns.get());
                 Ok(Action::SetModel(operation.named(), from))
             }
-            Kind::Join | Kind::Bond | Kind::Rotate | Kind::Reveals => {
+            Kind::Join | Kind::Bond | Kind::Rotate | Kind::Reveals | Kind::Address | Kind::SetQuality => {
                 self.resolve_seating(kind, operation, signed).map(Action::Seat)
             }
         }

@@ -14,9 +14,12 @@ use super::permit::{Refused, check, check_available, is_closed};
 use super::resolve::{Move, REVEALS_BYTES};
 use super::signed::Signed;
 use selfchain_types::account::AccountHot;
+use selfchain_types::address::decode_address;
 use selfchain_types::crypto::{PublicKey, Scheme};
+use selfchain_types::quality::Network;
 use selfchain_types::seam::standing::{Change, ChangeRefusal, Earner, Offence, Standing};
 use selfchain_types::{AccountId, Amount, AssetId, Hash, Height, KeyId, Kind, Operation, Outcome, codec};
+use std::sync::Arc;
 
 /// What a block of several validators needs beside its envelopes.
 pub struct Validators<'a> {
@@ -89,6 +92,7 @@ impl From<ChangeRefusal> for Refused {
             ChangeRefusal::Full { .. } => Outcome::ValidatorsFull,
             ChangeRefusal::Bond { .. } => Outcome::BondInvalid,
             ChangeRefusal::Reveals => Outcome::RevealsInvalid,
+            ChangeRefusal::Network => Outcome::NetworkInvalid,
             ChangeRefusal::Last => Outcome::LastValidator,
         };
         outcome.into()
@@ -148,6 +152,23 @@ impl Ledger {
                 Change::Reveals {
                     validator: named,
                     reveals,
+                }
+            }
+            Kind::Address => {
+                let bytes = operation.attachment(signed.attachments);
+                let bytes = bytes.ok_or(Outcome::AttachmentRange)?;
+                Change::Address {
+                    validator: named,
+                    address: decode_address(bytes).map_err(|_| Outcome::AttachmentInvalid)?,
+                }
+            }
+            Kind::SetQuality => {
+                let bytes = operation.attachment(signed.attachments);
+                let bytes = bytes.ok_or(Outcome::AttachmentRange)?;
+                let network = Network::decode(bytes).map_err(|_| Outcome::NetworkInvalid)?;
+                check(network.id() == operation.named(), Outcome::AttachmentInvalid)?;
+                Change::Network {
+                    network: Arc::new(network),
                 }
             }
             _ => Change::Bond {
@@ -216,8 +237,12 @@ impl Ledger {
                 check(both, Outcome::NotAuthorized)?;
                 standing.change(&seating.change)?;
             }
-            Change::Reveals { validator, .. } => {
+            Change::Reveals { validator, .. } | Change::Address { validator, .. } => {
                 check(signed.has_id(validator), Outcome::NotAuthorized)?;
+                standing.change(&seating.change)?;
+            }
+            Change::Network { .. } => {
+                check(signed.has_id(&self.rules.authority), Outcome::NotAuthorized)?;
                 standing.change(&seating.change)?;
             }
             // No operation says this.

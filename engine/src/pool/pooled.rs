@@ -107,6 +107,10 @@ pub struct Waiting {
     pub bytes: u64,
     /// Its operations.
     pub effects: u64,
+    /// First height whose block may hold it and all before it in its lanes.
+    pub from: Height,
+    /// Whether nothing waits before it in its lanes.
+    pub is_first: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -178,6 +182,8 @@ impl<T> Pool<T> {
                 arrival: slot.arrival,
                 bytes: slot.bytes,
                 effects: slot.effects,
+                from: Height(slot.from),
+                is_first: slot.behind == 0,
             }
         })
     }

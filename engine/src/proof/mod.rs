@@ -10,9 +10,11 @@ mod vouch;
 
 mod account;
 mod receipt;
+mod handover;
 
 pub use account::{AccountProof, path_sides};
 pub use dense::DenseTree;
+pub use handover::{FollowError, Handover, TrustedSet};
 pub use mountain::{Mountain, Nodes, consistency_path, inclusion_path, verify_consistency};
 pub use receipt::OperationReceipt;
 pub use tree::{PathError, root, verify_inclusion};

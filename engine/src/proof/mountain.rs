@@ -66,6 +66,16 @@ impl Mountain {
         bag(self.peaks.iter().copied()).unwrap_or_else(empty_root)
     }
 
+    /// The peaks, each with its place in nodes from the start.
+    pub fn placed_peaks(&self) -> impl Iterator<Item = (u64, Hash)> + '_ {
+        let heights = (0..u64::BITS).rev().filter(|height| self.size >> height & 1 == 1);
+        let mut end = 0;
+        heights.zip(&self.peaks).map(move |(height, peak)| {
+            end += 1 << height;
+            (position(end, height), *peak)
+        })
+    }
+
     /// Appends the canonical bytes: `size u64`, then the peaks, 32 bytes each.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.size.to_le_bytes());
@@ -300,6 +310,18 @@ mod tests {
             assert!(Mountain::decode(&[&bytes[..], &[0]].concat()).is_err());
             if let Some(leaf) = leaves.get(size) {
                 mountain.append(*leaf, &mut nodes);
+            }
+        }
+    }
+
+    #[test]
+    fn peaks_lie_where_the_nodes_have_them() {
+        let leaves: Vec<Hash> = (0..40).map(|leaf| Hash([leaf; 32])).collect();
+        for size in 0..=leaves.len() {
+            let (mountain, nodes) = grown(&leaves[..size]);
+            assert_eq!(mountain.placed_peaks().count(), mountain.peaks().len());
+            for (place, peak) in mountain.placed_peaks() {
+                assert_eq!(nodes.as_slice().node(place), Some(peak), "{size} leaves");
             }
         }
     }

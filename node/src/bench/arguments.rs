@@ -1,5 +1,6 @@
 //! What can be typed after `selfchain bench`. A parser of its own, because `--json` takes a file here.
 
+use super::fault::Fault;
 use super::load::LoadShape;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use core::str::FromStr;
@@ -115,6 +116,9 @@ pub struct Flags {
     /// How several validators agree.
     #[arg(long, value_enum, default_value_t = PlaneArgument::Stake)]
     pub plane: PlaneArgument,
+    /// What the last of several validators does badly; clients talk to the others.
+    #[arg(long, value_enum, default_value_t)]
+    pub fault: Fault,
     /// Bytes of log that the node keeps; 0 = all. With it the node writes snapshots, and forgets up to them.
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     pub retention: u64,

@@ -19,6 +19,12 @@ pub enum BenchError {
     /// No model decides.
     #[error(transparent)]
     Decide(#[from] crate::ai::DecideError),
+    /// Too few validators for one of them to fail.
+    #[error("--fault takes four validators or more, not {validators}: of fewer none may fail")]
+    Fault {
+        /// How many there are.
+        validators: u16,
+    },
     /// `prepare` without a file.
     #[error("name the file of the load with --load")]
     NoLoadFile,
@@ -97,7 +103,8 @@ impl BenchError {
     pub fn is_usage(&self) -> bool {
         matches!(
             self,
-            Self::NoLoadFile
+            Self::Fault { .. }
+                | Self::NoLoadFile
                 | Self::OtherLoad { .. }
                 | Self::NotEmpty { .. }
                 | Self::Workload(_)

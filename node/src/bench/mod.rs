@@ -2,6 +2,7 @@
 
 mod arguments;
 mod error;
+mod fault;
 
 mod load;
 mod rig;
@@ -16,6 +17,7 @@ pub use apply::apply;
 pub use arguments::{BenchArguments, Flags, PlaneArgument, Rate, SchemeArgument, Tier, UnknownRate};
 pub use ceiling::ceiling;
 pub use error::{BenchError, Tell};
+pub use fault::Fault;
 pub use load::{LoadShape, PrepareError, SignedLoad, prepare};
 pub use peers::peers;
 pub use rig::{NodeRig, RigConfig, RigStartError};

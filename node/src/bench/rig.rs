@@ -1,9 +1,11 @@
 //! The rig: a real node, its real files and sockets, as the harness measures it.
 
+use super::fault::Fault;
 use crate::ai::{DecideError, let_model_decide};
 use crate::client::{self, ClientOptions};
 use crate::cluster::{Cluster, ClusterError, Seat};
 use crate::drive::PipelineConfig;
+use crate::hindrance::Hindrance;
 use crate::node::{NodeConfig, ScoreWhen, ScoringConfig};
 use crate::store::{StoreConfig, StoreError};
 use crate::telemetry::{DistributionSnapshot, Metrics, Queue, Stage, usage};
@@ -40,6 +42,8 @@ pub struct RigConfig {
     pub socket_threads: usize,
     /// Whether the model that comes with the program scores.
     pub scores: bool,
+    /// What the last of several validators does badly.
+    pub fault: Fault,
 }
 
 impl Default for RigConfig {
@@ -49,6 +53,7 @@ impl Default for RigConfig {
             store: StoreConfig::default(),
             socket_threads: 2,
             scores: false,
+            fault: Fault::None,
         }
     }
 }
@@ -100,6 +105,7 @@ struct Mark {
     busy_ns: Vec<u64>,
     lens: Vec<DistributionSnapshot>,
     refused: BTreeMap<&'static str, u64>,
+    rounds: report::Rounds,
 }
 
 impl NodeRig {
@@ -119,7 +125,8 @@ impl NodeRig {
             .enable_all()
             .build()
             .map_err(RigStartError::Runtime)?;
-        let directories: Vec<PathBuf> = match keys.len() {
+        let (validators, fault) = (keys.len(), config.fault);
+        let mut directories: Vec<PathBuf> = match validators {
             1 => vec![directory.to_owned()],
             several => (0..several)
                 .map(|at| directory.join(format!("validator-{at}")))
@@ -147,8 +154,17 @@ impl NodeRig {
             validator: Default::default(),
             key_log_path: None,
         };
-        let cluster = Cluster::start(seats, genesis, &node, runtime.handle())?;
-        let clients = cluster.nodes().iter().map(|node| ClientConfig {
+        let hindered = |position| {
+            if position + 1 == validators {
+                fault.hindrance()
+            } else {
+                Some(Hindrance::None)
+            }
+        };
+        let cluster = Cluster::start_hindered(seats, genesis, &node, runtime.handle(), &hindered)?;
+        directories.truncate(cluster.nodes().len());
+        let sound = validators - usize::from(fault != Fault::None);
+        let clients = cluster.nodes().iter().take(sound).map(|node| ClientConfig {
             receive_window_bytes: 16 << 20,
             stream_receive_window_bytes: 8 << 20,
             send_window_bytes: 16 << 20,
@@ -161,7 +177,7 @@ impl NodeRig {
             .map(|node| Arc::clone(node.metrics()))
             .collect();
         let metrics = Arc::clone(&all_metrics[0]);
-        let mark = Mutex::new(Mark::of(&metrics));
+        let mark = Mutex::new(Mark::of(&metrics, report::Rounds::default()));
         Ok(Self {
             runtime: Arc::new(runtime),
             cluster: Mutex::new(Some(cluster)),
@@ -187,6 +203,31 @@ impl NodeRig {
         let authority = SigningKey::from_seed(&authority.seed());
         let model = default_model().hash();
         let_model_decide(&client, authority, SCORING_LANE, &Policy::default(), model, 0)
+    }
+
+    /// Rounds that heights took since the last mark, as the first validator counts them; 0 of one alone.
+    pub fn rounds(&self) -> report::Rounds {
+        let (now, before) = (self.all_rounds(), self.marked().rounds);
+        report::Rounds {
+            heights: now.heights.saturating_sub(before.heights),
+            above_0: now.above_0.saturating_sub(before.above_0),
+            above_1: now.above_1.saturating_sub(before.above_1),
+        }
+    }
+
+    fn all_rounds(&self) -> report::Rounds {
+        let cluster = self.cluster.lock().unwrap_or_else(PoisonError::into_inner);
+        let nodes = cluster.as_ref().map_or(&[][..], Cluster::nodes);
+        let Some(rounds) = nodes.first().map(|node| node.view().counts.rounds) else {
+            return report::Rounds::default();
+        };
+        let within = |count| rounds.up_to().find(|(bound, _)| *bound == count);
+        let above = |count| rounds.count() - within(count).map_or(0, |(_, heights)| heights);
+        report::Rounds {
+            heights: rounds.count(),
+            above_0: above(1),
+            above_1: above(2),
+        }
     }
 
     fn marked(&self) -> std::sync::MutexGuard<'_, Mark> {
@@ -224,8 +265,9 @@ impl Mark {
         seconds(scoring) / seconds(self.cpu_ns.saturating_sub(mark.cpu_ns)).max(f64::MIN_POSITIVE)
     }
 
-    fn of(metrics: &Metrics) -> Self {
+    fn of(metrics: &Metrics, rounds: report::Rounds) -> Self {
         Self {
+            rounds,
             at: Instant::now(),
             cpu_ns: usage().cpu_ns,
             score_cpu_ns: metrics.score_cpu_ns.get(),
@@ -271,13 +313,14 @@ impl Rig for NodeRig {
     }
 
     fn mark_stages(&self) {
-        *self.marked() = Mark::of(&self.metrics);
+        let rounds = self.all_rounds();
+        *self.marked() = Mark::of(&self.metrics, rounds);
     }
 
     fn stages(&self) -> Vec<report::Stage> {
         let mark = self.marked();
         let elapsed_ns = mark.at.elapsed().as_secs_f64() * 1e9;
-        let now = Mark::of(&self.metrics);
+        let now = Mark::of(&self.metrics, mark.rounds);
         let dropped = |refusals: &[Refusal]| {
             let count = |one: &Refusal| now.refused[one.name()] - mark.refused[one.name()];
             refusals.iter().map(count).sum()

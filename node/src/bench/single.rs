@@ -3,6 +3,7 @@
 use super::arguments::{Flags, Rate};
 use super::ceiling::{blank, measure_ceiling};
 use super::error::{BenchError, Tell};
+use super::fault::Fault;
 use super::load::{LoadShape, SignedLoad, TRACKS, prepare};
 use super::rig::RigConfig;
 use super::stand::{Place, Stand, TakenDown};
@@ -17,6 +18,7 @@ use selfchain_bench::prepared::{PreparedHeader, PreparedReader};
 use selfchain_bench::report::{Report, Trial};
 use selfchain_bench::rig::Rig;
 use selfchain_types::codec;
+use selfchain_types::genesis::Plane;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -97,6 +99,8 @@ const SEGMENTS_KEPT: u64 = 8;
 const SEGMENT_BYTES_MIN: u64 = 1 << 20;
 /// Blocks between two snapshots where the log is cut.
 const SNAPSHOT_EVERY: u64 = 1_000;
+/// With so many validators one may fail.
+const FAULT_VALIDATORS_MIN: u16 = 4;
 
 impl<'a> Single<'a> {
     fn new(flags: &'a Flags) -> Result<Self, BenchError> {
@@ -104,6 +108,10 @@ impl<'a> Single<'a> {
             Some(path) => shape_of(path, flags)?,
             None => flags.shape(),
         };
+        let validators = shape.validators;
+        if flags.fault != Fault::None && validators < FAULT_VALIDATORS_MIN {
+            return Err(BenchError::Fault { validators });
+        }
         let data_parent = flags.data.as_deref().and_then(Path::parent);
         let folder = match data_parent {
             Some(parent) if parent.as_os_str().is_empty() => PathBuf::from("."),
@@ -123,7 +131,11 @@ impl<'a> Single<'a> {
 
     fn window(&self) -> u64 {
         let of_bytes = WINDOW_BYTES / self.load.envelope_len();
-        codec::wide((WINDOW_OPERATIONS / self.operations()).min(of_bytes).clamp(WINDOW_MIN, WINDOW_MAX))
+        codec::wide(
+            (WINDOW_OPERATIONS / self.operations())
+                .min(of_bytes)
+                .clamp(WINDOW_MIN, WINDOW_MAX),
+        )
     }
 
     fn blank(&self, tier: &str) -> Report {
@@ -134,6 +146,13 @@ impl<'a> Single<'a> {
             accounts: shape.accounts,
             profile: shape.profile.to_string(),
             seed: shape.seed,
+            validators: shape.validators.into(),
+            plane: if shape.validators > 1 {
+                shape.plane.name().into()
+            } else {
+                Plane::Solo.name().into()
+            },
+            fault: self.flags.fault.name().into(),
             ..blank(tier, &self.folder)
         }
     }
@@ -302,6 +321,7 @@ impl<'a> Single<'a> {
             hlog.finish().map_err(|source| write_error(path, source))?;
         }
         report.durability = stand.rig.durability().into();
+        report.rounds = stand.rig.rounds();
         report.prepare_seconds = stand.header.sign_seconds;
         result.fill(&plan, codec::wide(OPERATION_BYTES), report);
         let setup = stand.header.accounts * 2;
@@ -347,6 +367,7 @@ impl<'a> Single<'a> {
                 ..PipelineConfig::default()
             },
             scores: self.flags.score && self.load.shape().validators == 1,
+            fault: self.flags.fault,
             ..RigConfig::default()
         };
         Stand::set_up(&self.load, file, Place::new(data, &self.folder)?, &config, tell)

@@ -187,12 +187,13 @@ pub(super) fn commit_among(
     what: &str,
     signer: &crate::client::Signer,
     others: &[SigningKey],
-    (operation, attachments): (Operation, Vec<u8>),
+    (operations, attachments): (Vec<Operation>, Vec<u8>),
     also: Value,
     output: Output,
 ) -> Result<(), Failure> {
+    let operation = operations[0];
     let ticket = signer
-        .submit_among(others, vec![operation], attachments, Detail::Balances)
+        .submit_among(others, operations, attachments, Detail::Balances)
         .map_err(asked(what))?;
     conclude(what, signer, ticket, operation, None, also, output)
 }

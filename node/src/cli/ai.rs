@@ -3,8 +3,10 @@
 mod models;
 mod explain;
 mod ledger;
+mod proposer;
 
 pub(super) use models::{MODELS_FOLDER, is_model_file, models_in, read_model};
+pub(super) use proposer::read_network;
 
 use super::init::of_store;
 use super::output::Output;
@@ -34,6 +36,8 @@ const S_PER_DAY: u64 = 86_400;
 pub(super) enum AiCommand {
     /// Train a model on files of transfers with labels, or on a ledger with reports.
     Train(TrainArguments),
+    /// Train the network that says how often which validator is asked to propose, on traces of the simulator.
+    TrainProposer(proposer::TrainProposerArguments),
     /// Judge a model by a file with labels, or by a ledger with reports.
     Eval(EvalArguments),
     /// Score every transfer of a file.
@@ -242,6 +246,7 @@ pub(super) struct CompareArguments {
 pub(super) fn ai(command: AiCommand, settings: &Settings, output: Output) -> Result<(), Failure> {
     match command {
         AiCommand::Train(arguments) => train_model(arguments, settings, output),
+        AiCommand::TrainProposer(arguments) => proposer::train(&arguments, output),
         AiCommand::Eval(arguments) => evaluate(&arguments, settings, output),
         AiCommand::Score(arguments) => score_file(arguments, output),
         AiCommand::Export(arguments) if arguments.input.is_empty() => {

@@ -3,10 +3,11 @@
 use super::ai::AiCommand;
 use super::demo::DemoArguments;
 use super::settings::KeyFlags;
-use crate::bench::PlaneArgument;
-use crate::bench::SchemeArgument;
+use crate::bench::{PlaneArgument, SchemeArgument};
+use crate::standing::EPOCH_BLOCKS;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::Shell;
+use selfchain_consensus::roll::{EPOCH_BLOCKS_MAX, EPOCH_BLOCKS_MIN};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -120,6 +121,10 @@ pub(super) struct InitArguments {
     /// Which account ids may be opened: any, or only those derived from owner, asset and salt.
     #[arg(long, value_enum, default_value_t = AccountIdsArgument::Free)]
     pub(super) account_ids: AccountIdsArgument,
+    /// Make a directory for another node of a chain that is there, not a chain: the file `genesis` of one of its data
+    /// directories.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "account_ids"])]
+    pub(super) genesis: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -136,9 +141,17 @@ pub(super) struct TestnetArguments {
     /// The chain's name, for people.
     #[arg(long, default_value = "testnet")]
     pub(super) name: String,
+    /// Blocks of an epoch: what changes validators takes effect when one ends.
+    #[arg(long, value_name = "BLOCKS", default_value_t = EPOCH_BLOCKS,
+        value_parser = clap::value_parser!(u32).range(i64::from(EPOCH_BLOCKS_MIN)..=i64::from(EPOCH_BLOCKS_MAX)))]
+    pub(super) epoch: u32,
     /// A model's file for every validator, beside the one that comes with the program: it must be exact.
     #[arg(long, value_name = "FILE")]
     pub(super) model: Option<PathBuf>,
+    /// The file of the network that decides how often who is asked to propose; with `--plane poai` [default: the one
+    /// that comes with the program].
+    #[arg(long, value_name = "FILE")]
+    pub(super) quality: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -301,6 +314,17 @@ pub(super) enum ValidatorCommand {
         /// The key file of the account's owner [default: the validator's].
         #[arg(long, value_name = "FILE")]
         owner: Option<PathBuf>,
+        /// Where it listens for the other validators, who then find it.
+        #[arg(long, value_name = "HOST:PORT")]
+        address: Option<String>,
+        #[command(flatten)]
+        sign: SignArguments,
+    },
+    /// Say where it listens for the other validators. Counts at once.
+    Address {
+        /// Where.
+        #[arg(value_name = "HOST:PORT")]
+        address: String,
         #[command(flatten)]
         sign: SignArguments,
     },
@@ -513,6 +537,15 @@ pub(super) enum ModelCommand {
         /// The first height [default: ten after the next].
         #[arg(long, value_name = "HEIGHT")]
         at: Option<u64>,
+        #[command(flatten)]
+        sign: SignArguments,
+    },
+    /// Let another quality network decide from the next epoch on how often which validator is asked to propose; by the
+    /// chain's authority. The operation carries the file: every validator has it with the block.
+    Quality {
+        /// The network's file (`selfchain ai train-proposer`).
+        #[arg(value_name = "FILE")]
+        network: PathBuf,
         #[command(flatten)]
         sign: SignArguments,
     },

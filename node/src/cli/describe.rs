@@ -124,6 +124,8 @@ fn kind(kind: Kind) -> &'static str {
         Kind::Bond => "bond",
         Kind::Rotate => "rotate",
         Kind::Reveals => "reveals",
+        Kind::Address => "address",
+        Kind::SetQuality => "set_quality",
     }
 }
 

@@ -4,16 +4,16 @@ use super::arguments::{AccountIdsArgument, InitArguments};
 use super::output::Output;
 use super::settings::Settings;
 use super::{ExitStatus, Failure};
-use crate::config::{Config, Resolved, annotated};
+use crate::config::{Config, Resolved, Scoring, annotated};
 use crate::keys;
-use crate::store::{Store, StoreError};
+use crate::store::{GENESIS_BYTES_MAX, Store, StoreError};
 use selfchain_storage::FileDisk;
 use selfchain_types::Genesis;
 use selfchain_types::crypto::SigningKey;
 use selfchain_types::genesis::AccountIds;
 use serde_json::json;
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
 pub(super) fn init(arguments: &InitArguments, settings: &Settings, output: Output) -> Result<(), Failure> {
@@ -30,18 +30,24 @@ pub(super) fn init(arguments: &InitArguments, settings: &Settings, output: Outpu
     }
     let key = keys::open_or_create(&config.node_key_path())
         .map_err(|error| Failure::new(ExitStatus::Failed, failed(), "").because(&error))?;
-    let genesis = genesis(arguments, &key)?;
+    let (genesis, chosen) = match &arguments.genesis {
+        Some(path) => beside(path, &resolved)?,
+        None => (genesis(arguments, &key)?, resolved.said()),
+    };
     // The genesis comes last: a directory without one is no chain, and `init` may be called again.
-    write_config(&resolved)
+    write_config(&config.file_path(), &chosen)
         .map_err(|error| Failure::new(ExitStatus::Failed, failed(), "").because(&error))?;
     Store::create(&disk, &genesis).map_err(|error| of_store(failed(), &error))?;
 
     let data = dir.display().to_string();
-    let next = [
-        format!("selfchain run --data {data}"),
-        format!("selfchain asset create 978 --scale 2 --data {data}"),
-        format!("selfchain account open 1 --asset 978 --data {data}"),
-    ];
+    let next = match &arguments.genesis {
+        Some(_) => joining(&data, &chosen),
+        None => vec![
+            format!("selfchain run --data {data}"),
+            format!("selfchain asset create 978 --scale 2 --data {data}"),
+            format!("selfchain account open 1 --asset 978 --data {data}"),
+        ],
+    };
     let value = json!({
         "data_dir": data,
         "chain_id": genesis.chain_id().to_hex(),
@@ -52,7 +58,12 @@ pub(super) fn init(arguments: &InitArguments, settings: &Settings, output: Outpu
         "next": next,
     });
     let text = format!(
-        "made chain {} ({}) in {data}\nthe node's key has id {}\n\nnext:\n  {}\n",
+        "made {} {} ({}) in {data}\nthe node's key has id {}\n\nnext:\n  {}\n",
+        if arguments.genesis.is_some() {
+            "a node of chain"
+        } else {
+            "chain"
+        },
         genesis.chain_id(),
         genesis.name,
         key.id(),
@@ -73,14 +84,52 @@ fn genesis(arguments: &InitArguments, key: &SigningKey) -> Result<Genesis, Failu
     Ok(Genesis { account_ids, ..solo })
 }
 
+/// The genesis of a chain that is there, and the configuration of one more node of it: where it has several validators
+/// one that listens for them, after its other ports, and remembers what models will look at.
+fn beside(path: &Path, resolved: &Resolved) -> Result<(Genesis, Config), Failure> {
+    let what = || format!("cannot make a node of the chain of {}", path.display());
+    let next = "name the file `genesis` of a data directory of the chain";
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(GENESIS_BYTES_MAX).read_to_end(&mut bytes))
+        .map_err(|error| Failure::usage(what(), next).because(&error))?;
+    let genesis = Genesis::decode(&bytes).map_err(|error| Failure::usage(what(), next).because(&error))?;
+    let mut chosen = resolved.said();
+    if genesis.validators.len() > 1 {
+        chosen.ai.scoring = Scoring::On;
+        let mut listen = resolved.config.ingest.listen;
+        listen.set_port(listen.port().saturating_add(VALIDATOR_PORT));
+        chosen.validator.listen = resolved.config.validator.listen.or(Some(listen));
+    }
+    Ok((genesis, chosen))
+}
+
+/// A node's port for validators comes so many after its port for clients.
+const VALIDATOR_PORT: u16 = 2;
+
+/// How a new node becomes a validator.
+fn joining(data: &str, chosen: &Config) -> Vec<String> {
+    let address = chosen
+        .validator
+        .listen
+        .map_or_else(String::new, |listen| listen.to_string());
+    vec![
+        format!("selfchain run --data {data}"),
+        format!(
+            "selfchain validator join --bond UNITS --account NUMBER --address {address} --key {data}/node.key \
+             --owner KEY_FILE --data A_VALIDATORS_DIRECTORY"
+        ),
+    ]
+}
+
 /// Writes the annotated file, and leaves one that is there alone.
-fn write_config(resolved: &Resolved) -> std::io::Result<()> {
+fn write_config(path: &Path, chosen: &Config) -> std::io::Result<()> {
     // The file lies in the directory that it would name.
     let chosen = Config {
         data_dir: Config::default().data_dir,
-        ..resolved.said()
+        ..chosen.clone()
     };
-    write_config_to(&resolved.config.file_path(), &chosen)
+    write_config_to(path, &chosen)
 }
 
 /// Writes an annotated file, and leaves one that is there alone.

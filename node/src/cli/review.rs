@@ -1,7 +1,8 @@
 //! `hold`, `policy`, `model`: what is held and by whom it is settled, what is done about scores, and who gives them.
 
 use super::access::{self, asked};
-use super::account::commit;
+use super::account::{commit, commit_among};
+use super::ai::read_network;
 use super::arguments::{HoldCommand, ModelCommand, NodeArguments, PolicyCommand, SignArguments};
 use super::output::Output;
 use super::settings::Settings;
@@ -161,6 +162,16 @@ pub(super) fn model(command: &ModelCommand, settings: &Settings, output: Output)
             let operation = Operation::set_model(1, hash, from);
             let value = json!({ "model": hash.to_hex(), "from": from.0 });
             commit(what, &signer, operation, None, value, output)
+        }
+        ModelCommand::Quality { network, sign } => {
+            let network = read_network(network)?;
+            let (_, signer) = access::sign(sign, settings)?;
+            let file = network.to_bytes();
+            let len = u32::try_from(file.len()).unwrap_or(u32::MAX);
+            let operation = Operation::set_quality(1, network.id(), (0, len));
+            let value = json!({ "network": network.id().to_hex() });
+            let what = "cannot let the network decide";
+            commit_among(what, &signer, &[], (vec![operation], file), value, output)
         }
     }
 }

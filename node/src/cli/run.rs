@@ -45,21 +45,26 @@ async fn serve(
     runtime: &Handle,
 ) -> Result<(), Failure> {
     let mut signals = Signals::new().map_err(|error| cannot_start().because(&error))?;
-    let node = Arc::new(start(config, settings, output, runtime)?);
-    let is_draining = Arc::new(AtomicBool::new(false));
-    let http = match config.http.listen {
-        None => None,
-        Some(listen) => {
-            let probe = NodeProbe::new(&node, config, Arc::clone(&is_draining));
-            let served = api::serve(listen, &config.http, Arc::new(probe)).await;
-            Some(served.map_err(|error| cannot_start().because(&error))?)
+    loop {
+        let node = Arc::new(start(config, settings, output, runtime)?);
+        let is_draining = Arc::new(AtomicBool::new(false));
+        let http = match config.http.listen {
+            None => None,
+            Some(listen) => {
+                let probe = NodeProbe::new(&node, config, Arc::clone(&is_draining));
+                let served = api::serve(listen, &config.http, Arc::new(probe)).await;
+                Some(served.map_err(|error| cannot_start().because(&error))?)
+            }
+        };
+        announce(&node, http.as_ref(), output)?;
+        let end = signals.wait(&node).await;
+        tracing::info!(why = end.name(), "draining");
+        is_draining.store(true, Ordering::Release);
+        stop(node, http, config).await?;
+        if end != End::Joined {
+            return Ok(());
         }
-    };
-    announce(&node, http.as_ref(), output)?;
-    let why = signals.wait(&node).await;
-    tracing::info!(why, "draining");
-    is_draining.store(true, Ordering::Release);
-    stop(node, http, config).await
+    }
 }
 
 fn start(config: &Config, settings: &Settings, output: Output, runtime: &Handle) -> Result<Node, Failure> {
@@ -72,6 +77,7 @@ fn start(config: &Config, settings: &Settings, output: Output, runtime: &Handle)
         .map(|(_, path)| path.clone());
     let mut node_config = config.node_config(key_log);
     node_config.scoring.models = models_in(&config.data_dir)?;
+    node_config.validator.next_key = Some(config.next_key_path());
     let bar = bar("recovering", output.is_json);
     let metrics = Arc::new(Metrics::default());
     let node = Node::start(
@@ -157,14 +163,39 @@ impl Signals {
         })
     }
 
-    async fn wait(&mut self, node: &Node) -> &'static str {
+    async fn wait(&mut self, node: &Node) -> End {
         let mut look = tokio::time::interval(FAULT_LOOK);
         loop {
             tokio::select! {
-                _ = self.terminate.recv() => return "SIGTERM",
-                _ = self.interrupt.recv() => return "SIGINT",
-                _ = look.tick() => if node.fault().is_some() { return "a fault" },
+                _ = self.terminate.recv() => return End::Terminated,
+                _ = self.interrupt.recv() => return End::Interrupted,
+                _ = look.tick() => match () {
+                    () if node.fault().is_some() => return End::Fault,
+                    () if node.joined().is_some() => return End::Joined,
+                    () => {}
+                },
             }
+        }
+    }
+}
+
+/// Why a node ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Terminated,
+    Interrupted,
+    Fault,
+    /// It fetched a snapshot of the other validators, and begins with it when it starts again.
+    Joined,
+}
+
+impl End {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Terminated => "SIGTERM",
+            Self::Interrupted => "SIGINT",
+            Self::Fault => "a fault",
+            Self::Joined => "a snapshot is fetched, and the node begins with it",
         }
     }
 }

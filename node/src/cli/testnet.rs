@@ -1,6 +1,6 @@
 //! `testnet`: makes the data directories of several validators of one new chain, and says how to start them.
 
-use super::ai::{MODELS_FOLDER, is_model_file, read_model};
+use super::ai::{MODELS_FOLDER, is_model_file, read_model, read_network};
 use super::arguments::TestnetArguments;
 use super::init::{of_store, write_config_to};
 use super::output::Output;
@@ -8,11 +8,13 @@ use super::settings::Settings;
 use super::{ExitStatus, Failure};
 use crate::config::{Config, PeerAddress, Peers, Scoring};
 use crate::keys;
-use crate::standing::{EPOCH_BLOCKS, REVEALS, found};
+use crate::standing::{POWER_EACH, REVEALS, found, with_network};
 use crate::store::Store;
 use selfchain_ai::model::Predict;
 use selfchain_storage::FileDisk;
 use selfchain_types::crypto::SigningKey;
+use selfchain_types::genesis::Plane;
+use selfchain_types::quality::Network;
 use selfchain_types::{AccountId, AssetId, Genesis, Hash};
 use serde_json::json;
 use std::fs;
@@ -22,17 +24,25 @@ use std::path::{Path, PathBuf};
 
 /// Ports that one validator takes: for clients, for HTTP, for the other validators; the rest are spare.
 const PORTS_EACH: u16 = 10;
+/// Blocks between two snapshots.
+const SNAPSHOT_INTERVAL_BLOCKS: u64 = 16_384;
 /// What bonds are units of. Nothing costs any.
 const BOND_ASSET: AssetId = AssetId(978);
 /// The account that bonds are pending towards, and where what offences cost goes.
 const RESERVE: AccountId = AccountId(1_000_000);
+
+/// The account on which the bond of one more validator may lie.
+const BOND_ACCOUNT: AccountId = AccountId(1_000_001);
+/// Numbers of issuance accounts, unless said otherwise, are those of their assets from here on.
+const ISSUANCE_BASE: u128 = 1 << 64;
 
 pub(super) fn testnet(
     arguments: &TestnetArguments,
     settings: &Settings,
     output: Output,
 ) -> Result<(), Failure> {
-    let made = make(arguments, settings.resolve_without_file()?.config.port_base)?;
+    let port_base = settings.resolve_without_file()?.config.port_base;
+    let made = make(arguments, port_base)?;
     let commands: Vec<String> = made
         .directories
         .iter()
@@ -48,6 +58,7 @@ pub(super) fn testnet(
         format!("selfchain account open {RESERVE} --asset 978 --data {first}"),
         format!("selfchain model activate {model} --data {first}"),
     ];
+    let more = another(arguments, &made, port_base);
     let value = json!({
         "chain_id": made.genesis.chain_id().to_hex(),
         "plane": made.genesis.plane.name(),
@@ -56,17 +67,42 @@ pub(super) fn testnet(
         "directories": made.directories,
         "next": commands,
         "then": then,
+        "another_validator": more,
     });
     let text = format!(
-        "made chain {} with {} validators ({}) in {}\n\nnext, each in a terminal of its own:\n  {}\n\nthen:\n  {}\n",
+        "made chain {} with {} validators ({}) in {}\n\nnext, each in a terminal of its own:\n  {}\n\nthen:\n  {}\n\nanother validator, while they run:\n  {}\n",
         made.genesis.chain_id(),
         made.genesis.validators.len(),
         made.genesis.plane.name(),
         arguments.output.display(),
         commands.join("\n  "),
         then.join("\n  "),
+        more.join("\n  "),
     );
     output.result(&text, &value)
+}
+
+/// What lets one more validator join, once the asset and the reserve are there.
+fn another(arguments: &TestnetArguments, made: &Testnet, port_base: u16) -> Vec<String> {
+    let first = made.directories[0].display();
+    let count = arguments.validators;
+    let data = arguments.output.join(format!("validator-{count}"));
+    let data = data.display();
+    let base = u32::from(port_base) + u32::from(PORTS_EACH) * u32::from(count);
+    let issuance = ISSUANCE_BASE + u128::from(BOND_ASSET.0);
+    vec![
+        format!("selfchain init --genesis {first}/genesis --port-base {base} --data {data}"),
+        format!("selfchain run --data {data}"),
+        format!("selfchain account open {BOND_ACCOUNT} --asset {BOND_ASSET} --data {first}"),
+        format!(
+            "selfchain transfer --from {issuance} --to {BOND_ACCOUNT} --amount {POWER_EACH} --data {first}"
+        ),
+        format!(
+            "selfchain validator join --bond {POWER_EACH} --account {BOND_ACCOUNT} --address 127.0.0.1:{} \
+             --key {data}/node.key --owner {first}/node.key --data {first}",
+            base + 2
+        ),
+    ]
 }
 
 /// A chain of several validators, each in a directory of its own.
@@ -115,12 +151,16 @@ fn make(arguments: &TestnetArguments, port_base: u16) -> Result<Testnet, Failure
         Some(path) => Some(exact(path)?),
         None => None,
     };
+    let network = quality(arguments)?;
     let mut signing = Vec::new();
     for directory in &directories {
         let path = directory.join(keys::NODE_KEY_FILE);
         signing.push(keys::open_or_create(&path).map_err(|error| failed(&error))?);
     }
-    let genesis = genesis(arguments, &signing)?;
+    let genesis = match &network {
+        Some(network) => with_network(genesis(arguments, &signing)?, network),
+        None => genesis(arguments, &signing)?,
+    };
     for (at, directory) in (0u16..).zip(&directories) {
         let disk = FileDisk::open(directory).map_err(|error| failed(&error))?;
         let config = config(at, port_base, &signing);
@@ -135,6 +175,18 @@ fn make(arguments: &TestnetArguments, port_base: u16) -> Result<Testnet, Failure
         directories,
         model,
     })
+}
+
+/// The network that qualities shall be by, where one is named.
+fn quality(arguments: &TestnetArguments) -> Result<Option<Network>, Failure> {
+    let Some(path) = &arguments.quality else {
+        return Ok(None);
+    };
+    if Plane::from(arguments.plane) != Plane::Poai {
+        let what = "only validators of the plane poai have qualities";
+        return Err(Failure::usage(what, "--quality goes with --plane poai"));
+    }
+    read_network(path).map(Some)
 }
 
 /// The hash of a model that several validators can hold one another to.
@@ -173,7 +225,7 @@ fn genesis(arguments: &TestnetArguments, signing: &[SigningKey]) -> Result<Genes
     );
     (solo.fees.asset, solo.fees.collector) = (BOND_ASSET, RESERVE);
     let plane = arguments.plane.into();
-    Ok(found(solo, plane, signing, EPOCH_BLOCKS, REVEALS))
+    Ok(found(solo, plane, signing, arguments.epoch, REVEALS))
 }
 
 /// The configuration of the validator at a position of the set.
@@ -184,6 +236,8 @@ fn config(at: u16, port_base: u16, signing: &[SigningKey]) -> Config {
     config.ingest.listen = port(at, 0);
     config.http.listen = Some(port(at, 1));
     config.validator.listen = Some(port(at, 2));
+    // One that loses its disk, or comes late, has something to begin with.
+    config.storage.snapshot_interval_blocks = SNAPSHOT_INTERVAL_BLOCKS;
     let others = (0u16..).zip(signing).filter(|(other, _)| *other != at);
     let peers = others.map(|(other, key)| PeerAddress {
         key: key.public().as_bytes().first_chunk().copied().unwrap_or_default(),

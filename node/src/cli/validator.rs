@@ -9,10 +9,12 @@ use super::settings::Settings;
 use super::{ExitStatus, Failure};
 use crate::client::Client;
 use crate::standing::later_reveals;
+use selfchain_types::address::{decode_address, encode_address};
 use selfchain_types::crypto::SigningKey;
 use selfchain_types::genesis::Plane;
 use selfchain_types::{AccountId, Genesis, Hash, Operation};
 use serde_json::{Value, json};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
 pub(super) fn validator(
@@ -25,21 +27,48 @@ pub(super) fn validator(
             bond,
             account,
             owner,
+            address,
             sign,
         } => {
+            let address = address.as_deref().map(resolve).transpose()?;
             let (key, genesis) = begin(sign, settings)?;
             let link = last_link(&genesis, &key);
-            let attachments = [link.0.as_slice(), key.public().as_bytes()].concat();
+            let mut attachments = [link.0.as_slice(), key.public().as_bytes()].concat();
             let len = u32::try_from(attachments.len()).unwrap_or(u32::MAX);
             let scheme = key.public().scheme().code();
-            let operation = Operation::join(1, key.id(), *bond, AccountId(*account), scheme, (0, len));
-            let also =
-                json!({ "validator": key.id().0.to_hex(), "bond": bond, "account": account.to_string() });
+            let join = Operation::join(1, key.id(), *bond, AccountId(*account), scheme, (0, len));
+            let mut operations = vec![join];
+            if let Some(address) = &address {
+                operations.push(Operation::address(2, key.id(), len));
+                attachments.extend_from_slice(&encode_address(address));
+            }
+            let also = json!({
+                "validator": key.id().0.to_hex(),
+                "bond": bond,
+                "account": account.to_string(),
+                "address": address.map(|address| address.to_string()),
+            });
             say(
                 "cannot join",
                 sign,
                 owner,
-                (operation, attachments),
+                (operations, attachments),
+                also,
+                settings,
+                output,
+            )
+        }
+        ValidatorCommand::Address { address, sign } => {
+            let address = resolve(address)?;
+            let (key, _) = begin(sign, settings)?;
+            let operation = Operation::address(1, key.id(), 0);
+            let also = json!({ "validator": key.id().0.to_hex(), "address": address.to_string() });
+            let said = (vec![operation], encode_address(&address).to_vec());
+            say(
+                "cannot say where it listens",
+                sign,
+                &None,
+                said,
                 also,
                 settings,
                 output,
@@ -56,7 +85,15 @@ pub(super) fn validator(
             let operation = Operation::bond(1, key.id(), *bond, account);
             let also = json!({ "validator": key.id().0.to_hex(), "bond": bond });
             let what = "cannot change the bond";
-            say(what, sign, owner, (operation, Vec::new()), also, settings, output)
+            say(
+                what,
+                sign,
+                owner,
+                (vec![operation], Vec::new()),
+                also,
+                settings,
+                output,
+            )
         }
         ValidatorCommand::Leave { sign } => {
             let (key, _) = begin(sign, settings)?;
@@ -66,7 +103,7 @@ pub(super) fn validator(
                 "cannot leave",
                 sign,
                 &None,
-                (operation, Vec::new()),
+                (vec![operation], Vec::new()),
                 also,
                 settings,
                 output,
@@ -85,7 +122,7 @@ pub(super) fn validator(
                 what,
                 sign,
                 &both,
-                (operation, attachments),
+                (vec![operation], attachments),
                 also,
                 settings,
                 output,
@@ -101,13 +138,27 @@ pub(super) fn validator(
                 what,
                 sign,
                 &None,
-                (operation, link.0.to_vec()),
+                (vec![operation], link.0.to_vec()),
                 also,
                 settings,
                 output,
             )
         }
     }
+}
+
+/// An address that the others can dial, of a machine that may be named.
+fn resolve(text: &str) -> Result<SocketAddr, Failure> {
+    let wrong = || {
+        let what = format!("{text} is no address that other validators could reach");
+        Failure::usage(
+            what,
+            "name host and port, such as 203.0.113.7:7402 or node.example.org:7402",
+        )
+    };
+    let mut found = text.to_socket_addrs().map_err(|error| wrong().because(&error))?;
+    let address = found.next().ok_or_else(wrong)?;
+    decode_address(&encode_address(&address)).map_err(|error| wrong().because(&error))
 }
 
 /// The validator's key, and the chain that it is, or wants to be, a validator of.
@@ -140,7 +191,7 @@ fn say(
     what: &str,
     sign: &SignArguments,
     other: &Option<PathBuf>,
-    said: (Operation, Vec<u8>),
+    said: (Vec<Operation>, Vec<u8>),
     also: Value,
     settings: &Settings,
     output: Output,

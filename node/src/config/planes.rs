@@ -2,6 +2,8 @@
 
 use super::{BlockOrder, Config, IngestConfig, Scoring};
 use crate::drive::PipelineConfig;
+use crate::hindrance::Hindrance;
+use crate::joining::JoinConfig;
 use crate::node::{NodeConfig, ScoreWhen, ScoringConfig};
 use crate::store::StoreConfig;
 use crate::sweep::SNAPSHOT_SLICE_MIN;
@@ -42,13 +44,18 @@ impl Config {
         }
     }
 
-    /// What a validator of several takes.
+    /// What a validator of several takes; where its next key may come is for the caller to add.
     pub fn validator_config(&self) -> ValidatorConfig {
         ValidatorConfig {
             listen: self.validator.listen,
             peers: self.validator.peers.0.clone(),
+            next_key: None,
+            join: JoinConfig {
+                behind_blocks: self.validator.join_behind_blocks,
+            },
             propose_timeout: Duration::from_millis(self.validator.propose_timeout_ms),
             vote_timeout: Duration::from_millis(self.validator.vote_timeout_ms),
+            hindrance: Hindrance::None,
         }
     }
 

@@ -17,8 +17,10 @@ use crate::sweep::Sweeper;
 use crate::telemetry::{Metrics, Stage};
 use core::time::Duration;
 use selfchain_engine::commit::Chain;
+use selfchain_types::crypto::{PublicKey, SigningKey};
+use selfchain_types::seam::standing::Held;
 use selfchain_types::{Height, Refusal, TimeNs, Verified, codec};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 /// The other validators, as this node reaches them.
@@ -28,6 +30,12 @@ pub trait Peers: Send {
 
     /// What came from them next, if anything did.
     fn next(&self) -> Option<FromPeer>;
+
+    /// From now on these are the validators, this one among them.
+    fn follow(&mut self, held: &[Held]);
+
+    /// A key of this node's that the chain names and that it did not sign with before, if its operator put it there.
+    fn next_key(&mut self, missing: &[PublicKey]) -> Option<SigningKey>;
 }
 
 /// What comes from the other validators.
@@ -35,15 +43,15 @@ pub trait Peers: Send {
 pub enum FromPeer {
     /// A message.
     Message {
-        /// The sender's position in the set.
-        from: u16,
+        /// The sender's number.
+        from: u32,
         /// The bytes.
         bytes: Vec<u8>,
     },
     /// A validator can be reached, or cannot any more.
     Link {
-        /// Its position in the set.
-        peer: u16,
+        /// Its number.
+        peer: u32,
         /// Whether it can.
         is_up: bool,
     },
@@ -73,6 +81,8 @@ pub struct Agree {
     pub sweeper: Sweeper,
     /// Where it shows how it is.
     pub board: Arc<Board>,
+    /// The height of a snapshot that it fetched.
+    pub joined: Arc<OnceLock<Height>>,
     /// Counts.
     pub metrics: Arc<Metrics>,
     /// Stops the node.
@@ -100,7 +110,12 @@ impl Agree {
             }
             if shown.is_none_or(|shown| shown.elapsed() >= SHOW_EVERY) {
                 shown = Some(Instant::now());
+                self.take_next_key();
                 self.board.show(self.replica.view(now().unwrap_or(TimeNs::ZERO)));
+            }
+            if let Some(height) = self.replica.joined() {
+                self.joined.get_or_init(|| height);
+                break;
             }
             // Its clients wait for what it took in; the other validators go on without it.
             if self.verified.is_done() {
@@ -113,6 +128,18 @@ impl Agree {
             self.wait();
         }
         self.end()
+    }
+
+    /// The key to come is asked for until it is there: its operator may put it there at any time before its epoch.
+    fn take_next_key(&mut self) {
+        let missing = self.replica.keys_missing();
+        if missing.is_empty() {
+            return;
+        }
+        if let Some(key) = self.peers.next_key(&missing) {
+            tracing::info!(key = %key.id(), "this validator's next key is here: it signs from its epoch on");
+            self.replica.hold(key);
+        }
     }
 
     fn wait(&self) {
@@ -181,6 +208,10 @@ impl Agree {
         let time = now().unwrap_or(TimeNs::ZERO);
         let (replica, pool) = (&mut self.replica, &self.commit_pool);
         pool.install(|| replica.handle(event, time))?;
+        if let Some(held) = self.replica.take_held() {
+            self.peers.follow(&held);
+            self.take_next_key();
+        }
         for message in self.replica.take_outgoing() {
             self.peers.send(message);
         }

@@ -14,9 +14,10 @@ use super::registry::Registry;
 use super::scoring::Scoring;
 use super::state::{StateAnswers, StateQuery};
 use crate::answers::Past;
+use crate::joining::{JoinConfig, Joining, Offering};
 use crate::ledger::now;
 use crate::recover::write_snapshot;
-use crate::replica::{self, Agreement, Replica, ReplicaError};
+use crate::replica::{self, Agreement, Replica, ReplicaError, Sharing};
 use crate::store::Store;
 use crate::sweep::{SNAPSHOT_SLICE_MIN, SnapshotFiler, SweepConfig, Sweeper};
 use crate::telemetry::{Metrics, Queue as Name};
@@ -25,12 +26,12 @@ use core::time::Duration;
 use selfchain_engine::builder::Order as BlockOrder;
 use selfchain_engine::commit::Chain;
 use selfchain_engine::pool::{Pool, PoolLimits, PoolRules};
-use selfchain_storage::{Index, Journal, NodeFile, Snapshots};
+use selfchain_storage::{HandoverFile, Index, Journal, NodeFile, Snapshots};
 use selfchain_types::crypto::BatchVerifier;
 use selfchain_types::seam::consensus::Plane;
-use selfchain_types::{KeyId, TimeNs};
+use selfchain_types::{Height, KeyId, TimeNs};
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use thiserror::Error;
 
@@ -139,12 +140,14 @@ pub enum Deciding {
 pub struct Validating {
     /// What it agrees by.
     pub agreement: Agreement,
-    /// Its position in genesis.
-    pub me: u16,
     /// What it must remember across a crash.
     pub journal: Journal,
+    /// Whether it puts nothing into its blocks, on purpose.
+    pub is_starving: bool,
     /// The others.
     pub peers: Box<dyn Peers>,
+    /// When it begins at a snapshot of theirs.
+    pub join: JoinConfig,
 }
 
 /// The running threads, and the ends that the service holds.
@@ -163,11 +166,14 @@ pub struct Pipeline {
     pub board: Arc<Board>,
     /// What stopped the node, if anything did.
     pub fault: Fault,
+    /// The height of a snapshot that was fetched: the node is to be stopped and started, and begins with it.
+    pub joined: Arc<OnceLock<Height>>,
     threads: Vec<JoinHandle<()>>,
     order: JoinHandle<(Chain, Option<Scoring>)>,
     project: JoinHandle<Index>,
     snapshots: Arc<Snapshots>,
     receipt_nodes: Arc<NodeFile>,
+    handovers: Arc<HandoverFile>,
 }
 
 impl Pipeline {
@@ -225,6 +231,7 @@ impl Pipeline {
             filer: SnapshotFiler::default(),
             snapshot_height: Arc::clone(&snapshot_height),
             receipt_nodes: Arc::clone(&store.receipt_nodes),
+            handovers: Arc::clone(&store.handovers),
             log: Arc::clone(&log_reader),
             metrics: Arc::clone(metrics),
             fault: fault.clone(),
@@ -272,6 +279,7 @@ impl Pipeline {
             Arc::clone(metrics),
         );
         let board = Arc::<Board>::default();
+        let joined = Arc::<OnceLock<Height>>::default();
         let commit_pool = rayon_pool("commit", config.commit_threads, 0)?;
         let Proposing {
             deciding,
@@ -303,13 +311,23 @@ impl Pipeline {
             Deciding::Among(validating) => {
                 let validating = *validating;
                 let options = replica::Options {
-                    me: validating.me,
-                    proposer,
                     order: config.order,
                     envelopes_max: BLOCK_ENVELOPES_MAX,
                     interval_ns: u64::try_from(config.block_interval.as_nanos()).unwrap_or(u64::MAX),
                     tip_every_ns: TIP_EVERY_NS,
                     keeps_bodies: true,
+                    starves: validating.is_starving,
+                };
+                let root_lag = chain.genesis().plane.root_lag();
+                let (snapshots, handovers) = (Arc::clone(&store.snapshots), Arc::clone(&store.handovers));
+                let sharing = Sharing {
+                    offering: Offering::new(
+                        snapshots,
+                        Arc::clone(&handovers),
+                        Arc::clone(&log_reader),
+                        root_lag,
+                    ),
+                    joining: Joining::new(Arc::clone(&store.disk), handovers, validating.join),
                 };
                 let opened = Replica::open(
                     options,
@@ -323,6 +341,7 @@ impl Pipeline {
                     log_reader,
                     now().unwrap_or(TimeNs::ZERO),
                 );
+                let opened = opened.and_then(|replica| replica.sharing(sharing));
                 let replica = opened.map_err(Box::new)?;
                 intake_thread.known = Some(replica.verified());
                 let agree = Agree {
@@ -337,6 +356,7 @@ impl Pipeline {
                     commit_pool,
                     sweeper,
                     board: Arc::clone(&board),
+                    joined: Arc::clone(&joined),
                     metrics: Arc::clone(metrics),
                     fault: fault.clone(),
                 };
@@ -358,11 +378,13 @@ impl Pipeline {
             tip,
             board,
             fault,
+            joined,
             threads,
             order: spawn("order", run)?,
             project: spawn("project", move || project.run())?,
             snapshots: store.snapshots,
             receipt_nodes: store.receipt_nodes,
+            handovers: store.handovers,
         })
     }
 
@@ -383,6 +405,9 @@ impl Pipeline {
         if let Some(text) = self.fault.text() {
             return Some(text.to_owned());
         }
+        if self.joined.get().is_some() {
+            return None;
+        }
         let written = write_snapshot(
             chain.ledger(),
             &chain.snapshot(),
@@ -390,6 +415,7 @@ impl Pipeline {
             &self.snapshots,
             &mut index,
             &self.receipt_nodes,
+            &self.handovers,
         );
         if let Err(error) = written {
             tracing::warn!(error = %error, "snapshot not written: the next start folds more of the log");

@@ -11,7 +11,7 @@ use crate::telemetry::{Metrics, Stage};
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use selfchain_engine::commit::Folded;
-use selfchain_storage::{Index, IndexError, NodeFile, Snapshots};
+use selfchain_storage::{HandoverFile, Index, IndexError, NodeFile, Snapshots};
 use selfchain_types::codec;
 use selfchain_types::seam::log::LogReader;
 use std::sync::Arc;
@@ -40,6 +40,8 @@ pub struct Project {
     pub snapshot_height: Arc<AtomicU64>,
     /// The receipts' tree.
     pub receipt_nodes: Arc<NodeFile>,
+    /// Changes of the set of validators.
+    pub handovers: Arc<HandoverFile>,
     /// The log it follows, for the lag.
     pub log: Arc<dyn LogReader>,
     /// Counts.
@@ -91,7 +93,13 @@ impl Project {
     }
 
     fn file(&mut self, slice: &Slice) {
-        let written = (self.filer).write(slice, &self.snapshots, &mut self.index, &self.receipt_nodes);
+        let written = self.filer.write(
+            slice,
+            &self.snapshots,
+            &mut self.index,
+            &self.receipt_nodes,
+            &self.handovers,
+        );
         match written {
             Ok(None) => {}
             Ok(Some(height)) => {
@@ -108,7 +116,7 @@ impl Project {
     fn follow(&mut self, folded: &Folded) -> Result<(), StoreError> {
         let mut stopping = None;
         loop {
-            match project(&mut self.index, &self.receipt_nodes, folded) {
+            match project(&mut self.index, &self.receipt_nodes, &self.handovers, folded) {
                 Err(error @ StoreError::Index(IndexError::DiskFull { .. })) => {
                     if self.from.is_closed() {
                         let since: &mut Instant = stopping.get_or_insert_with(Instant::now);

@@ -105,6 +105,7 @@ impl Publish {
             transactions: block.transactions,
             history: block.history,
             receipt_nodes: block.receipt_nodes,
+            handover: block.handover,
         };
         if self.to.push(Projection { folded, slice }).is_err() {
             tracing::warn!(

@@ -9,10 +9,10 @@ use crate::sweep::Slice;
 use crate::telemetry::{Metrics, Stage};
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
-use selfchain_engine::commit::Block;
+use selfchain_engine::commit::{Anchor, Block};
 use selfchain_storage::SegmentLog;
 use selfchain_types::seam::log::{Log, LogError};
-use selfchain_types::{Refusal, codec};
+use selfchain_types::{Height, Refusal, codec};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -39,7 +39,7 @@ pub struct Record {
     pub intake: Arc<IntakeQueue>,
     /// Bytes of log to keep; 0 = all.
     pub retention_bytes: u64,
-    /// Newest height that a snapshot holds: nothing above it is forgotten.
+    /// Newest height that a snapshot holds: nothing above it is forgotten, nor what proves it.
     pub snapshot_height: Arc<AtomicU64>,
     /// Counts.
     pub metrics: Arc<Metrics>,
@@ -152,9 +152,11 @@ impl Record {
 
     fn retain(&mut self) -> Result<(), LogError> {
         let keep = self.log.first_within(self.retention_bytes);
-        let covered = self.snapshot_height.load(Ordering::Acquire).saturating_add(1);
+        // Whoever is sent the snapshot has it proved by the blocks up to it.
+        let snapshot = Height(self.snapshot_height.load(Ordering::Acquire));
+        let (covered, _) = Anchor::heights(snapshot, 0);
         if keep > 0 {
-            self.log.retain_from(keep.min(covered))?;
+            self.log.retain_from(keep.min(covered.0))?;
         }
         Ok(())
     }

@@ -17,18 +17,29 @@ impl Overview<'_> {
         let catching_up = &view.catching_up;
         let refusing = catching_up.refusing.iter().map(|(peer, until)| {
             let for_ms = until.0.saturating_sub(view.now.0) / 1_000_000;
-            json!({ "position": peer, "for_ms": for_ms })
+            json!({ "number": peer, "for_ms": for_ms })
         });
         self.with(json!({
             "height": view.tip.next().0,
             "agreement": view.plane.as_ref().map(|plane| self.agreement(plane)),
             "next_proposers": next.collect::<Vec<_>>(),
+            "network": view.standing.network.map(|id| id.to_hex()),
+            "next_network": view.standing.next_network.map(|id| id.to_hex()),
             "last": view.last.as_ref().map(decision),
             "peers": self.links.unwrap_or_default().iter().map(|one| self.peer(one)).collect::<Vec<_>>(),
             "catching_up": {
                 "blocks_behind": catching_up.behind,
                 "asked": catching_up.asked,
                 "refusing": refusing.collect::<Vec<_>>(),
+                "snapshot": catching_up.snapshot.as_ref().map(|snapshot| json!({
+                    "height": snapshot.height.0,
+                    "chunks": snapshot.chunks,
+                    "chunks_all": snapshot.chunks_all,
+                    "bytes": snapshot.bytes,
+                    "bytes_all": snapshot.bytes_all,
+                    "from": snapshot.from,
+                })),
+                "quiet_through": catching_up.quiet_through.map(|height| height.0),
             },
             "bodies": view.bodies,
             "bodies_wanted": view.bodies_wanted,
@@ -80,11 +91,7 @@ impl Overview<'_> {
     }
 
     fn peer(&self, peer: &PeerStatus) -> Value {
-        let tip = self
-            .view
-            .tips
-            .iter()
-            .find(|(position, _)| *position == peer.position);
+        let tip = self.view.tips.iter().find(|(number, _)| *number == peer.number);
         let tip = tip.map(|(_, tip)| tip.0);
         let lanes = Lane::ALL.iter().zip(&peer.lanes).map(|(lane, status)| {
             json!({
@@ -95,9 +102,9 @@ impl Overview<'_> {
             })
         });
         json!({
-            "position": peer.position,
-            "key_id": self.founder(peer.position),
-            "address": peer.address.to_string(),
+            "number": peer.number,
+            "key_id": self.key_of(peer.number),
+            "address": peer.address.map(|address| address.to_string()),
             "is_up": peer.round_trip.is_some(),
             "round_trip_us": peer.round_trip.map(micros),
             "heard_ms_ago": peer.heard_ago.map(millis),

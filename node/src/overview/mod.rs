@@ -46,10 +46,11 @@ impl Overview<'_> {
         value
     }
 
-    /// The key at a position in genesis, which is what peers are called by.
-    fn founder(&self, peer: u16) -> Option<String> {
-        let validator = self.genesis.validators.get(usize::from(peer))?;
-        Some(hex(&validator.key.id()))
+    /// The key of the validator with a number, which is what peers are called by; `None` of one that is on no roll.
+    fn key_of(&self, peer: u32) -> Option<String> {
+        let members = &self.view.standing.members;
+        let member = members.iter().find(|member| member.number == peer)?;
+        Some(hex(&member.key))
     }
 
     /// The key at a position in the set of the height in hand.

@@ -1,6 +1,7 @@
 //! The three objects, of a chain that is made up.
 
 use super::*;
+use crate::joining::JoinView;
 use crate::replica::{CatchingUp, Decision, Lately, Proof};
 use selfchain_transport::links::{LaneStatus, LinkClose};
 use selfchain_types::ballot::{Ballot, BallotKind, Statement};
@@ -40,12 +41,15 @@ fn genesis() -> Genesis {
 
 fn member(seed: u8) -> MemberView {
     MemberView {
+        number: u32::from(seed) - 1,
+        address: None,
         key: id(seed),
         bond: 100 * u64::from(seed),
         power: Some(100 * u64::from(seed)),
         next_power: Some(90),
         factor: Some(804),
         quality: Some(510),
+        features: Some([7; 13]),
         offences: 0,
         offended: Height::GENESIS,
     }
@@ -60,6 +64,8 @@ fn view() -> ReplicaView {
         }),
         members: (1..=4).map(member).collect(),
         proposers: vec![id(3), id(1)],
+        network: Some(Hash([0xab; 32])),
+        next_network: Some(Hash([0xcd; 32])),
     };
     ReplicaView {
         now: TimeNs(5_000_000_000),
@@ -206,10 +212,19 @@ fn consensus_says_who_voted_for_what_with_what_power() {
         behind: 3,
         asked: Some(2),
         refusing: vec![(1, TimeNs(5_400_000_000))],
+        snapshot: Some(JoinView {
+            height: Height(900),
+            chunks: 3,
+            chunks_all: 12,
+            bytes: 30_000,
+            bytes_all: 120_000,
+            from: vec![1, 3],
+        }),
+        quiet_through: None,
     };
     let peer = PeerStatus {
-        position: 1,
-        address: ([127, 0, 0, 1], 9).into(),
+        number: 1,
+        address: Some(([127, 0, 0, 1], 9).into()),
         round_trip: Some(Duration::from_micros(420)),
         dial_in: None,
         last: Some(LinkClose::TimedOut),

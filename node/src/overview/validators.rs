@@ -1,8 +1,9 @@
 //! `validators`: who they are, what each weighs, and what it did last.
 
 use super::{Overview, hex};
+use selfchain_types::quality::{CATALOGUE, Row};
 use selfchain_types::seam::view::MemberView;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 impl Overview<'_> {
     /// The object of `GET /validators`.
@@ -22,6 +23,8 @@ impl Overview<'_> {
         self.with(json!({
             "epoch": epoch,
             "power": total,
+            "network": standing.network.map(|id| id.to_hex()),
+            "next_network": standing.next_network.map(|id| id.to_hex()),
             "looked_since": Some(lately.since.0).filter(|since| *since > 0),
             "validators": members.iter().map(|one| self.member(one, total)).collect::<Vec<_>>(),
         }))
@@ -39,12 +42,15 @@ impl Overview<'_> {
         json!({
             "key_id": hex(&member.key),
             "is_me": self.me.map(|me| me == member.key),
+            "number": member.number,
+            "address": member.address.map(|address| address.to_string()),
             "position": position,
             "bond": member.bond,
             "power": power,
             "share_ppm": share_ppm.and_then(|share| u64::try_from(share).ok()),
             "factor_thousandths": member.factor,
             "quality_thousandths": member.quality,
+            "features": member.features.map(features),
             "offences": member.offences,
             "offended_height": Some(member.offended.0).filter(|height| *height > 0),
             "in_set": member.power.is_some(),
@@ -54,4 +60,11 @@ impl Overview<'_> {
             "last_precommitted": did.precommitted.map(|height| height.0),
         })
     }
+}
+
+/// What a quality network would see of a validator now, by name.
+fn features(row: Row) -> Map<String, Value> {
+    (CATALOGUE.iter().zip(row))
+        .map(|((name, _), value)| ((*name).to_owned(), value.into()))
+        .collect()
 }

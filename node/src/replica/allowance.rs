@@ -17,7 +17,7 @@ const SCALE: i128 = 1_000_000_000;
 /// What is left to each peer that asked.
 #[derive(Debug, Default)]
 pub(super) struct Allowance {
-    peers: BTreeMap<u16, Level>,
+    peers: BTreeMap<u32, Level>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -28,11 +28,16 @@ struct Level {
 }
 
 impl Allowance {
+    /// Forgets who is no peer any more.
+    pub(super) fn retain(&mut self, is_peer: impl Fn(u32) -> bool) {
+        self.peers.retain(|peer, _| is_peer(*peer));
+    }
+
     /// Whether a peer may be sent something now.
     ///
     /// # Errors
     /// Milliseconds, at least 1, after which it may, if it is sent nothing meanwhile.
-    pub(super) fn ask(&mut self, peer: u16, now: TimeNs) -> Result<(), u32> {
+    pub(super) fn ask(&mut self, peer: u32, now: TimeNs) -> Result<(), u32> {
         let level = self.level(peer, now);
         if level.left > 0 {
             return Ok(());
@@ -45,13 +50,13 @@ impl Allowance {
     }
 
     /// A peer is sent this many bytes.
-    pub(super) fn sent(&mut self, peer: u16, bytes: usize, now: TimeNs) {
+    pub(super) fn sent(&mut self, peer: u32, bytes: usize, now: TimeNs) {
         let cost = codec::wide(bytes).max(SERVED_BYTES_MIN);
         self.level(peer, now).left -= i128::from(cost) * SCALE;
     }
 
     /// What is left to a peer by now.
-    fn level(&mut self, peer: u16, now: TimeNs) -> &mut Level {
+    fn level(&mut self, peer: u32, now: TimeNs) -> &mut Level {
         let full = i128::from(SERVED_BURST_BYTES) * SCALE;
         let level = self.peers.entry(peer).or_insert(Level { left: full, at: now });
         let gained = i128::from(SERVED_BYTES_PER_S) * i128::from(now.0.saturating_sub(level.at.0));

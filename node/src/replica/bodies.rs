@@ -9,6 +9,9 @@ pub(super) const BODIES_PER_PEER_MAX: usize = 4;
 /// Most heights above the tip that bodies are kept for.
 pub(super) const BODY_LEAD_MAX: u64 = 2;
 
+/// Stands for this node among those that bodies came from: no validator's number.
+pub(super) const OWN: u32 = u32::MAX;
+
 /// How far a body is.
 #[derive(Debug)]
 pub(super) enum Body {
@@ -26,7 +29,7 @@ pub(super) enum Body {
 #[derive(Debug)]
 struct Kept {
     height: Height,
-    from: u16,
+    from: u32,
     body: Body,
 }
 
@@ -38,7 +41,7 @@ pub(super) struct Bodies {
 
 impl Bodies {
     /// Keeps what arrived from a peer, if there is room for it. One that was asked for always has room.
-    pub(super) fn receive(&mut self, from: u16, proposal: Proposal, is_wanted: bool) -> bool {
+    pub(super) fn receive(&mut self, from: u32, proposal: Proposal, is_wanted: bool) -> bool {
         let (height, hash) = (proposal.header().height, proposal.hash());
         if self.kept.contains_key(&hash) {
             return false;
@@ -53,10 +56,10 @@ impl Bodies {
     }
 
     /// Keeps one of the node's own.
-    pub(super) fn own(&mut self, me: u16, candidate: Candidate) {
+    pub(super) fn own(&mut self, candidate: Candidate) {
         let (height, hash) = (candidate.header().height, candidate.hash());
         let body = Body::Judged(Box::new(candidate));
-        let from = me;
+        let from = OWN;
         self.kept.insert(hash, Kept { height, from, body });
     }
 

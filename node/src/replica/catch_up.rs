@@ -16,28 +16,35 @@ const REFUSED_NS_MAX: u64 = 10_000_000_000;
 #[derive(Debug, Default)]
 pub(super) struct CatchUp {
     /// The newest height that each peer says it decided.
-    tips: BTreeMap<u16, Height>,
+    tips: BTreeMap<u32, Height>,
     /// Whom blocks were asked of, and until when the answer is waited for.
-    asked: Option<(u16, TimeNs)>,
+    asked: Option<(u32, TimeNs)>,
     /// Since when it is behind.
     behind_since: Option<TimeNs>,
     /// Peers asked since the last block came; the next is asked after them.
     turns: usize,
     /// Peers that refused, and until when they are asked for nothing.
-    refusing: BTreeMap<u16, TimeNs>,
+    refusing: BTreeMap<u32, TimeNs>,
     /// When the first of those that are ahead may be asked again, where all of them refused.
     free_at: Option<TimeNs>,
 }
 
 impl CatchUp {
     /// A peer says where it stands.
-    pub(super) fn told(&mut self, from: u16, tip: Height) {
+    pub(super) fn told(&mut self, from: u32, tip: Height) {
         let known = self.tips.entry(from).or_insert(tip);
         *known = (*known).max(tip);
     }
 
+    /// Forgets who is no peer any more, or cannot be reached.
+    pub(super) fn retain(&mut self, is_peer: impl Fn(u32) -> bool) {
+        self.tips.retain(|peer, _| is_peer(*peer));
+        self.refusing.retain(|peer, _| is_peer(*peer));
+        self.asked = self.asked.filter(|(peer, _)| is_peer(*peer));
+    }
+
     /// What was asked of a peer came, or nothing new was in it.
-    pub(super) fn answered(&mut self, from: u16, is_new: bool) {
+    pub(super) fn answered(&mut self, from: u32, is_new: bool) {
         if self.asked.is_some_and(|(peer, _)| peer == from) {
             self.asked = None;
             self.turns = if is_new { 0 } else { self.turns + 1 };
@@ -48,7 +55,7 @@ impl CatchUp {
     }
 
     /// A peer does not send what it was asked for, and says when it would.
-    pub(super) fn refused(&mut self, from: u16, retry_after_ms: u32, now: TimeNs) {
+    pub(super) fn refused(&mut self, from: u32, retry_after_ms: u32, now: TimeNs) {
         let wait = u64::from(retry_after_ms)
             .saturating_mul(1_000_000)
             .min(REFUSED_NS_MAX);
@@ -60,14 +67,14 @@ impl CatchUp {
     }
 
     /// Whether a peer said that it sends nothing yet.
-    pub(super) fn is_refusing(&self, peer: u16, now: TimeNs) -> bool {
+    pub(super) fn is_refusing(&self, peer: u32, now: TimeNs) -> bool {
         self.refusing.get(&peer).is_some_and(|until| now < *until)
     }
 
     /// Whom to ask for the blocks after `tip`, if it is time.
-    pub(super) fn ask(&mut self, tip: Height, now: TimeNs) -> Option<u16> {
+    pub(super) fn ask(&mut self, tip: Height, now: TimeNs) -> Option<u32> {
         self.free_at = None;
-        let ahead: Vec<(u16, Height)> = self
+        let ahead: Vec<(u32, Height)> = self
             .tips
             .iter()
             .filter(|(_, theirs)| **theirs > tip)
@@ -87,8 +94,8 @@ impl CatchUp {
             }
             self.turns += 1;
         }
-        let until = |peer: &u16| self.refusing.get(peer).copied().filter(|until| now < *until);
-        let free: Vec<u16> = ahead
+        let until = |peer: &u32| self.refusing.get(peer).copied().filter(|until| now < *until);
+        let free: Vec<u32> = ahead
             .iter()
             .map(|(peer, _)| *peer)
             .filter(|peer| until(peer).is_none())
@@ -104,7 +111,7 @@ impl CatchUp {
     }
 
     /// The newest height that each peer says it decided.
-    pub(super) fn tips(&self) -> impl Iterator<Item = (u16, Height)> {
+    pub(super) fn tips(&self) -> impl Iterator<Item = (u32, Height)> {
         self.tips.iter().map(|(peer, tip)| (*peer, *tip))
     }
 
@@ -116,6 +123,8 @@ impl CatchUp {
             behind: highest.saturating_sub(tip.0),
             asked: self.asked.filter(|(_, until)| now < *until).map(|(peer, _)| peer),
             refusing: refusing.map(|(peer, until)| (*peer, *until)).collect(),
+            snapshot: None,
+            quiet_through: None,
         }
     }
 

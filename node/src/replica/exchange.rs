@@ -28,7 +28,6 @@ impl<T: Ticket> Replica<T> {
 
     pub(super) fn ask_again(&mut self, now: TimeNs) {
         let height = self.chain.tip().height.next();
-        let peers = self.chain.genesis().validators.len();
         let due: Vec<Hash> = self
             .wanted
             .iter()
@@ -40,14 +39,12 @@ impl<T: Ticket> Replica<T> {
                 continue;
             };
             // Each other validator in turn, but for those that just refused.
-            let others = (peers - 1).max(1);
-            let turn = |step: usize| {
-                let ahead = 1 + (*tries + step) % others;
-                u16::try_from((usize::from(self.options.me) + ahead) % peers).unwrap_or_default()
-            };
-            let to = (0..others)
-                .map(turn)
-                .find(|peer| !self.catch_up.is_refusing(*peer, now));
+            let others = &self.others;
+            let in_turn = others.iter().cycle().skip(*tries % others.len().max(1));
+            let to = in_turn
+                .take(others.len())
+                .find(|peer| !self.catch_up.is_refusing(**peer, now))
+                .copied();
             *tries += 1;
             *at = TimeNs(now.0.saturating_add(BODY_WAIT_NS));
             if let Some(to) = to {
@@ -57,7 +54,7 @@ impl<T: Ticket> Replica<T> {
     }
 
     /// A body arrived, asked for or not.
-    pub(super) fn body(&mut self, from: u16, bytes: &[u8], now: TimeNs) -> Result<(), ReplicaError> {
+    pub(super) fn body(&mut self, from: u32, bytes: &[u8], now: TimeNs) -> Result<(), ReplicaError> {
         let proposal = match Proposal::new(bytes.to_vec()) {
             Ok(proposal) => proposal,
             Err(error) => {
@@ -81,7 +78,7 @@ impl<T: Ticket> Replica<T> {
     /// Decided blocks arrived, asked for or not.
     pub(super) fn blocks(
         &mut self,
-        from: u16,
+        from: u32,
         blocks: &[(&[u8], &[u8])],
         now: TimeNs,
     ) -> Result<(), ReplicaError> {
@@ -112,12 +109,16 @@ impl<T: Ticket> Replica<T> {
             }
             self.counts.blocks_fetched += 1;
         }
-        self.catch_up.answered(from, self.chain.tip().height > before);
+        let is_new = self.chain.tip().height > before;
+        self.catch_up.answered(from, is_new);
+        if let Some(sharing) = self.sharing.as_mut().filter(|_| blocks.is_empty()) {
+            sharing.joining.starved_by(from);
+        }
         Ok(())
     }
 
     /// Whether a peer may be sent what it asks for; it is told when not.
-    fn may_serve(&mut self, to: u16, asked: Asked, now: TimeNs) -> bool {
+    pub(super) fn may_serve(&mut self, to: u32, asked: Asked, now: TimeNs) -> bool {
         let Err(retry_after_ms) = self.allowance.ask(to, now) else {
             return true;
         };
@@ -136,7 +137,7 @@ impl<T: Ticket> Replica<T> {
 
     pub(super) fn serve_body(
         &mut self,
-        from: u16,
+        from: u32,
         height: Height,
         block: &Hash,
         now: TimeNs,
@@ -158,14 +159,14 @@ impl<T: Ticket> Replica<T> {
         Ok(())
     }
 
-    pub(super) fn serve_blocks(&mut self, to: u16, from: Height, now: TimeNs) -> Result<(), ReplicaError> {
+    pub(super) fn serve_blocks(&mut self, to: u32, from: Height, now: TimeNs) -> Result<(), ReplicaError> {
         if !self.may_serve(to, Asked::Blocks, now) {
             return Ok(());
         }
         self.send_blocks(to, from, now)
     }
 
-    fn send_blocks(&mut self, to: u16, from: Height, now: TimeNs) -> Result<(), ReplicaError> {
+    fn send_blocks(&mut self, to: u32, from: Height, now: TimeNs) -> Result<(), ReplicaError> {
         let mut rows: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
         let mut bytes = 0;
         let mut height = from.max(Height(1));

@@ -40,17 +40,16 @@ fn replica() -> (Replica<Nobody>, Store) {
     let mut store = Store::open(Arc::clone(&disk), &StoreConfig::default()).unwrap();
     let chain = store.recover(&mut |_| {}).unwrap();
     let options = Options {
-        me: 0,
-        proposer: keys[0].id(),
         order: Order::Fee,
         envelopes_max: 64,
         interval_ns: MS,
         tip_every_ns: 500 * MS,
         keeps_bodies: true,
+        starves: false,
     };
     let pool = Pool::new(PoolLimits::default(), PoolRules::of(&genesis), Height(1));
     let journal = Journal::open(disk, JournalConfig::default(), 0).unwrap();
-    let agreement = agreement(&genesis, &keys[0], bft::Options::default());
+    let agreement = agreement(&genesis, &keys[0], None, bft::Options::default());
     let log = store.log_reader();
     let mut replica = Replica::open(options, chain, agreement, pool, journal, log, START).unwrap();
     let operations = vec![Operation::create_asset(
@@ -76,7 +75,7 @@ fn replica() -> (Replica<Nobody>, Store) {
 /// What is sent to a peer that says this.
 fn answers(
     replica: &mut Replica<Nobody>,
-    from: u16,
+    from: u32,
     message: &PeerMessage<'_>,
     now: TimeNs,
 ) -> Vec<Outgoing> {
@@ -148,7 +147,7 @@ fn a_peer_that_asks_too_much_is_refused_with_a_time_and_served_after_it() {
         "after the time it was told"
     );
     let view = replica.view(later);
-    assert_eq!(view.counts.refused_to_serve, [1, 1]);
+    assert_eq!(view.counts.refused_to_serve, [1, 1, 0, 0]);
     assert_eq!(view.counts.blocks_served, 3 * (served + 2));
 }
 
@@ -156,12 +155,12 @@ fn a_peer_that_asks_too_much_is_refused_with_a_time_and_served_after_it() {
 fn one_that_is_refused_asks_another_and_comes_back_when_it_may() {
     let (mut replica, _store) = replica();
     let at = |ms: u64| TimeNs(START.0 + (1_000 + ms) * MS);
-    let asked = |replica: &mut Replica<Nobody>| -> Vec<u16> {
+    let asked = |replica: &mut Replica<Nobody>| -> Vec<u32> {
         let wants = |outgoing: &Outgoing| matches!(kind(outgoing), PeerMessage::WantBlocks(_));
         let out = replica.take_outgoing();
         let to = out.iter().filter(|one| wants(one)).map(|one| match one.to {
             To::One(peer) => peer,
-            To::All => u16::MAX,
+            To::All => u32::MAX,
         });
         to.collect()
     };

@@ -15,7 +15,10 @@ mod seats;
 mod bodies;
 mod catch_up;
 mod remembered;
+mod acknowledging;
+mod acknowledged;
 mod seen;
+mod starving;
 mod word;
 mod allowance;
 mod lately;
@@ -24,13 +27,23 @@ mod scores;
 #[allow(clippy::module_inception, reason = "the struct and its folder have one name")]
 mod replica;
 mod exchange;
+mod quiet;
+mod sharing;
 
+pub use acknowledged::INCLUSION_BOUND;
 pub use allowance::{SERVED_BURST_BYTES, SERVED_BYTES_MIN, SERVED_BYTES_PER_S};
 pub use lately::{Did, Lately, PROVED_MAX};
 pub use remembered::Remembered;
-pub use replica::{Agreement, Committed, Event, Options, Outgoing, Replica, ReplicaError, Ticket, To};
+pub use replica::{
+    Agreement, Committed, Event, GUEST_FIRST, Options, Outgoing, Replica, ReplicaError, Ticket, To,
+};
+pub use sharing::Sharing;
 pub use view::{CatchingUp, Decision, Proof, ReplicaView};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod scores_tests;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod starving_tests;

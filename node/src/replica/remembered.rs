@@ -2,7 +2,7 @@
 //! same ones, whichever comes first. Bounded: a hash has few places, and there displaces the one that came first. What
 //! is forgotten is verified again.
 
-use selfchain_engine::intake::Known;
+use selfchain_engine::intake::KnownEnvelopes;
 use selfchain_types::Hash;
 use std::sync::{Mutex, PoisonError};
 
@@ -35,7 +35,7 @@ fn row_of(leaf: &Hash) -> usize {
     usize::from(u16::from_le_bytes([leaf.0[1], leaf.0[2]])) % ROWS
 }
 
-impl Known for Remembered {
+impl KnownEnvelopes for Remembered {
     fn holds(&self, leaf: &Hash) -> bool {
         // Whole after any panic: a row is written in one step.
         let rows = self.part(leaf).lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,33 +1,42 @@
 //! The replica itself.
 
+use super::acknowledged::Acknowledged;
+use super::acknowledging::Acknowledging;
 use super::allowance::Allowance;
-use super::bodies::{Bodies, Body};
+use super::bodies::{Bodies, Body, OWN};
 use super::catch_up::CatchUp;
 use super::exchange::BODY_WAIT_NS;
 use super::lately::Lately;
+use super::quiet::Quiet;
 use super::remembered::Remembered;
 use super::scores::Scores;
 use super::seats::Seats;
-use super::seen::Arrivals;
+use super::seen::{Arrivals, is_compared};
+use super::sharing::Sharing;
+use super::starving::Judge;
 use super::word::Word;
 use crate::drive::Scoring;
 use crate::standing::{Reveals, Seen, extension};
 use crate::telemetry::agreement::{AgreementCounts, InvalidBlock};
+use selfchain_consensus::bft::OBJECTION_ROUND_MAX;
 use selfchain_engine::builder::{BlockLimits, Order, build};
-use selfchain_engine::commit::{Block, Candidate, Chain, ChainError, Proposal, Proposing, VerifyError};
+use selfchain_engine::commit::{
+    Block, Candidate, Chain, ChainError, Known, Proposal, Proposing, VerifyError,
+};
 use selfchain_engine::pool::{Entry, LaneView, Pool};
 use selfchain_storage::{Journal, JournalError};
 use selfchain_types::block::Row;
 use selfchain_types::certificate::Certificate;
 use selfchain_types::codec::{self, DecodeError};
-use selfchain_types::crypto::BatchVerifier;
+use selfchain_types::crypto::{BatchVerifier, PublicKey, SigningKey};
 use selfchain_types::evidence::Evidence;
-use selfchain_types::peer::{Lane, PeerMessage};
+use selfchain_types::peer::{Asked, Lane, PeerMessage};
 use selfchain_types::seam::consensus::{Effect, Input, Plane, PlaneError, Verdict};
 use selfchain_types::seam::log::{LogError, LogReader};
 use selfchain_types::seam::scorer::Scorer;
+use selfchain_types::seam::standing::Held;
 use selfchain_types::{Hash, Height, KeyId, Refusal, TimeNs, Verified};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -36,15 +45,15 @@ use thiserror::Error;
 pub enum Event {
     /// A validator's message arrived.
     Peer {
-        /// Its position in genesis, as its connection proves.
-        from: u16,
+        /// Its number, as its connection proves.
+        from: u32,
         /// [`PeerMessage`].
         bytes: Vec<u8>,
     },
     /// A validator can be reached, or cannot any more.
     Link {
-        /// Its position in genesis.
-        peer: u16,
+        /// Its number.
+        peer: u32,
         /// Whether it can.
         is_up: bool,
     },
@@ -63,10 +72,10 @@ pub trait Ticket {
 /// To whom a message goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum To {
-    /// Every other validator.
+    /// Every other validator that this one has a link to.
     All,
-    /// One, by position in genesis.
-    One(u16),
+    /// One, by number.
+    One(u32),
 }
 
 /// A message to send.
@@ -94,10 +103,6 @@ pub struct Committed<T> {
 /// How a replica works.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Its position in genesis.
-    pub me: u16,
-    /// Its key.
-    pub proposer: KeyId,
     /// How blocks are filled.
     pub order: Order,
     /// Most transactions of a block.
@@ -109,12 +114,16 @@ pub struct Options {
     /// Whether bodies are in the journal before they are voted for. Only the simulator says no, to see what happens:
     /// after a power cut everywhere nobody has the block that all are locked on.
     pub keeps_bodies: bool,
+    /// Whether its blocks leave out all that waits. Only the simulator says yes, to see what the others do.
+    pub starves: bool,
 }
 
 /// What a replica agrees by.
 pub struct Agreement {
     /// How.
     pub plane: Box<dyn Plane>,
+    /// The keys that it signs with, wherever a set names one; never empty.
+    pub keys: Vec<SigningKey>,
     /// What it reveals when it proposes, where its plane asks for it.
     pub reveals: Box<Reveals>,
     /// What scores its blocks and judges the others' scores: it remembers the chain up to its tip.
@@ -150,8 +159,20 @@ pub struct Replica<T> {
     pub(super) chain: Chain,
     pub(super) plane: Box<dyn Plane>,
     pub(super) seats: Seats,
+    /// The keys that it holds, never none, and the one that the next block's set names.
+    pub(super) own: Vec<KeyId>,
+    pub(super) signer: KeyId,
+    /// Whom it has links to, and whether nobody was told yet.
+    pub(super) held: Arc<[Held]>,
+    pub(super) is_held_new: bool,
+    /// The others in the next block's set: whom bodies are asked of, in turn, the one after this node first.
+    pub(super) others: Vec<u32>,
+    /// Whose link broke.
+    pub(super) down: BTreeSet<u32>,
     pub(super) word: Word,
     pub(super) arrivals: Arrivals,
+    pub(super) acknowledging: Acknowledging,
+    pub(super) acknowledged: Acknowledged,
     pub(super) scores: Scores,
     pub(super) pool: Pool<T>,
     pub(super) journal: Journal,
@@ -194,10 +215,16 @@ pub struct Replica<T> {
     pub(super) last_tip: TimeNs,
     pub(super) out: Vec<Outgoing>,
     pub(super) gossip: Vec<Vec<u8>>,
-    pub(super) unverified: Vec<(u16, Vec<u8>)>,
+    pub(super) unverified: Vec<(u32, Vec<u8>)>,
     pub(super) committed: Vec<Committed<T>>,
     pub(super) refused: Vec<(T, Refusal)>,
     pub(super) evidence: Vec<Vec<u8>>,
+    /// Whether it says anything.
+    pub(super) quiet: Quiet,
+    /// Whether it began with nothing: an empty log, and a journal without a record.
+    pub(super) is_blank: bool,
+    /// What it sends of its snapshots, and how it gets one.
+    pub(super) sharing: Option<Sharing>,
 }
 
 /// A block whose judgement the plane waits for.
@@ -216,10 +243,19 @@ pub(super) struct Decided {
     pub(super) certificate: Vec<u8>,
 }
 
+/// The first number that is no validator's: peers that a node knows by its configuration only, before the chain names
+/// them, have numbers from here on.
+pub const GUEST_FIRST: u32 = 1 << 31;
+/// Most keys that a replica signs with: the oldest that does not gives way.
+const OWN_KEYS_MAX: usize = 4;
 /// A record of the journal: the plane's.
 const RECORD_PLANE: u8 = 1;
 /// A record of the journal: a body, as [`Candidate::to_bytes`].
 const RECORD_BODY: u8 = 2;
+/// A record of the journal: that this validator begins, and may say whatever it likes.
+pub(super) const RECORD_BEGUN: u8 = 3;
+/// A record of the journal: up to its height this validator says nothing.
+pub(super) const RECORD_QUIET: u8 = 4;
 /// A block may be so far ahead of a voter's clock before it objects, in ns; twice that in the second round, and so on.
 const CLOCK_LEAD_MAX_NS: u64 = 2_000_000_000;
 /// Most records of misbehaviour kept for whoever asks.
@@ -249,11 +285,21 @@ impl<T: Ticket> Replica<T> {
             Vec::new()
         };
         let lag = chain.genesis().plane.root_lag();
+        let own: Vec<KeyId> = agreement.keys.iter().map(SigningKey::id).collect();
+        let signer = own.first().copied().unwrap_or(KeyId::NONE);
         let lately = Lately::read(&*log, tip, &|height| chain.validators_of(height));
         let mut replica = Self {
-            seats: Seats::new(&chain.genesis().validators),
-            word: Word::new(options.proposer, agreement.reveals),
+            seats: Seats::default(),
+            own,
+            signer,
+            held: Arc::new([]),
+            is_held_new: false,
+            others: Vec::new(),
+            down: BTreeSet::new(),
+            word: Word::new(signer, agreement.reveals),
             arrivals: Arrivals::default(),
+            acknowledging: Acknowledging::new(agreement.keys, now),
+            acknowledged: Acknowledged::default(),
             scores: Scores::new(agreement.scoring),
             options,
             chain,
@@ -290,6 +336,9 @@ impl<T: Ticket> Replica<T> {
             committed: Vec::new(),
             refused: Vec::new(),
             evidence: Vec::new(),
+            quiet: Quiet::No,
+            is_blank: false,
+            sharing: None,
         };
         replica.replay(now)?;
         Ok(replica)
@@ -297,13 +346,15 @@ impl<T: Ticket> Replica<T> {
 
     fn replay(&mut self, now: TimeNs) -> Result<(), ReplicaError> {
         let records = self.journal.replay().collect::<Result<Vec<_>, _>>()?;
-        for (_, record) in records {
+        self.is_blank = records.is_empty() && self.chain.tip().height == Height::GENESIS;
+        for (height, record) in records {
             match record.split_first() {
+                Some((&RECORD_QUIET, _)) => self.quiet = Quiet::Through(Height(height)),
                 Some((&RECORD_PLANE, record)) => self.input(Input::Recovered(record.to_vec()), now)?,
                 Some((&RECORD_BODY, bytes)) => {
                     // Written by this node, whole: what cannot be read is of another version.
                     if let Ok(proposal) = Proposal::new(bytes.to_vec()) {
-                        self.bodies.receive(self.options.me, proposal, true);
+                        self.bodies.receive(OWN, proposal, true);
                     }
                 }
                 _ => {}
@@ -321,6 +372,11 @@ impl<T: Ticket> Replica<T> {
     /// The chain, and the scorer that remembers it, for snapshots between blocks.
     pub fn for_snapshot(&mut self) -> (&mut Chain, Option<&mut dyn Scorer>) {
         (&mut self.chain, self.scores.scorer())
+    }
+
+    /// What it has done since it started.
+    pub fn counts(&self) -> &AgreementCounts {
+        &self.counts
     }
 
     /// Transactions that were verified here, for intake to share: each signature is checked once.
@@ -352,11 +408,13 @@ impl<T: Ticket> Replica<T> {
 
     /// Who is refused.
     pub fn take_refused(&mut self) -> Vec<(T, Refusal)> {
+        self.acknowledging
+            .refused(self.refused.iter().map(|(_, why)| *why));
         core::mem::take(&mut self.refused)
     }
 
     /// Envelopes that peers sent, whose signatures are to be checked.
-    pub fn take_unverified(&mut self) -> Vec<(u16, Vec<u8>)> {
+    pub fn take_unverified(&mut self) -> Vec<(u32, Vec<u8>)> {
         core::mem::take(&mut self.unverified)
     }
 
@@ -376,6 +434,9 @@ impl<T: Ticket> Replica<T> {
         timers
             .chain(wanted)
             .chain(self.catch_up.wake())
+            .chain(self.acknowledging.wake())
+            .chain(self.quiet.wake())
+            .chain(self.sharing.as_ref().and_then(|sharing| sharing.joining.wake()))
             .chain(is_waiting.then_some(block))
             .chain(expiry)
             .fold(tip, TimeNs::min)
@@ -389,22 +450,45 @@ impl<T: Ticket> Replica<T> {
         match event {
             Event::Peer { from, bytes } => self.message(from, &bytes, now)?,
             Event::Link { peer, is_up } => {
+                self.acknowledged.linked(peer);
+                if is_up {
+                    self.down.remove(&peer);
+                } else {
+                    self.down.insert(peer);
+                    self.catch_up.retain(|one| one != peer);
+                }
                 if let Some(validator) = self.seats.of_peer(peer) {
                     let alive = is_up;
                     self.input(Input::Peer { validator, alive }, now)?;
                 }
                 if is_up {
-                    self.send(To::One(peer), &PeerMessage::Tip(self.chain.tip().height));
+                    let tip = self.chain.tip().height;
+                    self.send(To::One(peer), &PeerMessage::Tip(tip));
+                    if let Some(run) = self.acknowledging.run(&self.chain.chain_id(), tip) {
+                        self.send(To::One(peer), &PeerMessage::Acknowledged(run));
+                    }
                 }
             }
             Event::Clock => {}
             Event::Durable(height) => self.durable(height)?,
         }
         self.clock(now)?;
-        self.perform(now)
+        self.perform(now)?;
+        self.acknowledge(now);
+        Ok(())
     }
 
-    fn message(&mut self, from: u16, bytes: &[u8], now: TimeNs) -> Result<(), ReplicaError> {
+    /// Tells the others what was admitted: after all that somebody waits for.
+    fn acknowledge(&mut self, now: TimeNs) {
+        let (chain_id, tip) = (self.chain.chain_id(), self.chain.tip().height);
+        for said in self.acknowledging.take(&chain_id, tip, now) {
+            self.counts.acknowledged += codec::wide(said.transactions.len());
+            self.counts.acknowledgements_made += 1;
+            self.send(To::All, &PeerMessage::Acknowledged(said));
+        }
+    }
+
+    fn message(&mut self, from: u32, bytes: &[u8], now: TimeNs) -> Result<(), ReplicaError> {
         let Ok(message) = PeerMessage::decode(bytes) else {
             tracing::debug!(from, "a peer's message cannot be read");
             return Ok(());
@@ -412,11 +496,11 @@ impl<T: Ticket> Replica<T> {
         match message {
             PeerMessage::Plane { tip, bytes } => {
                 self.catch_up.told(from, tip);
-                if let Some(from) = self.seats.of_peer(from) {
-                    let bytes = bytes.to_vec();
-                    let checked = false;
-                    self.input(Input::Message { from, bytes, checked }, now)?;
+                if self.is_quiet() {
+                    self.quiet.keep(from, bytes);
+                    return Ok(());
                 }
+                self.plane_message(from, bytes.to_vec(), now)?;
             }
             PeerMessage::Tip(tip) => {
                 self.catch_up.told(from, tip);
@@ -434,12 +518,42 @@ impl<T: Ticket> Replica<T> {
                 self.unverified
                     .extend(envelopes.map(|bytes| (from, bytes.to_vec())));
             }
+            PeerMessage::Acknowledged(said) => {
+                if self.seats.of_peer(from).is_some() {
+                    let forgotten = self.acknowledged.receive(from, said, self.chain.tip().height);
+                    self.counts.acknowledgements_forgotten += forgotten;
+                }
+            }
+            PeerMessage::Refused {
+                asked: asked @ (Asked::Part | Asked::Handovers),
+                retry_after_ms,
+                ..
+            } => self.sharing_refused(from, asked, retry_after_ms, now),
             PeerMessage::Refused { retry_after_ms, .. } => {
                 self.counts.refused_by_others += 1;
                 self.catch_up.refused(from, retry_after_ms, now);
             }
+            PeerMessage::WantSnapshot => self.serve_offer(from, now),
+            PeerMessage::WantPart { id, part } => self.serve_part(from, &id, part, now),
+            PeerMessage::WantHandovers(height) => self.serve_handovers(from, height, now),
+            PeerMessage::Snapshot(offer) => self.offered(from, offer),
+            PeerMessage::Part { id, part, bytes } => self.part(from, (id, part, bytes), now),
+            PeerMessage::Handovers(handovers) => self.handovers(from, &handovers, now),
         }
         Ok(())
+    }
+
+    pub(super) fn plane_message(
+        &mut self,
+        from: u32,
+        bytes: Vec<u8>,
+        now: TimeNs,
+    ) -> Result<(), ReplicaError> {
+        let Some(from) = self.seats.of_peer(from) else {
+            return Ok(());
+        };
+        let checked = false;
+        self.input(Input::Message { from, bytes, checked }, now)
     }
 
     /// Lets a transaction wait for a block. One that came from a client of this node goes to the other validators too.
@@ -449,8 +563,10 @@ impl<T: Ticket> Replica<T> {
     /// The ticket and the [`Refusal`], as [`Pool::admit`] says.
     pub fn submit(&mut self, verified: Verified, ticket: T, is_own: bool) -> Result<(), (T, Refusal)> {
         let bytes = is_own.then(|| verified.as_bytes().to_vec());
+        let tx_id = verified.tx_id();
         let (pool, lanes) = (&mut self.pool, Lanes(&self.chain));
         pool.admit(verified, ticket, &lanes, &mut self.refused)?;
+        self.acknowledging.admitted(&tx_id);
         self.gossip.extend(bytes);
         Ok(())
     }
@@ -475,16 +591,30 @@ impl<T: Ticket> Replica<T> {
                 self.input(Input::Timer(timer), now)?;
             }
         }
+        self.listen(now)?;
         self.ask_again(now);
-        if let Some(peer) = self.catch_up.ask(self.chain.tip().height, now) {
+        self.join(now);
+        let fetches = self
+            .sharing
+            .as_ref()
+            .is_some_and(|sharing| sharing.joining.is_fetching())
+            || self.quiet.is_listening();
+        let tip = self.chain.tip().height;
+        let peer = if fetches {
+            None
+        } else {
+            self.catch_up.ask(tip, now)
+        };
+        if let Some(peer) = peer {
             let from = self.chain.tip().height.next();
             self.send(To::One(peer), &PeerMessage::WantBlocks(from));
         }
         if now.0.saturating_sub(self.last_tip.0) >= self.options.tip_every_ns {
             self.last_tip = now;
+            self.acknowledging.remind();
             self.send(To::All, &PeerMessage::Tip(self.chain.tip().height));
         }
-        if !self.is_wanted && self.deciding.is_none() && self.is_block_due(now) {
+        if !self.is_wanted && self.deciding.is_none() && !self.is_quiet() && self.is_block_due(now) {
             self.is_wanted = true;
             self.input(Input::Wanted, now)?;
         }
@@ -508,7 +638,10 @@ impl<T: Ticket> Replica<T> {
         self.is_wanted = false;
         let (validators, schedule) = (self.chain.validators(), self.chain.schedule());
         let height = self.chain.tip().height.next();
-        self.seats.sit(&validators);
+        let standing = self.chain.standing();
+        let number_of = |key: &KeyId| standing.and_then(|standing| standing.member(key));
+        let is_other_set = self.seats.sit(&validators, number_of);
+        self.follow();
         self.input(
             Input::Start {
                 height,
@@ -516,7 +649,82 @@ impl<T: Ticket> Replica<T> {
                 schedule,
             },
             now,
-        )
+        )?;
+        // The plane knows who cannot be reached by keys of the set before.
+        let down = self.down.iter().filter(|_| is_other_set);
+        for validator in down
+            .filter_map(|peer| self.seats.of_peer(*peer))
+            .collect::<Vec<u16>>()
+        {
+            let alive = false;
+            self.input(Input::Peer { validator, alive }, now)?;
+        }
+        Ok(())
+    }
+
+    /// Notes which key of its own the next block's set names, and whom the standing holds.
+    fn follow(&mut self) {
+        let named = self.own.iter().find(|key| self.seats.names(key));
+        self.signer = named.copied().unwrap_or(self.signer);
+        self.word.sign_as(self.signer);
+        self.acknowledging.sign_as(self.signer);
+        let held = self.chain.standing().map(|standing| standing.held());
+        let Some(held) = held.filter(|held| !Arc::ptr_eq(held, &self.held)) else {
+            return;
+        };
+        let is_peer =
+            |peer: u32| peer >= GUEST_FIRST || held.binary_search_by_key(&peer, |one| one.number).is_ok();
+        self.catch_up.retain(is_peer);
+        self.allowance.retain(is_peer);
+        self.down.retain(|peer| is_peer(*peer));
+        let me = self.me(&held).map(|one| one.number);
+        let seated = held.iter().filter(|one| one.is_in_set).map(|one| one.number);
+        self.others = seated.filter(|number| Some(*number) != me).collect();
+        let after = self.others.partition_point(|number| Some(*number) < me);
+        self.others.rotate_left(after);
+        self.held = held;
+        self.is_held_new = true;
+    }
+
+    /// This node among those whom the standing holds.
+    fn me<'a>(&self, held: &'a [Held]) -> Option<&'a Held> {
+        let is_own = |one: &&Held| one.keys.iter().any(|key| self.own.contains(&key.id()));
+        held.iter().find(is_own)
+    }
+
+    /// Whom this node is to have links to, itself among them, by number: once at the start, and whenever it changed.
+    pub fn take_held(&mut self) -> Option<Arc<[Held]>> {
+        core::mem::take(&mut self.is_held_new).then(|| Arc::clone(&self.held))
+    }
+
+    /// Keys that the standing has of this validator, and that this node does not hold: it cannot sign with them.
+    pub fn keys_missing(&self) -> Vec<PublicKey> {
+        let keys = self.me(&self.held).map_or(&[][..], |one| &one.keys);
+        let is_missing = |key: &&PublicKey| !self.own.contains(&key.id());
+        keys.iter().filter(is_missing).cloned().collect()
+    }
+
+    /// Signs with this key too, wherever a set names it, as [`Plane::hold`] says.
+    pub fn hold(&mut self, key: SigningKey) {
+        let id = key.id();
+        if self.own.contains(&id) {
+            return;
+        }
+        if self.own.len() >= OWN_KEYS_MAX {
+            let signer = self.signer;
+            if let Some(oldest) = self.own.iter().position(|one| *one != signer) {
+                self.acknowledging.let_go(&self.own.remove(oldest));
+            }
+        }
+        self.own.push(id);
+        self.acknowledging.hold(&key);
+        if self.seats.names(&id) && !self.seats.names(&self.signer) {
+            self.signer = id;
+            self.word.sign_as(id);
+            self.acknowledging.sign_as(id);
+        }
+        self.word.reveals().hold(self.chain.genesis(), &key);
+        self.plane.hold(key);
     }
 
     /// Performs effects until none is left.
@@ -599,14 +807,18 @@ impl<T: Ticket> Replica<T> {
             bytes_max: bytes_max(limits.block_bytes_max, round),
             // Expiries come first and count as effects.
             effects_max: u64::from(limits.block_effects_max).saturating_sub(codec::wide(expiries)),
-            envelopes_max: self.options.envelopes_max,
+            envelopes_max: if self.options.starves {
+                0
+            } else {
+                self.options.envelopes_max
+            },
         };
         let entries = build(&mut self.pool, &limits, self.options.order);
         let envelopes: Vec<Verified> = entries.iter().map(|entry| entry.verified.clone()).collect();
         self.proposed = entries;
         let risk = self.scores.propose(&self.chain, &envelopes, now);
         let proposing = Proposing {
-            proposer: self.options.proposer,
+            proposer: self.signer,
             round,
             reveal: said.reveal,
             parent_certificate: &self.tip_certificate,
@@ -619,7 +831,7 @@ impl<T: Ticket> Replica<T> {
         let bytes = candidate.to_bytes();
         self.keep_body(height, &bytes)?;
         self.send(To::All, &PeerMessage::Body(&bytes));
-        self.bodies.own(self.options.me, candidate);
+        self.bodies.own(candidate);
         self.counts.proposed += 1;
         self.proposal_seen.get_or_insert(now);
         self.last_block = now;
@@ -683,8 +895,10 @@ impl<T: Ticket> Replica<T> {
     /// invalid is in the journal then.
     fn verdict(&mut self, judging: &Judging, now: TimeNs) -> Result<(Verdict, Vec<u8>), ReplicaError> {
         let (block, round) = (&judging.block, judging.round);
+        // What an own proposal of this height holds waits for others' blocks too.
+        self.give_back();
         if let Some(Body::Received(proposal)) = self.bodies.get(block) {
-            match (self.chain).judge(proposal, &self.signatures, Some(&*self.verified)) {
+            match self.may_follow(proposal) {
                 Ok(candidate) if !self.scores.judge(&self.chain, &candidate) => {
                     tracing::warn!(%block, "a proposed block is invalid: its scores are not the model's");
                     self.counts.found_invalid(InvalidBlock::Scores);
@@ -723,17 +937,30 @@ impl<T: Ticket> Replica<T> {
         let lead = CLOCK_LEAD_MAX_NS.saturating_mul(u64::from(round).saturating_add(1));
         let is_ahead = header.time_ns.0 > now.0.saturating_add(lead);
         let genesis = self.chain.genesis();
-        let compared = self.arrivals.compare(&self.pool, candidate, &genesis.limits);
+        let judge = Judge {
+            chain: &self.chain,
+            seats: &self.seats,
+            signatures: &self.signatures,
+            bytes_max: bytes_max(genesis.limits.block_bytes_max, header.round),
+            envelopes_max: self.options.envelopes_max,
+            is_compared: is_compared(&self.pool),
+        };
+        let overdue = self.arrivals.overdue(&self.pool, self.chain.tip().height);
+        let starved = judge.starved(overdue, &mut self.acknowledged, candidate);
+        self.counts.acknowledgements_forged += starved.forged;
+        let compared = (self.arrivals).compare(&self.pool, candidate, &genesis.limits, &starved.overdue);
         let seen = Seen {
             efficiency: compared.efficiency,
             starved: compared.starved,
+            is_starved: starved.is_gross && round <= OBJECTION_ROUND_MAX,
             is_ahead,
             is_unscored: self.scores.leaves_out(block),
             received_ns: now.0.saturating_sub(judging.since.0),
         };
-        let verdict = if seen.is_ahead || seen.is_unscored {
+        let verdict = if seen.is_ahead || seen.is_unscored || seen.is_starved {
             self.counts.objected_clock += u64::from(seen.is_ahead);
             self.counts.objected_unscored += u64::from(seen.is_unscored);
+            self.counts.objected_starved += u64::from(seen.is_starved);
             Verdict::Objection
         } else {
             self.counts.valid += 1;
@@ -754,7 +981,7 @@ impl<T: Ticket> Replica<T> {
                 tracing::error!(%block, %height, "the others decided a block whose scores are not the model's");
                 *candidate
             }
-            Some(Body::Received(proposal)) => self.judge_decided(&proposal)?,
+            Some(Body::Received(proposal)) => self.may_follow(&proposal).map_err(ReplicaError::Disagrees)?,
             Some(Body::Invalid) => {
                 let height = certificate.height;
                 let what = "block that was found invalid before";
@@ -763,7 +990,7 @@ impl<T: Ticket> Replica<T> {
             None => {
                 let offered = self.offered.take();
                 match offered.filter(|offered| offered.hash() == certificate.block) {
-                    Some(offered) => self.judge_decided(&offered)?,
+                    Some(offered) => self.may_follow(&offered).map_err(ReplicaError::Disagrees)?,
                     None => {
                         self.wanted.entry(certificate.block).or_insert((now, 0));
                         self.deciding = Some(certificate);
@@ -777,12 +1004,15 @@ impl<T: Ticket> Replica<T> {
         self.start(now)
     }
 
-    /// What was decided must be valid here. Its scores were judged by those who decided it: a block keeps them, so that
-    /// nobody needs the model later.
-    fn judge_decided(&self, proposal: &Proposal) -> Result<Candidate, ReplicaError> {
-        self.chain
-            .judge(proposal, &self.signatures, Some(&*self.verified))
-            .map_err(ReplicaError::Disagrees)
+    /// Whether a block may follow the tip. What was decided must be valid here; its scores were judged by those who
+    /// decided it: a block keeps them, so that nobody needs the model later.
+    fn may_follow(&self, proposal: &Proposal) -> Result<Candidate, VerifyError> {
+        let (verified, word) = (&self.verified, &self.word);
+        let known = Known {
+            envelopes: Some(&**verified),
+            precommit: &|height, round, block, one| word.vouches(height, round, block, one),
+        };
+        self.chain.judge(proposal, &self.signatures, &known)
     }
 
     fn commit(&mut self, candidate: &Candidate, certificate: &Certificate) -> Result<(), ReplicaError> {
@@ -802,6 +1032,10 @@ impl<T: Ticket> Replica<T> {
         let height = block.tip.height;
         self.pool.advance(height.next(), &mut self.refused);
         self.arrivals.decided(self.pool.admissions());
+        let validity_max = self.chain.genesis().limits.validity_max;
+        let sits = |peer| self.seats.of_peer(peer).is_some();
+        self.acknowledged.decided(height, validity_max, sits);
+        self.acknowledging.remind();
         self.word.decided(&self.chain, certificate);
         self.note(candidate, certificate);
         let mut bytes = Vec::new();

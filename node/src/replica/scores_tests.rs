@@ -156,7 +156,7 @@ struct Network {
     keys: Vec<SigningKey>,
     chain_id: Hash,
     now: u64,
-    messages: VecDeque<(u16, u16, Arc<[u8]>)>,
+    messages: VecDeque<(u32, u32, Arc<[u8]>)>,
     counter: u64,
     /// Whether scorers are read for a snapshot whenever anything has happened.
     reads_scorers: bool,
@@ -168,7 +168,7 @@ impl Network {
         let genesis = Genesis::solo("scored", 1, keys[0].public().clone());
         let genesis = found(genesis, Plane::Stake, &keys, 1_024, 1);
         let each = (0..).zip(scores);
-        let validators = each.map(|(me, scores)| Validator::start(me, &keys, &genesis, scores));
+        let validators = each.map(|(me, scores)| Validator::start(&keys[me], &genesis, scores));
         let mut network = Self {
             validators: validators.collect(),
             keys: Vec::new(),
@@ -216,7 +216,11 @@ impl Network {
     fn pass(&mut self) {
         while let Some((from, to, bytes)) = self.messages.pop_front() {
             let bytes = bytes.to_vec();
-            self.handle(usize::from(to), Event::Peer { from, bytes }, TimeNs(self.now));
+            self.handle(
+                usize::try_from(to).unwrap(),
+                Event::Peer { from, bytes },
+                TimeNs(self.now),
+            );
         }
         let wakes = self.validators.iter().map(|one| one.replica.next_wake().0);
         self.now = wakes.min().unwrap().max(self.now + MS);
@@ -226,8 +230,8 @@ impl Network {
     }
 
     fn handle(&mut self, at: usize, event: Event, now: TimeNs) {
-        let count = u16::try_from(self.validators.len()).unwrap();
-        let me = u16::try_from(at).unwrap();
+        let count = u32::try_from(self.validators.len()).unwrap();
+        let me = u32::try_from(at).unwrap();
         if self.reads_scorers
             && let (_, Some(scorer)) = self.validators[at].replica.for_snapshot()
         {
@@ -302,7 +306,7 @@ impl Network {
 }
 
 impl Validator {
-    fn start(me: u16, keys: &[SigningKey], genesis: &Genesis, scores: Scores) -> Self {
+    fn start(key: &SigningKey, genesis: &Genesis, scores: Scores) -> Self {
         let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
         Store::create(&*disk, genesis).unwrap();
         let mut store = Store::open(Arc::clone(&disk), &StoreConfig::default()).unwrap();
@@ -319,17 +323,15 @@ impl Validator {
             how: scores,
         };
         let budget_ns = if scores == Late { 0 } else { AMPLE };
-        let key = &keys[usize::from(me)];
-        let mut agreement = agreement(genesis, key, bft::Options::default());
+        let mut agreement = agreement(genesis, key, None, bft::Options::default());
         agreement.scoring = Some(Scoring::new(Box::new(scorer), budget_ns, Arc::clone(&metrics)));
         let options = Options {
-            me,
-            proposer: key.id(),
             order: Order::Fee,
             envelopes_max: 64,
             interval_ns: 5 * MS,
             tip_every_ns: 500 * MS,
             keeps_bodies: true,
+            starves: false,
         };
         let pool = Pool::new(PoolLimits::default(), PoolRules::of(genesis), Height(1));
         let log = store.log_reader();

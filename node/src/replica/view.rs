@@ -2,6 +2,7 @@
 
 use super::lately::Lately;
 use super::replica::{Replica, Ticket};
+use crate::joining::JoinView;
 use crate::telemetry::AgreementCounts;
 use selfchain_engine::commit::Chain;
 use selfchain_types::ballot::BallotKind;
@@ -17,6 +18,8 @@ use std::sync::Arc;
 /// A replica at one moment.
 #[derive(Clone, Debug)]
 pub struct ReplicaView {
+    /// The key that it signs with; `None` where no node runs.
+    pub me: Option<KeyId>,
     /// Its clock then.
     pub now: TimeNs,
     /// The newest block that it decided.
@@ -31,8 +34,8 @@ pub struct ReplicaView {
     pub last: Option<Decision>,
     /// What validators did in the blocks that were looked at.
     pub lately: Lately,
-    /// The newest height that each peer, by position in genesis, says it decided.
-    pub tips: Vec<(u16, Height)>,
+    /// The newest height that each peer, by number, says it decided.
+    pub tips: Vec<(u32, Height)>,
     /// How it catches up.
     pub catching_up: CatchingUp,
     /// Bodies of blocks that are not decided.
@@ -66,9 +69,13 @@ pub struct CatchingUp {
     /// Heights between its tip and the highest that a peer says it has.
     pub behind: u64,
     /// Whom it has asked for blocks.
-    pub asked: Option<u16>,
+    pub asked: Option<u32>,
     /// Who refused, and until when it is asked for nothing.
-    pub refusing: Vec<(u16, TimeNs)>,
+    pub refusing: Vec<(u32, TimeNs)>,
+    /// The snapshot that it fetches, and how far it is.
+    pub snapshot: Option<JoinView>,
+    /// Up to this height it follows and says nothing.
+    pub quiet_through: Option<Height>,
 }
 
 /// Proof that a validator misbehaved.
@@ -159,6 +166,7 @@ impl ReplicaView {
     /// Of a set that nothing is in the hand of.
     pub fn of_set(validators: Arc<[Validator]>, standing: Option<StandingView>, tip: Height) -> Self {
         Self {
+            me: None,
             now: TimeNs::ZERO,
             tip,
             plane: None,
@@ -189,6 +197,7 @@ impl<T: Ticket> Replica<T> {
             Proof::of(proof, &set)
         });
         ReplicaView {
+            me: Some(self.signer),
             now,
             tip,
             plane: self.plane.view(),
@@ -197,7 +206,11 @@ impl<T: Ticket> Replica<T> {
             last: last.map(|certificate| Decision::of(&certificate, &set)),
             lately: self.lately.clone(),
             tips: self.catch_up.tips().collect(),
-            catching_up: self.catch_up.view(tip, now),
+            catching_up: CatchingUp {
+                snapshot: self.sharing.as_ref().and_then(|sharing| sharing.joining.view()),
+                quiet_through: self.quiet.through().filter(|through| tip < *through),
+                ..self.catch_up.view(tip, now)
+            },
             bodies: self.bodies.len(),
             bodies_wanted: self.wanted.len(),
             proofs: proofs.collect(),

@@ -1,7 +1,7 @@
 //! Word: what own blocks say of validators. Reveals, late precommits, and proofs of misbehaviour.
 
 use crate::standing::Reveals;
-use selfchain_engine::commit::Chain;
+use selfchain_engine::commit::{Chain, Known};
 use selfchain_types::ballot::{Ballot, Statement};
 use selfchain_types::certificate::{Certificate, Precommit};
 use selfchain_types::evidence::{EVIDENCE_PER_BLOCK_MAX, Evidence, encode_evidence};
@@ -19,8 +19,8 @@ const PROOFS_MAX: usize = 256;
 pub(super) struct Word {
     me: KeyId,
     reveals: Box<Reveals>,
-    /// By height and position in its set, then by round.
-    precommits: BTreeMap<(Height, u16), BTreeMap<u32, Precommit>>,
+    /// By height and position in its set, then by round: each with its block, all of them verified.
+    precommits: BTreeMap<(Height, u16), BTreeMap<u32, (Hash, Precommit)>>,
     proofs: Vec<Evidence>,
 }
 
@@ -42,10 +42,20 @@ impl Word {
         }
     }
 
+    /// The key that the next block is proposed with.
+    pub(super) fn sign_as(&mut self, me: KeyId) {
+        self.me = me;
+    }
+
+    /// What it reveals.
+    pub(super) fn reveals(&mut self) -> &mut Reveals {
+        &mut self.reveals
+    }
+
     /// A precommit came that a decision had to do without.
     pub(super) fn late(&mut self, tip: Height, ballot: Ballot) {
         let is_kept = ballot.height.0.saturating_add(LATE_BLOCKS) >= tip.0;
-        if let Statement::Precommit(_, extension) = ballot.statement
+        if let Statement::Precommit(block, extension) = ballot.statement
             && is_kept
         {
             let precommit = Precommit {
@@ -53,15 +63,22 @@ impl Word {
                 extension,
                 signature: ballot.signature,
             };
-            self.keep(ballot.height, ballot.round, precommit);
+            self.keep(ballot.height, ballot.round, block, precommit);
         }
     }
 
-    fn keep(&mut self, height: Height, round: u32, precommit: Precommit) {
+    fn keep(&mut self, height: Height, round: u32, block: Hash, precommit: Precommit) {
         let rounds = self.precommits.entry((height, precommit.validator)).or_default();
         if rounds.len() < ROUNDS_KEPT_MAX {
-            rounds.entry(round).or_insert(precommit);
+            rounds.entry(round).or_insert((block, precommit));
         }
+    }
+
+    /// Whether this precommit for this block was verified here.
+    pub(super) fn vouches(&self, height: Height, round: u32, block: &Hash, precommit: &Precommit) -> bool {
+        let rounds = self.precommits.get(&(height, precommit.validator));
+        let kept = rounds.and_then(|rounds| rounds.get(&round));
+        kept.is_some_and(|(of, kept)| of == block && kept == precommit)
     }
 
     /// A validator contradicted itself.
@@ -79,7 +96,12 @@ impl Word {
     /// A block is decided. What the next ones cannot say any more is forgotten.
     pub(super) fn decided(&mut self, chain: &Chain, certificate: &Certificate) {
         for precommit in &certificate.precommits {
-            self.keep(certificate.height, certificate.round, precommit.clone());
+            self.keep(
+                certificate.height,
+                certificate.round,
+                certificate.block,
+                precommit.clone(),
+            );
         }
         let tip = chain.tip().height;
         let first = Height(tip.0.saturating_sub(LATE_BLOCKS));
@@ -103,16 +125,21 @@ impl Word {
             reveal,
             ..Said::default()
         };
+        let known = Known {
+            precommit: &|height, round, block, one| self.vouches(height, round, block, one),
+            ..Known::NOTHING
+        };
         let late: Vec<LatePrecommit> = self
             .precommits
             .iter()
             .filter_map(|((height, _), rounds)| {
                 let round = chain.certified_round(*height)?;
+                let (_, precommit) = rounds.get(&round)?;
                 let late = LatePrecommit {
                     height: *height,
-                    precommit: rounds.get(&round)?.clone(),
+                    precommit: precommit.clone(),
                 };
-                chain.lacks(&late).then_some(late)
+                chain.lacks(&late, &known).then_some(late)
             })
             .collect();
         encode_late(&late, &mut said.late_precommits);

@@ -16,6 +16,16 @@ pub struct AgreementCounts {
     pub objected_clock: u64,
     /// Those that it objected to because they have no scores where the model in force has some.
     pub objected_unscored: u64,
+    /// Those that it objected to because they grossly leave out what their proposers acknowledged long ago.
+    pub objected_starved: u64,
+    /// Transactions that it acknowledged.
+    pub acknowledged: u64,
+    /// Acknowledgements that it signed.
+    pub acknowledgements_made: u64,
+    /// Acknowledgements of others that were forgotten for newer ones.
+    pub acknowledgements_forgotten: u64,
+    /// Acknowledgements of others whose signature was not theirs.
+    pub acknowledgements_forged: u64,
     /// Heights decided, by how many rounds they took.
     pub rounds: Histogram,
     /// Heights decided, by the milliseconds from the first proposal seen here to the decision.
@@ -24,6 +34,12 @@ pub struct AgreementCounts {
     pub blocks_fetched: u64,
     /// Decided blocks that it sent to others.
     pub blocks_served: u64,
+    /// Parts of snapshots that it fetched.
+    pub snapshot_chunks_fetched: u64,
+    /// What others sent of snapshots that did not hold.
+    pub snapshot_refusals: u64,
+    /// Parts of snapshots that it sent to others.
+    pub snapshot_parts_served: u64,
     /// Bodies that it sent because it was asked.
     pub bodies_served: u64,
     /// Requests that it refused to serve, as [`Asked::ALL`] orders them.

@@ -761,9 +761,9 @@ mod tests {
 
     #[test]
     fn the_metrics_of_validators_read_back_with_every_lane_peer_and_reason() {
-        let peer = |position, round_trip| PeerStatus {
-            position,
-            address: ([127, 0, 0, 1], 1).into(),
+        let peer = |number, round_trip| PeerStatus {
+            number,
+            address: Some(([127, 0, 0, 1], 1).into()),
             round_trip,
             dial_in: None,
             last: None,

@@ -1,5 +1,5 @@
-//! Metrics of a validator of several: its links to the others, and agreement. Labels are lanes, reasons and positions
-//! in genesis: there are as many series as validators, times four.
+//! Metrics of a validator of several: its links to the others, and agreement. Labels are lanes, reasons and validators'
+//! numbers: there are as many series as links, times four.
 
 use super::agreement::{Histogram, InvalidBlock};
 use super::text::{Seconds, Text};
@@ -161,23 +161,23 @@ fn lanes(text: &mut Text, metrics: &LinkMetrics) {
 }
 
 fn each_peer(text: &mut Text, peers: &[PeerStatus]) {
-    let positions: Vec<String> = peers.iter().map(|peer| peer.position.to_string()).collect();
-    let each = || positions.iter().map(String::as_str).zip(peers);
+    let numbers: Vec<String> = peers.iter().map(|peer| peer.number.to_string()).collect();
+    let each = || numbers.iter().map(String::as_str).zip(peers);
     let name = "selfchain_links_peer_up";
     text.family(
         name,
         "gauge",
-        "Whether there is a connection with a validator, by position in genesis.",
+        "Whether there is a connection with a validator, by number.",
     );
-    for (position, peer) in each() {
-        text.sample(name, &[("peer", position)], u8::from(peer.round_trip.is_some()));
+    for (number, peer) in each() {
+        text.sample(name, &[("peer", number)], u8::from(peer.round_trip.is_some()));
     }
     let name = "selfchain_links_peer_round_trip_seconds";
     text.family(name, "gauge", "Round trip to a validator that has a connection.");
-    for (position, peer) in each() {
+    for (number, peer) in each() {
         if let Some(round_trip) = peer.round_trip {
             let ns = u64::try_from(round_trip.as_nanos()).unwrap_or(u64::MAX);
-            text.sample(name, &[("peer", position)], Seconds(ns));
+            text.sample(name, &[("peer", number)], Seconds(ns));
         }
     }
     let name = "selfchain_links_peer_send_queue_bytes";
@@ -186,11 +186,11 @@ fn each_peer(text: &mut Text, peers: &[PeerStatus]) {
         "gauge",
         "Bytes that wait to be sent to a validator, by lane.",
     );
-    for (position, peer) in each() {
+    for (number, peer) in each() {
         for (lane, status) in Lane::ALL.iter().zip(&peer.lanes) {
             text.sample(
                 name,
-                &[("peer", position), ("lane", lane.name())],
+                &[("peer", number), ("lane", lane.name())],
                 status.send_bytes,
             );
         }
@@ -270,6 +270,21 @@ pub fn encode_agreement(view: &ReplicaView) -> String {
             counts.blocks_served,
         ),
         (
+            "selfchain_agreement_snapshot_chunks_fetched_total",
+            "Chunks of snapshots that were fetched because this node was too far behind.",
+            counts.snapshot_chunks_fetched,
+        ),
+        (
+            "selfchain_agreement_snapshot_refusals_total",
+            "What validators sent of snapshots and did not hold.",
+            counts.snapshot_refusals,
+        ),
+        (
+            "selfchain_agreement_snapshot_parts_served_total",
+            "Parts of snapshots that were sent to validators far behind.",
+            counts.snapshot_parts_served,
+        ),
+        (
             "selfchain_agreement_bodies_served_total",
             "Bodies that were sent because a validator asked.",
             counts.bodies_served,
@@ -283,6 +298,26 @@ pub fn encode_agreement(view: &ReplicaView) -> String {
             "selfchain_agreement_evidence_total",
             "Proofs of misbehaviour that this node found.",
             counts.evidence,
+        ),
+        (
+            "selfchain_agreement_acknowledged_total",
+            "Transactions that this node acknowledged to the other validators.",
+            counts.acknowledged,
+        ),
+        (
+            "selfchain_agreement_acknowledgements_made_total",
+            "Acknowledgements that this node signed.",
+            counts.acknowledgements_made,
+        ),
+        (
+            "selfchain_agreement_acknowledgements_forgotten_total",
+            "Acknowledgements of other validators that were forgotten because newer ones took their room.",
+            counts.acknowledgements_forgotten,
+        ),
+        (
+            "selfchain_agreement_acknowledgements_forged_total",
+            "Acknowledgements of other validators whose signature was not theirs.",
+            counts.acknowledgements_forged,
         ),
     ] {
         text.family(name, "counter", help);
@@ -340,6 +375,7 @@ fn labelled(text: &mut Text, view: &ReplicaView) {
         "Proposed blocks that this node objected to, by reason.",
     );
     text.sample(name, &[("reason", "clock")], counts.objected_clock);
+    text.sample(name, &[("reason", "starved")], counts.objected_starved);
     text.sample(name, &[("reason", "unscored")], counts.objected_unscored);
     let name = "selfchain_agreement_refused_total";
     let help = "Requests of validators that were refused, by what was asked for and reason.";

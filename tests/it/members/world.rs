@@ -1,6 +1,6 @@
 //! A small chain of several validators, in memory: every block is certified by all of its set.
 
-use selfchain::engine::commit::{Block, Chain, Prepared, Proposal, Proposing};
+use selfchain::engine::commit::{Block, Chain, Known, Prepared, Proposal, Proposing};
 use selfchain::engine::ledger::Ledger;
 use selfchain::standing::{Seen, extension, found, reveals, standing};
 use selfchain_consensus::poai::reveal::RevealChain;
@@ -142,6 +142,12 @@ impl World {
         found.map(|one| one.power)
     }
 
+    /// The next height's qualities, by position.
+    pub fn qualities(&self) -> Vec<u16> {
+        let view = self.chain.standing().unwrap().view();
+        view.members.iter().filter_map(|member| member.quality).collect()
+    }
+
     /// Debits and credits posted, debits and credits pending.
     pub fn totals(&self, account: AccountId) -> [u128; 4] {
         let balances = self.chain.ledger().account(account).unwrap().balances();
@@ -250,7 +256,10 @@ impl World {
         let now = TimeNs(height.0 * 1_000_000);
         let candidate = self.chain.propose(envelopes, Risk::default(), now, proposing);
         let proposal = Proposal::new(candidate.to_bytes()).unwrap();
-        let candidate = self.chain.judge(&proposal, &BatchVerifier::new(), None).unwrap();
+        let candidate = self
+            .chain
+            .judge(&proposal, &BatchVerifier::new(), &Known::NOTHING)
+            .unwrap();
         let certificate = self.certify(height, candidate.hash());
         let block = self.chain.commit(&candidate, &certificate, &|_| false).unwrap();
         if self.plane != Plane::Solo {

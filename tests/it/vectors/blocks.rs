@@ -350,6 +350,7 @@ pub fn genesis() -> Vec<Vector> {
             epoch_blocks: 1_024,
             network: filled(0x0f),
             reveals: vec![filled(0x10), Hash::ZERO],
+            network_file: Vec::new(),
         }),
         ..solo.clone()
     };

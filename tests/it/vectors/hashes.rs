@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Vector, page};
 
-const DOMAINS: [(&str, Domain); 34] = [
+const DOMAINS: [(&str, Domain); 36] = [
     ("selfchain/hybrid/v1", hash::HYBRID),
     ("selfchain/hybrid-seed/v1", hash::HYBRID_SEED),
     ("selfchain/tx/v1", hash::TX),
@@ -18,6 +18,7 @@ const DOMAINS: [(&str, Domain); 34] = [
     ("selfchain/body/v1", hash::BODY),
     ("selfchain/precommit/v1", hash::PRECOMMIT),
     ("selfchain/precommit-nil/v1", hash::PRECOMMIT_NIL),
+    ("selfchain/acknowledgement/v1", hash::ACKNOWLEDGEMENT),
     ("selfchain/prevote/v1", hash::PREVOTE),
     ("selfchain/prevote-nil/v1", hash::PREVOTE_NIL),
     ("selfchain/proposal/v1", hash::PROPOSAL),
@@ -42,6 +43,7 @@ const DOMAINS: [(&str, Domain); 34] = [
     ("selfchain/reveal/v1", hash::REVEAL),
     ("selfchain/epoch/v1", hash::EPOCH),
     ("selfchain/draw/v1", hash::DRAW),
+    ("selfchain/snapshot/v1", hash::SNAPSHOT),
 ];
 
 /// The hash key of each domain, the hash of nothing, and of the four bytes `00 01 02 03`.

@@ -1,11 +1,13 @@
 //! Vectors of every message between a client and a node, and between validators.
 
+use selfchain_types::acknowledgement::{Acknowledgement, ShortId};
 use selfchain_types::block::Exception;
+use selfchain_types::crypto::SigningKey;
 use selfchain_types::message::{
     AccountState, Answer, ChangePosition, Committed, Detail, HistoryRow, HoldRecord, PolicyState, Query,
     Refused, Reply, Request, Status,
 };
-use selfchain_types::peer::{AskRefusal, Asked, PeerMessage};
+use selfchain_types::peer::{AskRefusal, Asked, PeerMessage, SnapshotOffer};
 use selfchain_types::{AccountId, Amount, AssetId, Hash, Height, KeyId, Outcome, Policy, Refusal, TimeNs};
 use serde_json::{Value, json};
 
@@ -324,6 +326,9 @@ pub fn peers() -> Vec<Vector> {
         })
     };
     let (height, block) = (Height(7), Hash([0x0d; 32]));
+    let short = [0x11, 0x22].map(|byte| ShortId::of(&filled(byte)));
+    let signer = SigningKey::from_seed(&[3; 32]);
+    let acknowledged = Acknowledgement::sign(&filled(0x0c), 5, height, short.to_vec(), &signer);
     vec![
         of(
             "plane",
@@ -367,6 +372,54 @@ pub fn peers() -> Vec<Vector> {
                 why: AskRefusal::RateLimited,
                 retry_after_ms: 250,
             },
+        ),
+        of(
+            "acknowledged",
+            json!({
+                "chain_id": filled(0x0c).to_hex(),
+                "key_seed": hex(&[3; 32]),
+                "run": 5,
+                "height": 7,
+                "transactions": [filled(0x11).to_hex(), filled(0x22).to_hex()],
+            }),
+            PeerMessage::Acknowledged(acknowledged.clone()),
+        )
+        .hashed("digest", acknowledged.digest(&filled(0x0c), &signer.id())),
+        of("want snapshot", json!({}), PeerMessage::WantSnapshot),
+        of("no snapshot", json!({}), PeerMessage::Snapshot(None)),
+        of(
+            "snapshot",
+            json!({ "height": 7, "id": block.to_hex(), "chunks": 3, "bytes": 4_096 }),
+            PeerMessage::Snapshot(Some(SnapshotOffer {
+                height,
+                id: block,
+                chunks: 3,
+                bytes: 4_096,
+            })),
+        ),
+        of(
+            "want part",
+            json!({ "id": block.to_hex(), "part": 2 }),
+            PeerMessage::WantPart { id: block, part: 2 },
+        ),
+        of(
+            "part",
+            json!({ "id": block.to_hex(), "part": 2, "bytes": hex(b"chunk") }),
+            PeerMessage::Part {
+                id: block,
+                part: 2,
+                bytes: b"chunk",
+            },
+        ),
+        of(
+            "want handovers",
+            json!({ "from": 7 }),
+            PeerMessage::WantHandovers(height),
+        ),
+        of(
+            "handovers",
+            json!({ "handovers": [hex(b"one"), hex(b"other")] }),
+            PeerMessage::Handovers(vec![b"one", b"other"]),
         ),
     ]
 }

@@ -1,7 +1,10 @@
 //! Vectors of what proves something offline: an operation's receipt and an account, each whole, from leaf to
 //! certificate.
 
-use selfchain::engine::proof::{AccountProof, OperationReceipt, path_sides, root};
+use selfchain::engine::commit::Anchor;
+use selfchain::engine::proof::{AccountProof, Handover, OperationReceipt, TrustedSet, path_sides, root};
+use selfchain::joining::Index;
+use selfchain::storage::ChunkEntry;
 use selfchain::types::account;
 use selfchain::types::block::Header;
 use selfchain::types::certificate::Certificate;
@@ -17,6 +20,72 @@ use super::{Vector, blocks, filled, hex, key};
 
 pub fn proofs() -> Vec<Vector> {
     vec![of_operation(), of_account()]
+}
+
+/// What a validator is sent that joins by snapshot.
+pub fn snapshots() -> Vec<Vector> {
+    vec![handover(), index()]
+}
+
+/// Validator 1 hands over to validator 2.
+fn handover() -> Vector {
+    let next = vec![Validator {
+        key: key(2).public().clone(),
+        power: 9,
+    }];
+    let header = Header {
+        validators_hash: validators_hash(&validators()),
+        next_validators_hash: validators_hash(&next),
+        ..blocks::header()
+    };
+    let (header_bytes, certificate) = certified(&header);
+    let handover = Handover {
+        header: header_bytes,
+        certificate,
+        next,
+    };
+    let fields = json!({
+        "chain_id": header.chain_id.to_hex(),
+        "validator": hex(key(1).public().as_bytes()),
+        "next": [{ "key": hex(key(2).public().as_bytes()), "power": "9" }],
+    });
+    Vector::new("handover", fields, handover.to_bytes(), move |bytes| {
+        let mut set = TrustedSet::new(Height(1), validators());
+        Handover::decode(bytes).is_ok_and(|read| read == handover && set.follow(&filled(0xcc), &read).is_ok())
+    })
+}
+
+fn index() -> Vector {
+    let anchor = Anchor {
+        blocks: vec![(b"header".to_vec(), b"body".to_vec())],
+        headers: vec![b"next".to_vec()],
+        certificate: b"certificate".to_vec(),
+    };
+    let index = Index {
+        manifest: b"manifest".to_vec(),
+        anchor: anchor.to_bytes(),
+        chunks: vec![ChunkEntry {
+            table: Table::Accounts.code(),
+            len: 200,
+            hash: [0x51; 32],
+        }],
+    };
+    let fields = json!({
+        "manifest": hex(b"manifest"),
+        "anchor": {
+            "blocks": [{ "header": hex(b"header"), "body": hex(b"body") }],
+            "headers": [hex(b"next")],
+            "certificate": hex(b"certificate"),
+        },
+        "chunks": [{ "table": 1, "len": 200, "hash": hex(&[0x51; 32]) }],
+    });
+    let bytes = index.to_bytes();
+    let id = Index::id(&bytes);
+    Vector::new("index", fields, bytes, move |bytes| {
+        Index::decode(bytes)
+            .is_ok_and(|read| read == index && Anchor::decode(&read.anchor).is_ok_and(|read| read == anchor))
+    })
+    .hashed("id", id)
 }
 
 fn validators() -> Vec<Validator> {

@@ -131,6 +131,8 @@ pub fn operations() -> Vec<Vector> {
         ("leave", Operation::bond(19, owner, 0, AccountId::NONE)),
         ("rotate", Operation::rotate(20, owner, 0, (16, 32))),
         ("reveals", Operation::reveals(21, owner, 16)),
+        ("address", Operation::address(22, owner, 16)),
+        ("set_quality", Operation::set_quality(23, filled(0x0e), (8, 343))),
     ];
     let vector = |(name, operation): (_, Operation)| {
         Vector::new(

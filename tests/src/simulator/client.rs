@@ -8,8 +8,6 @@ use selfchain::types::{
     AccountFlags, AccountId, Amount, AssetId, EnvelopeBuilder, Hash, Height, Operation, Policy,
 };
 
-/// Lanes that send at once.
-pub(super) const LANES: u32 = 4;
 /// What there is, and what bonds are units of.
 pub(super) const MONEY: AssetId = AssetId(7);
 /// Bonds are pending towards it.
@@ -25,14 +23,14 @@ const BOND_EVERY: u64 = 12;
 /// From these scores on transfers are explained, and held.
 const ANNOTATE: u8 = 60;
 const HOLD: u8 = 100;
-/// Heights that a transaction is valid for.
-const VALIDITY: u64 = 40;
 
 /// A transaction under way.
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
     pub(super) tx_id: Hash,
     pub(super) bytes: Vec<u8>,
+    /// The newest block when it was made.
+    pub(super) since: Height,
     pub(super) valid_until: Height,
 }
 
@@ -43,14 +41,20 @@ pub(super) struct Lane {
     made: u128,
     /// The model that its first transaction puts in force.
     model: Option<Hash>,
+    /// Heights that its transactions are valid for.
+    validity: u64,
+    /// When its next transaction is due.
+    pub(super) due_ns: u64,
     pub(super) sent: Option<Sent>,
 }
 
 impl Lane {
-    pub(super) fn new(number: u32, model: Option<Hash>) -> Self {
+    pub(super) fn new(number: u32, model: Option<Hash>, validity: u64, due_ns: u64) -> Self {
         Self {
             number,
             model,
+            validity,
+            due_ns,
             counter: 0,
             made: 0,
             sent: None,
@@ -85,13 +89,14 @@ impl Lane {
             let count = random.between(1, 3);
             (0..count).map(|_| self.operation(key, random)).collect()
         };
-        let builder = EnvelopeBuilder::new(chain_id, tip, VALIDITY, operations);
+        let builder = EnvelopeBuilder::new(chain_id, tip, self.validity, operations);
         let bytes = builder.sign(&[(key, self.number, self.counter + 1)]);
         let tx_id = EnvelopeView::new(&bytes).map_or(Hash::ZERO, |view| view.tx_id());
         self.sent.insert(Sent {
             tx_id,
             bytes,
-            valid_until: Height(tip.0 + VALIDITY),
+            since: Height(tip.0.saturating_sub(1)),
+            valid_until: Height(tip.0 + self.validity),
         })
     }
 

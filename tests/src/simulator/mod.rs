@@ -8,14 +8,25 @@
 //! faults stopped. The same seed gives the same run, byte for byte.
 
 mod plan;
+mod conduct;
 mod client;
 mod check;
 mod scorer;
+mod control;
+mod trust;
+mod medium;
 mod validator;
 mod world;
 mod compare;
+mod speed;
+mod traces;
+mod networks;
 
 pub use check::Broken;
 pub use compare::{Comparison, THREE_FAILING, compare, compared};
-pub use plan::{Control, EPOCH_BLOCKS, Failing, MODEL_AFTER, Plan, SLOW_FACTOR};
-pub use world::{Outcome, run};
+pub use conduct::Conduct;
+pub use networks::{Judged, judge};
+pub use plan::{Control, EPOCH_BLOCKS, Failing, Load, MODEL_AFTER, Plan, SLOW_FACTOR};
+pub use speed::{SPEED_VALIDATORS, Speed, speed};
+pub use traces::{Trace, header, traced, traces};
+pub use world::{Outcome, run, run_alone};

@@ -1,7 +1,10 @@
 //! What one run is: how many validators, how far, and what goes wrong.
 
+use super::conduct::Conduct;
 use crate::random::Random;
 use selfchain::types::genesis::Plane;
+use selfchain::types::quality::Network;
+use std::sync::Arc;
 
 const MS: u64 = 1_000_000;
 
@@ -14,6 +17,35 @@ pub enum Control {
     NoJournal,
     /// Bodies are not kept across a crash: after one of all, nobody has what they are locked on.
     NoBodies,
+    /// More than a third of the power decides, in place of more than two.
+    BrokenQuorum,
+    /// An objection stands for good, in place of yielding after two rounds.
+    UnlimitedObjections,
+    /// Nobody acknowledges transactions, so that nobody objects to blocks that leave them out.
+    NoAcknowledgements,
+}
+
+impl Control {
+    /// Every safeguard that can be taken away.
+    pub const ALL: [Self; 5] = [
+        Self::NoJournal,
+        Self::NoBodies,
+        Self::BrokenQuorum,
+        Self::UnlimitedObjections,
+        Self::NoAcknowledgements,
+    ];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::NoJournal => "no-journal",
+            Self::NoBodies => "no-bodies",
+            Self::BrokenQuorum => "broken-quorum",
+            Self::UnlimitedObjections => "unlimited-objections",
+            Self::NoAcknowledgements => "no-acknowledgements",
+        }
+    }
 }
 
 /// One run.
@@ -41,12 +73,16 @@ pub struct Plan {
     pub blackouts: u64,
     /// Times when the network is cut in two.
     pub partitions: u64,
+    /// The network is cut into two halves from the beginning, for so long.
+    pub halved_ns: u64,
     /// Whether the last validator lies.
     pub is_one_lying: bool,
     /// Whether a model scores every block from [`MODEL_AFTER`] blocks on.
     pub is_scored: bool,
     /// Who has not got the model, by position; it is honest.
     pub without_model: Option<u16>,
+    /// Whether no scorer keeps to the budget of its own blocks: all of them are without scores, and objected to.
+    pub is_scoring_late: bool,
     /// Faults happen within so much time; what comes after must be calm progress.
     pub faults_end_ns: u64,
     /// How long the calm may take to reach the height, in ns.
@@ -55,22 +91,74 @@ pub struct Plan {
     pub epoch_blocks: u32,
     /// Proposers that do badly, whatever else happens.
     pub failing: Failing,
+    /// What clients send.
+    pub load: Load,
+    /// Whether files are kept in memory: power cuts lose nothing that was written.
+    pub is_on_memory: bool,
+    /// Whether nobody looks at the signatures of ballots and transactions.
+    pub trusts_signatures: bool,
+    /// How single validators behave beside that, by position; who is not in it, as everybody.
+    pub conducts: Vec<Conduct>,
+    /// The quality network of genesis; `None`: the one that comes with the program.
+    pub network: Option<Arc<Network>>,
+    /// Who loses its disk, and joins by snapshot.
+    pub losing: Option<Losing>,
     /// What is taken away.
     pub control: Control,
 }
 
-/// Proposers that do badly, by position; they are honest.
+/// What clients send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Lanes that send, each one transaction at a time: at most 16.
+    pub lanes: u32,
+    /// From one transaction of a lane to its next, in ns, unless the one before is not in a block yet. Zero: at once.
+    pub every_ns: u64,
+    /// Heights that a transaction is valid for.
+    pub validity: u64,
+    /// Most transactions of a block.
+    pub block_transactions: usize,
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        Self {
+            lanes: 4,
+            every_ns: 0,
+            validity: 40,
+            block_transactions: 64,
+        }
+    }
+}
+
+/// Proposers that do badly, by position; in all else they are honest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Failing {
     /// Has no power, ever.
     pub dead: Option<u16>,
     /// Its messages are under way [`SLOW_FACTOR`] times as long.
     pub slow: Option<u16>,
-    /// Puts nothing into its blocks.
-    pub starving: Option<u16>,
+    /// Put nothing into their blocks.
+    pub starving: &'static [u16],
     /// Whether the others are told who is dead, so that they may wait less for it.
     pub is_known: bool,
 }
+
+/// A validator that loses its disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Losing {
+    /// Which, by position; it is honest.
+    pub who: u16,
+    /// When.
+    pub at_ns: u64,
+    /// How long it has no power then.
+    pub off_ns: u64,
+    /// Power cuts of it while it joins.
+    pub cuts: u64,
+}
+
+/// Blocks between two snapshots, where somebody loses its disk.
+pub const SNAPSHOT_EVERY: u64 = 8;
 
 /// How many times as long a slow validator's messages take.
 pub const SLOW_FACTOR: u64 = 3;
@@ -98,14 +186,41 @@ impl Plan {
             crashes: random.between(1, 4),
             blackouts: random.below(3),
             partitions: random.below(3),
+            halved_ns: 0,
             is_one_lying: true,
             is_scored: true,
             without_model: random.chance(250).then_some(0),
+            is_scoring_late: false,
             faults_end_ns: 8_000 * MS,
             calm_ns_max: 120_000 * MS,
             epoch_blocks: EPOCH_BLOCKS,
             failing: Failing::default(),
+            load: Load::default(),
+            is_on_memory: false,
+            trusts_signatures: false,
+            conducts: Vec::new(),
+            network: None,
+            losing: None,
             control: Control::None,
+        }
+    }
+
+    /// A run with faults in which an honest validator loses its disk, and comes back when the others are far ahead and
+    /// have dropped what they began with.
+    pub fn losing(seed: u64, plane: Plane, validators: u16, heights: u64) -> Self {
+        let mut random = Random(seed ^ 0x105e_d15c);
+        Self {
+            crashes: random.below(3),
+            blackouts: 0,
+            without_model: None,
+            is_one_lying: validators > 4,
+            losing: Some(Losing {
+                who: 0,
+                at_ns: random.between(500, 2_500) * MS,
+                off_ns: random.between(2_500, 4_000) * MS,
+                cuts: random.below(6),
+            }),
+            ..Self::of_seed(seed, plane, validators, heights)
         }
     }
 
@@ -127,12 +242,42 @@ impl Plan {
         }
     }
 
+    /// The run without a safeguard, with more of the faults that it is there for.
+    #[must_use]
+    pub fn without(self, control: Control) -> Self {
+        let plan = Self { control, ..self };
+        match control {
+            Control::None | Control::NoAcknowledgements => plan,
+            Control::NoJournal => Self { crashes: 12, ..plan },
+            Control::NoBodies => Self {
+                blackouts: 12,
+                calm_ns_max: 30_000 * MS,
+                ..plan
+            },
+            // Parted before the first block: once one is decided by a few, nobody takes its certificate, and what
+            // there is is one fork and a halt.
+            Control::BrokenQuorum => Self {
+                halved_ns: 4_000 * MS,
+                is_one_lying: false,
+                is_scored: false,
+                calm_ns_max: 10_000 * MS,
+                ..plan
+            },
+            // Not for longer: a block of a very late round has room for no transaction, and nobody objects to it.
+            Control::UnlimitedObjections => Self {
+                is_scoring_late: true,
+                without_model: None,
+                calm_ns_max: 30_000 * MS,
+                ..plan
+            },
+        }
+    }
+
     /// The command that repeats the run.
     pub fn command(&self) -> String {
         let control = match self.control {
-            Control::None => "",
-            Control::NoJournal => " --control no-journal",
-            Control::NoBodies => " --control no-bodies",
+            Control::None => String::new(),
+            control => format!(" --control {}", control.name()),
         };
         format!(
             "cargo run --release -p selfchain-tests --bin simulate -- --seed {} --plane {} --validators {} --heights {}{control}",

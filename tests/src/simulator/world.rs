@@ -1,14 +1,15 @@
 //! The world of a run: the clock, the network, the faults, and the order in which everything happens.
 
 use super::check::{Broken, Checks};
-use super::client::{LANES, Lane, MONEY, RESERVE};
+use super::client::{Lane, MONEY, RESERVE};
+use super::medium::Medium;
 use super::plan::{Plan, SLOW_FACTOR};
 use super::scorer::MODEL;
+use super::traces::{Trace, Traces};
 use super::validator::{Failed, Identity, Running, Step, create};
 use crate::random::Random;
 use selfchain::replica::{Event, To};
-use selfchain::standing::found;
-use selfchain::storage::disk::{Faults, FaultyDisk};
+use selfchain::standing::{found, with_network};
 use selfchain::telemetry::Metrics;
 use selfchain::types::block::{Body, Row};
 use selfchain::types::crypto::SigningKey;
@@ -29,6 +30,8 @@ const CLIENT_EVERY_NS: u64 = 20 * MS;
 const CLIENT_PATIENCE_NS: u64 = 500 * MS;
 /// Messages that the liar keeps to say again.
 const REPLAYS_MAX: usize = 256;
+/// Every other validator.
+const HALVES: u64 = u64::MAX / 3;
 /// How long the last transactions may take once no more are sent.
 const DRAIN_NS: u64 = 60_000 * MS;
 
@@ -47,6 +50,10 @@ pub struct Outcome {
     pub later_rounds: u64,
     /// The same, after the first epoch.
     pub later_rounds_settled: u64,
+    /// Operations in blocks after the first epoch, and how long those blocks took together, in ns.
+    pub operations_settled: u64,
+    /// See above.
+    pub settled_ns: u64,
     /// From one decision to the next, in ns, after the first epoch: half of them, and 99 of a hundred, took no longer.
     pub finality_ns: (u64, u64),
     /// Blocks with proofs of misbehaviour.
@@ -63,6 +70,17 @@ pub struct Outcome {
     pub held: u64,
     /// How often some validator found that a block's scores are not the model's.
     pub disputed: u64,
+    /// The most blocks that followed on a transaction's making until one held it, or it was over.
+    pub waited_max: u64,
+    /// How often an honest validator objected to a block because of what it leaves out.
+    pub starved: u64,
+    /// How often one found an acknowledgement that its sender did not sign.
+    pub forged: u64,
+    /// How often a validator began at a snapshot of the others.
+    pub joins: u64,
+    /// The most chunks of the snapshots that a validator fetched in one life, and how often what it was sent did not
+    /// hold.
+    pub fetched: (u64, u64),
     /// Messages sent.
     pub messages: u64,
     /// Hash of all that was decided: equal for equal seeds.
@@ -94,6 +112,13 @@ enum Happening {
     PowerOn {
         instance: usize,
     },
+    Lose {
+        instance: usize,
+        off_ns: u64,
+    },
+    Return {
+        instance: usize,
+    },
     Divide {
         groups: u64,
     },
@@ -106,7 +131,7 @@ enum Happening {
 /// A validator, or one twin of the lying one.
 struct Instance {
     position: u16,
-    disk: FaultyDisk,
+    medium: Medium,
     running: Option<Running>,
     /// Counts its starts: what was meant for an earlier one is nobody's.
     life: u64,
@@ -131,6 +156,8 @@ struct World {
     is_calm: bool,
     is_draining: bool,
     groups: Option<u64>,
+    /// Whether somebody's disk is lost, and it has no power.
+    is_lost: bool,
     /// Which honest validators the first twin talks to.
     sides: u64,
     replays: Vec<Arc<[u8]>>,
@@ -138,6 +165,7 @@ struct World {
     decided_at: u64,
     waits: Vec<u64>,
     sets: BTreeSet<Hash>,
+    traces: Option<Traces>,
     outcome: Outcome,
 }
 
@@ -146,7 +174,31 @@ struct World {
 /// # Errors
 /// What does not hold.
 pub fn run(plan: &Plan) -> Result<Outcome, Broken> {
-    World::new(plan)?.run()
+    World::new(plan)?.run().map(|(outcome, _)| outcome)
+}
+
+/// Runs a plan and watches what choosing each proposer costs.
+///
+/// # Errors
+/// What does not hold.
+pub(super) fn trace(plan: &Plan) -> Result<(Outcome, Vec<Trace>), Broken> {
+    let mut world = World::new(plan)?;
+    let keys = world.keys.iter().map(|key| key.public().id()).collect();
+    world.traces = Some(Traces::new(plan, keys));
+    world.run()
+}
+
+/// Runs a plan with threads of its own, of which there is one: what a validator would do on several cores at once it
+/// does in order, so that processor time is what the work costs.
+///
+/// # Errors
+/// What does not hold.
+///
+/// # Panics
+/// If the operating system gives no thread.
+pub fn run_alone(plan: &Plan) -> Result<Outcome, Broken> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+    pool.expect("a thread").install(|| run(plan))
 }
 
 impl World {
@@ -162,15 +214,18 @@ impl World {
         let mut genesis = Genesis::solo("simulated", plan.seed, keys[0].public().clone());
         (genesis.fees.asset, genesis.fees.collector) = (MONEY, RESERVE);
         genesis = found(genesis, plan.plane, &keys, plan.epoch_blocks, REVEALS);
+        if let Some(network) = &plan.network {
+            genesis = with_network(genesis, network);
+        }
         let count = usize::from(plan.validators) + usize::from(plan.is_one_lying);
         let mut instances = Vec::new();
         for number in 0..count {
             let position = u16::try_from(number).unwrap_or(u16::MAX).min(plan.validators - 1);
-            let disk = FaultyDisk::new(random.word());
-            create(&disk, &genesis).map_err(|error| stopped(position, &*error))?;
+            let medium = Medium::new(plan.is_on_memory, random.word());
+            create(&medium, &genesis).map_err(|error| stopped(position, &*error))?;
             instances.push(Instance {
                 position,
-                disk,
+                medium,
                 running: None,
                 life: 0,
                 skew_ns: random.below(plan.skew_ns + 1),
@@ -189,17 +244,17 @@ impl World {
             instances,
             checks: Checks::default(),
             metrics: Arc::default(),
-            lanes: (0..LANES)
-                .map(|number| (Lane::new(number, plan.is_scored.then(|| MODEL.hash())), 0))
-                .collect(),
+            lanes: lanes(plan),
             is_calm: false,
             is_draining: false,
             groups: None,
+            is_lost: false,
             sides: random.word(),
             replays: Vec::new(),
             decided_at: EPOCH_NS,
             waits: Vec::new(),
             sets: BTreeSet::new(),
+            traces: None,
             outcome: Outcome {
                 height: 0,
                 virtual_ns: 0,
@@ -207,6 +262,8 @@ impl World {
                 round_max: 0,
                 later_rounds: 0,
                 later_rounds_settled: 0,
+                operations_settled: 0,
+                settled_ns: 0,
                 finality_ns: (0, 0),
                 proofs: 0,
                 liar_left: None,
@@ -215,6 +272,11 @@ impl World {
                 scored: 0,
                 held: 0,
                 disputed: 0,
+                waited_max: 0,
+                starved: 0,
+                forged: 0,
+                joins: 0,
+                fetched: (0, 0),
                 messages: 0,
                 trace: Hash::ZERO,
             },
@@ -222,7 +284,7 @@ impl World {
         })
     }
 
-    fn run(mut self) -> Result<Outcome, Broken> {
+    fn run(mut self) -> Result<(Outcome, Vec<Trace>), Broken> {
         for instance in 0..self.instances.len() {
             self.power_on(instance)?;
         }
@@ -247,13 +309,14 @@ impl World {
         Err(self.unfinished())
     }
 
-    fn close(mut self) -> Outcome {
+    fn close(mut self) -> (Outcome, Vec<Trace>) {
         self.outcome.height = self.checks.tip().0;
         self.outcome.virtual_ns = self.now - EPOCH_NS;
         self.outcome.sets = self.sets.len();
         self.outcome.transactions = self.checks.transactions();
         self.outcome.disputed = self.metrics.scores_disputed.get();
         self.outcome.trace = self.checks.trace();
+        self.outcome.settled_ns = self.waits.iter().sum();
         self.waits.sort_unstable();
         let part = |hundredths: usize| {
             let at = self.waits.len() * hundredths / 100;
@@ -264,7 +327,7 @@ impl World {
                 .unwrap_or_default()
         };
         self.outcome.finality_ns = (part(50), part(99));
-        self.outcome
+        (self.outcome, self.traces.map(Traces::done).unwrap_or_default())
     }
 
     fn unfinished(&self) -> Broken {
@@ -284,9 +347,9 @@ impl World {
 
     /// The honest validators that are not dead: their instances have their positions.
     fn honest(&self) -> impl Iterator<Item = usize> + use<> {
-        let dead = self.plan.failing.dead.map(usize::from);
+        let dead = self.plan.dead();
         let all = 0..usize::from(self.plan.validators) - usize::from(self.plan.is_one_lying);
-        all.filter(move |position| Some(*position) != dead)
+        all.filter(move |position| dead >> position & 1 == 0)
     }
 
     fn reached(&self) -> bool {
@@ -305,9 +368,16 @@ impl World {
 
     fn schedule_faults(&mut self) {
         let window = self.plan.faults_end_ns;
+        if self.plan.is_one_lying {
+            self.after(500 * MS, Happening::Sides);
+        }
         if window == 0 {
             self.is_calm = true;
             return;
+        }
+        if self.plan.halved_ns > 0 {
+            self.groups = Some(HALVES);
+            self.after(self.plan.halved_ns, Happening::Heal);
         }
         let honest = self.honest().count();
         for _ in 0..self.plan.crashes {
@@ -335,8 +405,16 @@ impl World {
             let lasts = self.random.between(200, 2_000) * MS;
             self.after(at + lasts, Happening::Heal);
         }
-        if self.plan.is_one_lying {
-            self.after(500 * MS, Happening::Sides);
+        if let Some(losing) = self.plan.losing {
+            let instance = usize::from(losing.who);
+            let off_ns = losing.off_ns;
+            self.after(losing.at_ns, Happening::Lose { instance, off_ns });
+            let back = losing.at_ns + losing.off_ns;
+            for _ in 0..losing.cuts {
+                let at = self.random.between(back, back.max(window) + 1);
+                let after_ops = self.random.below(60);
+                self.after(at, Happening::Cut { instance, after_ops });
+            }
         }
         self.after(window, Happening::Calm);
     }
@@ -348,7 +426,7 @@ impl World {
                 from,
                 bytes,
             } => {
-                let bytes = bytes.to_vec();
+                let (bytes, from) = (bytes.to_vec(), u32::from(from));
                 self.step(instance, |running, now| {
                     Ok(running.handle(Event::Peer { from, bytes }, now)?)
                 })
@@ -363,11 +441,7 @@ impl World {
             }
             Happening::Wake { .. } | Happening::Sync { .. } => Ok(()),
             Happening::Cut { instance, after_ops } => {
-                let disk = &self.instances[instance].disk;
-                disk.set_faults(Faults {
-                    crash_at: Some(disk.ops() + after_ops),
-                    ..Faults::default()
-                });
+                self.instances[instance].medium.crash_after(Some(after_ops));
                 Ok(())
             }
             Happening::CutNow { instance } => {
@@ -377,6 +451,21 @@ impl World {
                 Ok(())
             }
             Happening::PowerOn { instance } => self.power_on(instance),
+            Happening::Lose { instance, off_ns } => {
+                let medium = Medium::new(self.plan.is_on_memory, self.random.word());
+                let position = self.instances[instance].position;
+                create(&medium, &self.genesis).map_err(|error| stopped(position, &*error))?;
+                let one = &mut self.instances[instance];
+                (one.medium, one.running, one.tip) = (medium, None, Height::GENESIS);
+                one.life += 1;
+                self.is_lost = true;
+                self.after(off_ns, Happening::Return { instance });
+                Ok(())
+            }
+            Happening::Return { instance } => {
+                self.is_lost = false;
+                self.power_on(instance)
+            }
             Happening::Divide { groups } => {
                 self.groups = Some(groups).filter(|_| !self.is_calm);
                 Ok(())
@@ -395,7 +484,7 @@ impl World {
                 self.is_calm = true;
                 self.groups = None;
                 for instance in &self.instances {
-                    instance.disk.set_faults(Faults::default());
+                    instance.medium.crash_after(None);
                 }
                 Ok(())
             }
@@ -407,7 +496,7 @@ impl World {
         let one = &mut self.instances[instance];
         one.running = None;
         one.life += 1;
-        one.disk = one.disk.restart();
+        one.medium = one.medium.restart();
         self.outcome.crashes += 1;
         let off = self.random.between(10, 1_500) * MS;
         self.after(off, Happening::PowerOn { instance });
@@ -415,7 +504,8 @@ impl World {
 
     fn power_on(&mut self, instance: usize) -> Result<(), Broken> {
         let one = &self.instances[instance];
-        if one.running.is_some() || self.plan.failing.dead == Some(one.position) {
+        let is_lost = self.is_lost && self.plan.losing.map(|losing| losing.who) == Some(one.position);
+        if one.running.is_some() || self.plan.dead() >> one.position & 1 == 1 || is_lost {
             return Ok(());
         }
         let (position, now) = (one.position, TimeNs(self.now + one.skew_ns));
@@ -428,7 +518,7 @@ impl World {
             lies,
             metrics: &self.metrics,
         };
-        let opened = Running::open(&one.disk, &self.genesis, identity, &self.plan, now);
+        let opened = Running::open(&one.medium, &self.genesis, identity, &self.plan, now);
         match opened {
             Ok(running) => {
                 if let Some((height, memory)) = running.recalled.filter(|_| !self.is_lying(position)) {
@@ -440,13 +530,13 @@ impl World {
                 self.stands(instance)?;
                 let dead = self.plan.failing.dead.filter(|_| self.plan.failing.is_known);
                 self.step(instance, |running, now| {
-                    if let Some(peer) = dead {
+                    if let Some(peer) = dead.map(u32::from) {
                         running.handle(Event::Link { peer, is_up: false }, now)?;
                     }
                     Ok(running.handle(Event::Clock, now)?)
                 })
             }
-            Err(_) if one.disk.crashed() => {
+            Err(_) if one.medium.crashed() => {
                 self.cut(instance);
                 Ok(())
             }
@@ -478,7 +568,7 @@ impl World {
         let (position, is_lying) = (one.position, self.is_lying(self.instances[instance].position));
         let step = match taken {
             Ok(step) => step,
-            Err(_) if self.instances[instance].disk.crashed() => {
+            Err(_) if self.instances[instance].medium.crashed() => {
                 let said = self.random.below(wide(outgoing_before.len()) + 1);
                 let said = usize::try_from(said).unwrap_or_default();
                 for message in outgoing_before.into_iter().take(said) {
@@ -495,15 +585,42 @@ impl World {
             Err(error) => return Err(stopped(position, &*error)),
         };
         self.carry_out(instance, step)?;
+        self.begin_anew(instance);
         self.schedule(instance);
         Ok(())
+    }
+
+    /// Lets a validator that fetched a snapshot begin with it.
+    fn begin_anew(&mut self, instance: usize) {
+        let one = &mut self.instances[instance];
+        let Some(running) = one.running.as_ref().filter(|_| self.plan.losing.is_some()) else {
+            return;
+        };
+        let counts = running.replica.view(TimeNs::ZERO).counts;
+        let (chunks, refusals) = &mut self.outcome.fetched;
+        *chunks = (*chunks).max(counts.snapshot_chunks_fetched);
+        *refusals = (*refusals).max(counts.snapshot_refusals);
+        if running.replica.joined().is_some() {
+            one.running = None;
+            one.life += 1;
+            self.outcome.joins += 1;
+            self.after(MS, Happening::PowerOn { instance });
+        }
     }
 
     fn carry_out(&mut self, instance: usize, step: Step) -> Result<(), Broken> {
         let position = self.instances[instance].position;
         let is_lying = self.is_lying(position);
+        if !is_lying {
+            self.outcome.starved += step.counted.starved;
+            self.outcome.forged += step.counted.forged;
+        }
         let has_decided = !step.committed.is_empty();
-        if self.plan.is_scored && !is_lying {
+        let remembers = self.instances[instance]
+            .running
+            .as_ref()
+            .is_some_and(|running| running.remembers);
+        if remembers && !is_lying {
             for (at, committed) in step.committed.iter().enumerate() {
                 let height = committed.block.tip.height;
                 let memory = step.memories.get(at).copied();
@@ -538,6 +655,13 @@ impl World {
                     if tip.height.0 > u64::from(self.plan.epoch_blocks) {
                         self.outcome.later_rounds_settled += u64::from(committed.round > 0);
                         self.waits.push(self.now.saturating_sub(self.decided_at));
+                        self.outcome.operations_settled += wide(block.result.outcomes.len());
+                    }
+                    let chain = self.instances[instance].running.as_ref();
+                    let chain = chain.map(|running| running.replica.chain());
+                    if let (Some(traces), Some(chain)) = (&mut self.traces, chain) {
+                        let wait_ns = self.now.saturating_sub(self.decided_at);
+                        traces.decided(block, committed.round, wait_ns, chain);
                     }
                     self.decided_at = self.now;
                 }
@@ -597,7 +721,8 @@ impl World {
         let everyone = 0..self.plan.validators;
         let receivers: Vec<u16> = match to {
             To::All => everyone.filter(|position| *position != from).collect(),
-            To::One(position) => vec![position],
+            // Founders' numbers are their positions.
+            To::One(number) => u16::try_from(number).ok().into_iter().collect(),
         };
         for receiver in receivers {
             if self.is_lying(from) {
@@ -641,7 +766,12 @@ impl World {
             .groups
             .is_some_and(|groups| (groups >> from & 1) != (groups >> receiver & 1));
         let is_lost = !self.is_calm && self.random.chance(self.plan.lost_per_mille);
-        if is_cut || is_lost {
+        let is_off = [from, receiver]
+            .iter()
+            .any(|one| self.plan.is_off(*one, self.now));
+        let lost_per_mille = self.plan.conduct(from).lost_per_mille;
+        let is_dropped = lost_per_mille > 0 && self.random.chance(lost_per_mille);
+        if is_cut || is_lost || is_off || is_dropped {
             return;
         }
         let first = usize::from(receiver);
@@ -665,7 +795,8 @@ impl World {
                 } else {
                     1
                 };
-                let delay = factor * self.random.between(least, most);
+                let slow_tenths = self.plan.conduct(from).slow_tenths;
+                let delay = factor * self.random.between(least, most) * (10 + slow_tenths) / 10;
                 let bytes = Arc::clone(bytes);
                 self.after(
                     delay,
@@ -684,15 +815,23 @@ impl World {
         for number in 0..self.lanes.len() {
             let (lane, asked_at) = &mut self.lanes[number];
             if let Some(sent) = &lane.sent {
-                if self.checks.block_of(&sent.tx_id).is_some() {
+                let block = self.checks.block_of(&sent.tx_id);
+                let over = Some(tip).filter(|tip| *tip > sent.valid_until);
+                if let Some(end) = block.or(over) {
+                    let waited = end.0.saturating_sub(sent.since.0);
+                    self.outcome.waited_max = self.outcome.waited_max.max(waited);
+                }
+                if block.is_some() {
                     lane.settled();
-                } else if tip > sent.valid_until {
+                } else if over.is_some() {
                     lane.expired();
                 }
             }
             // The others' accounts are opened by the first lane's first transaction.
             let is_first = number == 0 || self.checks.transactions() > 0;
-            if lane.sent.is_none() && !self.is_draining && is_first {
+            let is_due = lane.due_ns <= self.now && is_first;
+            if lane.sent.is_none() && !self.is_draining && is_due {
+                lane.due_ns = lane.due_ns.saturating_add(self.plan.load.every_ns).max(self.now);
                 let chain_id = self.genesis.chain_id();
                 lane.next(&self.keys[0], chain_id, tip.next(), &mut self.random);
                 *asked_at = 0;
@@ -716,6 +855,14 @@ impl World {
         self.after(CLIENT_EVERY_NS, Happening::Clients);
         Ok(())
     }
+}
+
+/// The clients' lanes, which begin one after the other.
+fn lanes(plan: &Plan) -> Vec<(Lane, u64)> {
+    let (load, model) = (plan.load, plan.is_scored.then(|| MODEL.hash()));
+    let due = |number: u32| EPOCH_NS + load.every_ns * u64::from(number) / u64::from(load.lanes);
+    let lane = |number| (Lane::new(number, model, load.validity, due(number)), 0);
+    (0..load.lanes).map(lane).collect()
 }
 
 fn stopped(validator: u16, error: &(dyn std::error::Error + Send + Sync)) -> Broken {

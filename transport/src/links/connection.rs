@@ -107,7 +107,9 @@ pub(super) async fn serve(link: Arc<Link>, hellos: Hellos, stood: Stood) {
     }
     let (why, retry_after) = match link.ending.get() {
         Some(why) => (*why, Duration::ZERO),
-        None if member.position().is_none() => (LinkClose::Removed, Duration::ZERO),
+        None if member.number().is_none() || !member.holds(&link.quic) => {
+            (LinkClose::Removed, Duration::ZERO)
+        }
         None => reason_of(&error),
     };
     let lasting = shared.limits.backoff.max * LASTING_PAUSES;
@@ -115,7 +117,7 @@ pub(super) async fn serve(link: Arc<Link>, hellos: Hellos, stood: Stood) {
     if member.ended(hellos.heard, why, lasting, pause) {
         shared.metrics.connections_up.subtract(1);
         shared.metrics.count_closed(why);
-        tracing::info!(peer = member.position(), %why, "links.down");
+        tracing::info!(peer = member.number(), %why, "links.down");
         shared.inbox.status(member, Status::Down(why));
     }
     if !shared.is_open() {
@@ -126,10 +128,7 @@ pub(super) async fn serve(link: Arc<Link>, hellos: Hellos, stood: Stood) {
         while readers.join_next().await.is_some() {}
     });
     if read.await.is_err() {
-        tracing::debug!(
-            peer = member.position(),
-            "what came in last was not taken in time"
-        );
+        tracing::debug!(peer = member.number(), "what came in last was not taken in time");
     }
 }
 
@@ -148,7 +147,7 @@ fn begin(link: &Link, stood: &Stood) {
         }
         None => shared.metrics.connections_up.add(1),
     }
-    tracing::info!(peer = member.position(), again = stood.again, "links.up");
+    tracing::info!(peer = member.number(), again = stood.again, "links.up");
     shared.inbox.status(member, Status::Up);
 }
 

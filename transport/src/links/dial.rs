@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustls::client::ResolvesClientCert;
+
 use super::close::{close, reason_of};
 use super::connection::{Hellos, Link, serve};
 use super::control::{self, Control, Hello};
@@ -52,7 +54,7 @@ pub(super) async fn keep_dialling(shared: Arc<Shared>, member: Arc<Member>) {
 
 /// Waits until the peer is no longer to be dialled at `address`.
 async fn moved(member: &Member, address: SocketAddr) {
-    while member.position().is_some() && member.address() == address {
+    while member.number().is_some() && member.address() == Some(address) {
         member.changed.notified().await;
     }
 }
@@ -89,9 +91,10 @@ async fn dial(
     address: SocketAddr,
 ) -> Result<(), (LinkClose, Duration)> {
     let at_once = |why| (why, Duration::ZERO);
-    let pinned = Arc::new(PinnedServerKey::new(member.key));
-    let crypto = tls::client_config(Arc::clone(&shared.identity), Arc::clone(&pinned))
-        .map_err(|_| at_once(LinkClose::ProtocolError))?;
+    let pinned = Arc::new(PinnedServerKey::among(member.keys()));
+    let own: Arc<dyn ResolvesClientCert> = shared.identity.clone();
+    let crypto =
+        tls::client_config(own, Arc::clone(&pinned)).map_err(|_| at_once(LinkClose::ProtocolError))?;
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
     config.transport_config(Arc::clone(&shared.transport));
     let connecting = shared

@@ -10,18 +10,19 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use quinn::{Endpoint, TokioRuntime, TransportConfig, VarInt};
-use rustls::client::AlwaysResolvesClientRawPublicKeys;
 use selfchain_types::Hash;
 use selfchain_types::crypto::{PublicKey, SigningKey};
+use selfchain_types::seam::standing::HELD_KEYS_MAX;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::inbox::Inbox;
 use super::member::{Member, Roster};
+use super::tls::Identity;
 use super::{Event, Lane, LinkClose, LinkLimits, LinkMetrics, PEERS_MAX, Wake, accept, dial, tls};
 use crate::client::backoff::random_u64;
 use crate::quic::{DatagramError, TransportTuning, bind, endpoint_config, transport_config};
-use crate::tls::{TlsError, certified, refuse_key_log};
+use crate::tls::{TlsError, refuse_key_log};
 
 /// QUIC's window for control frames, beside those of the lanes. Many more than one end ever sends at once.
 const CONTROL_WINDOW_BYTES: u32 = 64 << 10;
@@ -46,22 +47,22 @@ pub struct Options {
 /// One validator of the set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
-    /// Its position in the set: the name that [`Links::send`] and [`Event`] use.
-    pub position: u16,
-    /// Its key, which it must prove to hold.
-    pub key: PublicKey,
-    /// Where it listens.
-    pub address: SocketAddr,
+    /// Its number in the set: the name that [`Links::send`] and [`Event`] use.
+    pub number: u32,
+    /// Keys, one of which it must prove to hold: the one that it signs with first. 1 to [`HELD_KEYS_MAX`].
+    pub keys: Vec<PublicKey>,
+    /// Where it listens; `None`: it is not dialled.
+    pub address: Option<SocketAddr>,
 }
 
 /// A set that cannot be. Nothing has changed then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PeersError {
-    /// A position or a key stands twice in it.
-    #[error("position {position} or its key stands twice in the set")]
+    /// A number or a key stands twice in it.
+    #[error("number {number} or a key of its stands twice in the set")]
     Twice {
         /// The second of the two.
-        position: u16,
+        number: u32,
     },
     /// More peers than a mesh is for.
     #[error("{peers} peers, where {PEERS_MAX} are possible")]
@@ -69,11 +70,11 @@ pub enum PeersError {
         /// Peers in the set.
         peers: usize,
     },
-    /// A key that the links cannot pin.
-    #[error("the key of position {position} is not one of Ed25519")]
+    /// Keys that the links cannot pin.
+    #[error("the keys of number {number} are not 1 to {HELD_KEYS_MAX} of Ed25519")]
     Key {
         /// Whose.
-        position: u16,
+        number: u32,
     },
 }
 
@@ -109,15 +110,15 @@ pub enum SendError {
     #[error("the queue of peer {to} for {lane} is full")]
     Full {
         /// The peer.
-        to: u16,
+        to: u32,
         /// The lane.
         lane: Lane,
     },
-    /// Nobody else has this position.
-    #[error("no peer has position {to}")]
+    /// Nobody else has this number.
+    #[error("no peer has number {to}")]
     Unknown {
-        /// The position.
-        to: u16,
+        /// The number.
+        to: u32,
     },
     /// The frame is empty or above the lane's limit; a bug of the caller.
     #[error("a frame of {len} bytes for {lane}, where 1 to {len_max} are allowed")]
@@ -134,10 +135,10 @@ pub enum SendError {
 /// How it stands with one peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerStatus {
-    /// Its position.
-    pub position: u16,
-    /// Where it is dialled.
-    pub address: SocketAddr,
+    /// Its number.
+    pub number: u32,
+    /// Where it is dialled; `None`: it is not.
+    pub address: Option<SocketAddr>,
     /// Round trip of the connection that stands; `None`: there is none.
     pub round_trip: Option<Duration>,
     /// Without a connection: after how long it is dialled next.
@@ -177,8 +178,7 @@ pub(super) enum Phase {
 pub(super) struct Shared {
     pub(super) limits: LinkLimits,
     pub(super) chain: [u8; 32],
-    pub(super) own_key: [u8; 32],
-    pub(super) identity: Arc<AlwaysResolvesClientRawPublicKeys>,
+    pub(super) identity: Arc<Identity>,
     pub(super) transport: Arc<TransportConfig>,
     pub(super) endpoint: Endpoint,
     pub(super) roster: Arc<Roster>,
@@ -256,13 +256,12 @@ impl Links {
         runtime: &Handle,
     ) -> Result<Self, StartError> {
         refuse_key_log(options.key_log_path.as_ref())?;
-        let own_key = pinnable(key.public()).ok_or(PeersError::Key { position: 0 })?;
+        let own_key = pinnable(key.public()).ok_or(PeersError::Key { number: 0 })?;
         let (limits, metrics, roster) = (
             options.limits,
             Arc::<LinkMetrics>::default(),
             Arc::<Roster>::default(),
         );
-        let seed = key.seed();
         let window = limits.stream_window_bytes;
         let all_windows = window.saturating_mul(4).saturating_add(CONTROL_WINDOW_BYTES);
         let transport = transport_config(&TransportTuning {
@@ -276,7 +275,8 @@ impl Links {
             idle_timeout: limits.idle_timeout,
             keep_alive: Some(limits.keep_alive),
         });
-        let crypto = tls::server_config(&seed, &roster)?;
+        let identity = Arc::new(Identity::new(own_key, &key.seed())?);
+        let crypto = tls::server_config(Arc::clone(&identity), &roster)?;
         let mut quic = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         quic.transport_config(Arc::clone(&transport))
             .migration(false)
@@ -295,8 +295,7 @@ impl Links {
 
         let shared = Arc::new(Shared {
             chain: *options.chain.as_bytes(),
-            own_key,
-            identity: Arc::new(AlwaysResolvesClientRawPublicKeys::new(certified(&seed)?)),
+            identity,
             transport,
             endpoint,
             roster,
@@ -337,9 +336,9 @@ impl Links {
     ///
     /// # Errors
     /// [`SendError`]; the frame is not queued then.
-    pub fn send(&self, to: u16, lane: Lane, frame: Bytes) -> Result<(), SendError> {
+    pub fn send(&self, to: u32, lane: Lane, frame: Bytes) -> Result<(), SendError> {
         self.check_length(lane, &frame)?;
-        let Some(member) = self.shared.roster.by_position(to) else {
+        let Some(member) = self.shared.roster.by_number(to) else {
             self.shared.metrics.lane(lane).frames_unaddressed.add(1);
             return Err(SendError::Unknown { to });
         };
@@ -385,39 +384,49 @@ impl Links {
         if peers.len() > PEERS_MAX {
             return Err(PeersError::TooMany { peers: peers.len() });
         }
-        let (mut positions, mut keys, mut wanted) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
-        for peer in peers {
-            let position = peer.position;
-            let key = pinnable(&peer.key).ok_or(PeersError::Key { position })?;
-            if !positions.insert(position) || !keys.insert(key) {
-                return Err(PeersError::Twice { position });
-            }
-            if key != shared.own_key {
-                wanted.push((position, key, peer.address));
-            }
-        }
         let _context = self.runtime.enter();
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut members, mut new) = (Vec::new(), Vec::new());
-        for (position, key, address) in wanted {
-            let member = match shared.roster.by_key(&key) {
+        let own_key = shared.identity.key();
+        let (mut numbers, mut keys, mut wanted) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+        for peer in peers {
+            let number = peer.number;
+            let pinned: Option<Vec<[u8; 32]>> = peer.keys.iter().map(pinnable).collect();
+            let pinned = pinned.filter(|pinned| (1..=HELD_KEYS_MAX).contains(&pinned.len()));
+            let pinned = pinned.ok_or(PeersError::Key { number })?;
+            if !numbers.insert(number) || !pinned.iter().all(|key| keys.insert(*key)) {
+                return Err(PeersError::Twice { number });
+            }
+            if !pinned.contains(&own_key) {
+                wanted.push((number, pinned, peer.address));
+            }
+        }
+        let (mut members, mut placed, mut new) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, keys, address) in wanted {
+            // Who is known by any of its keys stays who it is.
+            let known = keys.iter().find_map(|key| shared.roster.by_key(key));
+            let is_free =
+                |known: &Arc<Member>| members.iter().all(|(.., one): &Placed| !Arc::ptr_eq(one, known));
+            let member = match known.filter(is_free) {
                 Some(known) => {
-                    known.place(position, address);
+                    placed.push((number, keys.clone(), address, Arc::clone(&known)));
                     known
                 }
                 None => {
-                    let smaller = shared.own_key < key;
                     let (limits, metrics) = (&shared.limits, &shared.metrics);
-                    let member = Member::new(key, position, address, smaller, shared.run, limits, metrics);
+                    let member = Member::new(number, &keys, address, own_key, shared.run, limits, metrics);
                     let member = Arc::new(member);
                     new.push(Arc::clone(&member));
                     member
                 }
             };
-            members.push((position, member));
+            members.push((number, keys, member));
         }
-        for left in shared.roster.replace(&members) {
-            left.leave();
+        let left = shared.roster.replace(&members);
+        for (number, keys, address, member) in placed {
+            member.place(number, &keys, address, own_key);
+        }
+        for member in left {
+            member.leave();
         }
         for member in new {
             shared.spawn(dial::keep_dialling(Arc::clone(shared), member));
@@ -425,7 +434,22 @@ impl Links {
         Ok(())
     }
 
-    /// How it stands with every peer, by position.
+    /// Proves another key, from the next handshake on. Connections stay: a peer closes those that a key proved which it
+    /// does not know any more.
+    ///
+    /// # Errors
+    /// [`StartError::Tls`], [`StartError::Peers`]: the key cannot be proved; nothing has changed.
+    pub fn set_key(&self, key: &SigningKey) -> Result<(), StartError> {
+        let own_key = pinnable(key.public()).ok_or(PeersError::Key { number: 0 })?;
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.identity.set(own_key, &key.seed())?;
+        for member in self.shared.roster.all() {
+            member.own_key(own_key);
+        }
+        Ok(())
+    }
+
+    /// How it stands with every peer, by number.
     #[must_use]
     pub fn status(&self) -> Vec<PeerStatus> {
         let members = self.shared.roster.all();
@@ -433,7 +457,7 @@ impl Links {
             let now = member.now();
             let stats = now.connection.as_ref().map(quinn::Connection::stats);
             Some(PeerStatus {
-                position: member.position()?,
+                number: member.number()?,
                 address: now.address,
                 dial_in: now.connection.is_none().then_some(now.dial_in),
                 sent_bytes: stats.map_or(0, |stats| stats.udp_tx.bytes),
@@ -488,6 +512,9 @@ impl Drop for Links {
             .close(VarInt::from_u32(why.code()), why.name().as_bytes());
     }
 }
+
+/// A member of a set: its number, its keys, itself.
+pub(super) type Placed = (u32, Vec<[u8; 32]>, Arc<Member>);
 
 /// The bytes of an Ed25519 key.
 fn pinnable(key: &PublicKey) -> Option<[u8; 32]> {

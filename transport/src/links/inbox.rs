@@ -15,13 +15,13 @@ use super::{Lane, LinkClose};
 /// that also waits for other things.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
-/// What happens on the links. `from` is the position in the set that was last given.
+/// What happens on the links. `from` is the number in the set that was last given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A frame of a peer whose key the handshake proved.
     Received {
-        /// Its position.
-        from: u16,
+        /// Its number.
+        from: u32,
         /// The lane that it came on.
         lane: Lane,
         /// The frame.
@@ -30,12 +30,12 @@ pub enum Event {
     /// A connection stands. Comes before everything that is received on it.
     Up {
         /// With whom.
-        from: u16,
+        from: u32,
     },
     /// It has ended: what was under way may be lost. What was received before may still come after this.
     Down {
         /// With whom.
-        from: u16,
+        from: u32,
         /// Why.
         why: LinkClose,
     },
@@ -145,7 +145,7 @@ impl Inbox {
     /// Events of peers that have left the set are dropped.
     fn pop(&self, queues: &mut Queues) -> Option<Event> {
         while let Some((member, status)) = queues.status.pop_front() {
-            if let Some(from) = member.position() {
+            if let Some(from) = member.number() {
                 return Some(match status {
                     Status::Up => Event::Up { from },
                     Status::Down(why) => Event::Down { from, why },
@@ -156,7 +156,7 @@ impl Inbox {
             while let Some(frame) = queues.lanes[lane.index()].pop_front() {
                 let metrics = self.metrics.lane(lane);
                 metrics.receive_queue_bytes.subtract_len(frame.bytes.len());
-                if let Some(from) = frame.from.position() {
+                if let Some(from) = frame.from.number() {
                     return Some(Event::Received {
                         from,
                         lane,
@@ -190,13 +190,13 @@ mod tests {
 
     fn inbox() -> (Inbox, Arc<Member>, Arc<Member>) {
         let metrics: Arc<LinkMetrics> = Arc::default();
-        let member = |position| {
+        let member = |number| {
             let address = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
             let member = Member::new(
-                [0; 32],
-                position,
-                address,
-                false,
+                number,
+                &[[0; 32]],
+                Some(address),
+                [1; 32],
                 1,
                 &LinkLimits::default(),
                 &metrics,

@@ -12,19 +12,20 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::close::close;
 use super::control::HelloId;
+use super::endpoint::Placed;
 use super::meter::{Meter, Reading};
 use super::metrics::LinkMetrics;
 use super::outbox::Outbox;
 use super::standing::{Attempt, Standing};
 use super::{Lane, LaneStatus, LinkClose, LinkLimits};
+use crate::tls::peer_key_of;
 
-/// Stands for the position of a peer that has left the set.
-const POSITION_NONE: u32 = u32::MAX;
+/// Stands for the number of a peer that has left the set.
+const NUMBER_NONE: u32 = u32::MAX;
 
 /// A peer, for as long as its key is in the set.
 pub(super) struct Member {
-    pub(super) key: [u8; 32],
-    position: AtomicU32,
+    number: AtomicU32,
     outboxes: [Outbox; Lane::ALL.len()],
     /// What may wait of this peer on each lane, in bytes.
     pub(super) budgets: [Arc<Semaphore>; Lane::ALL.len()],
@@ -40,7 +41,10 @@ pub(super) struct Member {
 
 struct State {
     standing: Standing,
-    address: SocketAddr,
+    /// What it may prove: the key that it signs with first.
+    keys: Vec<[u8; 32]>,
+    /// Where it is dialled; `None`: it dials, or nobody does.
+    address: Option<SocketAddr>,
     connection: Option<Connection>,
     stands_since: Instant,
     was_up: bool,
@@ -63,7 +67,7 @@ pub(super) enum Plan {
 
 /// How it stands with a peer.
 pub(super) struct Now {
-    pub(super) address: SocketAddr,
+    pub(super) address: Option<SocketAddr>,
     pub(super) connection: Option<Connection>,
     pub(super) dial_in: Duration,
     /// Why the last attempt or connection ended.
@@ -80,25 +84,25 @@ pub(super) struct Stood {
 
 impl Member {
     pub(super) fn new(
-        key: [u8; 32],
-        position: u16,
-        address: SocketAddr,
-        own_is_smaller: bool,
+        number: u32,
+        keys: &[[u8; 32]],
+        address: Option<SocketAddr>,
+        own_key: [u8; 32],
         run: u64,
         limits: &LinkLimits,
         metrics: &Arc<LinkMetrics>,
     ) -> Self {
         let now = Instant::now();
         Self {
-            key,
-            position: AtomicU32::new(u32::from(position)),
+            number: AtomicU32::new(number),
             outboxes: Lane::ALL.map(|lane| Outbox::new(lane, *limits.lane(lane), Arc::clone(metrics))),
             budgets: limits
                 .lanes
                 .map(|lane| Arc::new(Semaphore::new(lane.receive_room()))),
             meter: Mutex::new(Meter::new(limits, 0)),
             state: Mutex::new(State {
-                standing: Standing::new(own_is_smaller, run),
+                standing: Standing::new(is_smaller(own_key, keys), run),
+                keys: keys.to_vec(),
                 address,
                 connection: None,
                 stands_since: now,
@@ -142,9 +146,19 @@ impl Member {
         })
     }
 
-    /// Where it stands in the set; `None` once it has left.
-    pub(super) fn position(&self) -> Option<u16> {
-        u16::try_from(self.position.load(Ordering::Acquire)).ok()
+    /// What the node calls it; `None` once it has left.
+    pub(super) fn number(&self) -> Option<u32> {
+        Some(self.number.load(Ordering::Acquire)).filter(|number| *number != NUMBER_NONE)
+    }
+
+    /// The keys that it may prove.
+    pub(super) fn keys(&self) -> Vec<[u8; 32]> {
+        self.lock().keys.clone()
+    }
+
+    /// Whether the key that a connection proved is still one of them.
+    pub(super) fn holds(&self, connection: &Connection) -> bool {
+        self.lock().holds(connection)
     }
 
     pub(super) fn outbox(&self, lane: Lane) -> &Outbox {
@@ -157,22 +171,44 @@ impl Member {
         meter.judge(lane, u64::try_from(bytes).unwrap_or(u64::MAX), now_ns)
     }
 
-    /// Moves it in the set. A new address is tried at once, when there is no connection.
-    pub(super) fn place(&self, position: u16, address: SocketAddr) {
-        self.position.store(u32::from(position), Ordering::Release);
+    /// Moves it in the set. A new address or key is tried at once, when there is no connection; one that was proved by
+    /// a key that it has no more is closed.
+    pub(super) fn place(
+        &self,
+        number: u32,
+        keys: &[[u8; 32]],
+        address: Option<SocketAddr>,
+        own_key: [u8; 32],
+    ) {
+        self.number.store(number, Ordering::Release);
         let mut state = self.lock();
-        if state.address != address {
-            state.address = address;
-            state.failures = 0;
-            state.dial_at = Instant::now();
-            drop(state);
-            self.changed.notify_one();
+        state.standing.compare(is_smaller(own_key, keys));
+        if state.keys == keys && state.address == address {
+            return;
         }
+        state.keys = keys.to_vec();
+        state.address = address;
+        state.failures = 0;
+        state.dial_at = Instant::now().max(state.barred_until);
+        let outdated = state.connection.clone();
+        let outdated = outdated.filter(|connection| !state.holds(connection));
+        drop(state);
+        if let Some(connection) = outdated {
+            close(&connection, LinkClose::Removed, Duration::ZERO);
+        }
+        self.changed.notify_one();
+    }
+
+    /// This end proves another key from now on.
+    pub(super) fn own_key(&self, own_key: [u8; 32]) {
+        let mut state = self.lock();
+        let smaller = is_smaller(own_key, &state.keys);
+        state.standing.compare(smaller);
     }
 
     /// It is no longer in the set.
     pub(super) fn leave(&self) {
-        self.position.store(POSITION_NONE, Ordering::Release);
+        self.number.store(NUMBER_NONE, Ordering::Release);
         let connection = self.lock().connection.take();
         if let Some(connection) = connection {
             close(&connection, LinkClose::Removed, Duration::ZERO);
@@ -182,7 +218,7 @@ impl Member {
 
     pub(super) fn plan(&self) -> Plan {
         let mut state = self.lock();
-        if self.position().is_none() {
+        if self.number().is_none() {
             return Plan::Leave;
         }
         if state.standing.is_connected() {
@@ -191,7 +227,9 @@ impl Member {
         if state.dial_at > Instant::now() {
             return Plan::Wait(state.dial_at);
         }
-        let address = state.address;
+        let Some(address) = state.address else {
+            return Plan::Rest;
+        };
         state
             .standing
             .dial()
@@ -210,8 +248,9 @@ impl Member {
         connection: &Connection,
     ) -> Option<Stood> {
         let mut state = self.lock();
-        // Asked under the lock that `leave` takes after it has changed the position.
-        let stands = self.position().is_some() && state.standing.answered(attempt, heard);
+        // Asked under the lock that `leave` takes after it has changed the number.
+        let is_it = self.number().is_some() && state.holds(connection);
+        let stands = is_it && state.standing.answered(attempt, heard);
         stands.then(|| state.stand(connection))
     }
 
@@ -222,7 +261,7 @@ impl Member {
         connection: &Connection,
     ) -> Result<(HelloId, Stood), (LinkClose, Duration)> {
         let mut state = self.lock();
-        if self.position().is_none() {
+        if self.number().is_none() || !state.holds(connection) {
             return Err((LinkClose::Removed, Duration::ZERO));
         }
         let barred_for = state.barred_until.saturating_duration_since(Instant::now());
@@ -276,7 +315,7 @@ impl Member {
         self.lock().barred_until = Instant::now() + pause;
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(super) fn address(&self) -> Option<SocketAddr> {
         self.lock().address
     }
 
@@ -296,7 +335,16 @@ impl Member {
     }
 }
 
+/// Whether our key is smaller than the one that a peer signs with.
+fn is_smaller(own_key: [u8; 32], keys: &[[u8; 32]]) -> bool {
+    keys.first().is_some_and(|key| own_key < *key)
+}
+
 impl State {
+    fn holds(&self, connection: &Connection) -> bool {
+        peer_key_of(connection).is_some_and(|key| self.keys.contains(&key))
+    }
+
     fn stand(&mut self, connection: &Connection) -> Stood {
         self.stands_since = Instant::now();
         Stood {
@@ -311,14 +359,14 @@ impl State {
     }
 }
 
-/// The set, by key for the handshake and by position for the node.
+/// The set, by key for the handshake and by number for the node.
 #[derive(Default)]
 pub(super) struct Roster(RwLock<Members>);
 
 #[derive(Default)]
 struct Members {
     by_key: HashMap<[u8; 32], Arc<Member>>,
-    by_position: BTreeMap<u16, Arc<Member>>,
+    by_number: BTreeMap<u32, Arc<Member>>,
 }
 
 impl Roster {
@@ -326,37 +374,36 @@ impl Roster {
         self.read(|members| members.by_key.get(key).cloned())
     }
 
-    pub(super) fn by_position(&self, position: u16) -> Option<Arc<Member>> {
-        self.read(|members| members.by_position.get(&position).cloned())
+    pub(super) fn by_number(&self, number: u32) -> Option<Arc<Member>> {
+        self.read(|members| members.by_number.get(&number).cloned())
     }
 
     /// In the order of positions.
     pub(super) fn all(&self) -> Vec<Arc<Member>> {
-        self.read(|members| members.by_position.values().cloned().collect())
+        self.read(|members| members.by_number.values().cloned().collect())
     }
 
     pub(super) fn has_address(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        let is_there = |member: &Arc<Member>| member.address().ip().to_canonical() == address;
-        self.read(|members| members.by_position.values().any(is_there))
+        let is_there =
+            |member: &Arc<Member>| member.address().map(|known| known.ip().to_canonical()) == Some(address);
+        self.read(|members| members.by_number.values().any(is_there))
     }
 
-    /// Puts `members` in place of those that were. Returns the keys' members that are no longer there.
-    pub(super) fn replace(&self, members: &[(u16, Arc<Member>)]) -> Vec<Arc<Member>> {
+    /// Puts `members`, each with its keys, in place of those that were. Returns those that are no longer there.
+    pub(super) fn replace(&self, members: &[Placed]) -> Vec<Arc<Member>> {
         let mut set = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::take(&mut set.by_key);
+        let before = std::mem::take(&mut set.by_number);
         set.by_key = members
             .iter()
-            .map(|(_, member)| (member.key, Arc::clone(member)))
+            .flat_map(|(_, keys, member)| keys.iter().map(move |key| (*key, Arc::clone(member))))
             .collect();
-        set.by_position = members
+        set.by_number = members
             .iter()
-            .map(|(position, member)| (*position, Arc::clone(member)))
+            .map(|(number, _, member)| (*number, Arc::clone(member)))
             .collect();
-        let left = before
-            .into_values()
-            .filter(|member| !set.by_key.contains_key(&member.key));
-        left.collect()
+        let stays = |left: &Arc<Member>| members.iter().any(|(.., member)| Arc::ptr_eq(member, left));
+        before.into_values().filter(|member| !stays(member)).collect()
     }
 
     fn read<T>(&self, look: impl FnOnce(&Members) -> T) -> T {

@@ -36,7 +36,7 @@ pub struct LaneMetrics {
     pub frames_refused: Counter,
     /// Frames that were not queued because of their length: bugs of this node.
     pub frames_unfit: Counter,
-    /// Frames for a position that no peer has.
+    /// Frames for a number that no peer has.
     pub frames_unaddressed: Counter,
     /// Frames received whole.
     pub frames_received: Counter,

@@ -44,6 +44,11 @@ impl Standing {
         }
     }
 
+    /// One of the keys changed: whether ours is the smaller one now.
+    pub(super) fn compare(&mut self, smaller: bool) {
+        self.smaller = smaller;
+    }
+
     pub(super) fn is_connected(&self) -> bool {
         self.connected.is_some()
     }

@@ -1,22 +1,74 @@
-//! TLS of the links: as that of the ingest, with the keys of both ends pinned to the set of peers.
+//! TLS of the links: as that of the ingest, with the keys of both ends pinned to the set of peers. What this end shows
+//! may change while it runs.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption};
+use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
 use super::LINKS_ALPN;
 use super::member::Roster;
 use crate::tls::{PinnedServerKey, TlsError, certified, key_of_spki, only_tls13, provider, quic, verify_raw};
 
-/// The side that is dialled: shows the key of `seed`, insists on a client key, and on one of the roster.
-pub(super) fn server_config(seed: &[u8; 32], roster: &Arc<Roster>) -> Result<QuicServerConfig, TlsError> {
+/// What this end shows: one key at a time, to those whom it dials and to those who dial it.
+#[derive(Debug)]
+pub(super) struct Identity(RwLock<([u8; 32], Arc<CertifiedKey>)>);
+
+impl Identity {
+    /// The public key `key` of this seed.
+    pub(super) fn new(key: [u8; 32], seed: &[u8; 32]) -> Result<Self, TlsError> {
+        Ok(Self(RwLock::new((key, certified(seed)?))))
+    }
+
+    /// Another one, from the next handshake on.
+    pub(super) fn set(&self, key: [u8; 32], seed: &[u8; 32]) -> Result<(), TlsError> {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = (key, certified(seed)?);
+        Ok(())
+    }
+
+    /// The public key.
+    pub(super) fn key(&self) -> [u8; 32] {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn certified(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner).1)
+    }
+}
+
+impl ResolvesServerCert for Identity {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.certified())
+    }
+
+    fn only_raw_public_keys(&self) -> bool {
+        true
+    }
+}
+
+impl ResolvesClientCert for Identity {
+    fn resolve(&self, _hints: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.certified())
+    }
+
+    fn only_raw_public_keys(&self) -> bool {
+        true
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// The side that is dialled: shows `own` key, insists on a client key, and on one of the roster.
+pub(super) fn server_config(own: Arc<Identity>, roster: &Arc<Roster>) -> Result<QuicServerConfig, TlsError> {
     let provider = provider();
     let verifier = Arc::new(KeyOfRoster {
         roster: Arc::downgrade(roster),
@@ -25,7 +77,7 @@ pub(super) fn server_config(seed: &[u8; 32], roster: &Arc<Roster>) -> Result<Qui
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier)
-        .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(certified(seed)?)));
+        .with_cert_resolver(own);
     config.alpn_protocols = vec![LINKS_ALPN.to_vec()];
     // A ticket would let a session resume without its keys being checked again.
     config.send_tls13_tickets = 0;
@@ -34,9 +86,9 @@ pub(super) fn server_config(seed: &[u8; 32], roster: &Arc<Roster>) -> Result<Qui
     quic(QuicServerConfig::try_from(config))
 }
 
-/// The side that dials: shows `own` key, accepts exactly the pinned one.
+/// The side that dials: shows `own` key, accepts exactly the pinned ones.
 pub(super) fn client_config(
-    own: Arc<AlwaysResolvesClientRawPublicKeys>,
+    own: Arc<dyn ResolvesClientCert>,
     pinned: Arc<PinnedServerKey>,
 ) -> Result<QuicClientConfig, TlsError> {
     let mut config = rustls::ClientConfig::builder_with_provider(provider())

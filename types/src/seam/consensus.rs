@@ -14,6 +14,7 @@
 use crate::ballot::Ballot;
 use crate::certificate::Certificate;
 use crate::codec::DecodeError;
+use crate::crypto::SigningKey;
 use crate::genesis::Validator;
 use crate::seam::view::PlaneView;
 use crate::{Hash, Height, TimeNs};
@@ -28,6 +29,10 @@ pub trait Plane: Send {
     /// # Errors
     /// [`PlaneError`] when the node may not go on.
     fn handle(&mut self, input: Input, now: TimeNs, effects: &mut Vec<Effect>) -> Result<(), PlaneError>;
+
+    /// Signs with this key too, wherever a height's set names it: from the next height on, or from the one in hand where
+    /// that names none of the others. A plane whose validators never change needs none but the one that it began with.
+    fn hold(&mut self, _key: SigningKey) {}
 
     /// The height in hand, for whoever operates the node; `None` before the first, and where one validator decides.
     fn view(&self) -> Option<PlaneView> {

@@ -19,10 +19,12 @@ use crate::codec::DecodeError;
 use crate::crypto::PublicKey;
 use crate::genesis::Validator;
 use crate::late::LatePrecommit;
+use crate::quality::Network;
 use crate::roots::Table;
 use crate::seam::consensus::Schedule;
 use crate::seam::view::StandingView;
 use crate::{Amount, Hash, Height, KeyId, hash};
+use core::net::SocketAddr;
 use std::sync::Arc;
 use std::vec::Vec;
 use thiserror::Error;
@@ -41,7 +43,7 @@ pub trait Standing: Send + Sync {
     /// [`StandingError`], and nothing has changed.
     fn observe(&mut self, block: &Observed<'_>) -> Result<(), StandingError>;
 
-    /// Takes a change of the set, effective from an epoch's end. A change in an epoch's last block waits for the end
+    /// Takes a change of the set, effective from an epoch's end but for addresses. A change in an epoch's last block waits for the end
     /// of the epoch after it.
     ///
     /// # Errors
@@ -87,6 +89,10 @@ pub trait Standing: Send + Sync {
     /// or could still be found to have misbehaved; zero of one that leaves. `None` once it may be given back: what is
     /// given back earlier answers for nothing.
     fn holds(&self, member: u32) -> Option<u64>;
+
+    /// Everyone whom [`Self::holds`] has something to say of, by number: whom the others reach. The same allocation
+    /// until somebody or something of them changes.
+    fn held(&self) -> Arc<[Held]>;
 
     /// Appends the canonical bytes of [`Table::Validators`] or [`Table::Plane`]; nothing for another table.
     fn encode(&self, table: Table, out: &mut Vec<u8>);
@@ -140,7 +146,7 @@ pub struct Offence {
     pub height: Height,
 }
 
-/// A change of the set.
+/// A change of the set, or of how it is judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// A key becomes a validator.
@@ -173,12 +179,42 @@ pub enum Change {
         /// The chain's last link.
         reveals: Hash,
     },
+    /// A validator says where it listens for the others. Counts at once.
+    Address {
+        /// Who.
+        validator: KeyId,
+        /// Where.
+        address: SocketAddr,
+    },
+    /// Another network decides how often who is asked to propose.
+    Network {
+        /// The network.
+        network: Arc<Network>,
+    },
     /// A validator was found to have misbehaved: it has nothing at stake any more, whatever it signs with, and leaves.
     Forfeit {
         /// Its number.
         member: u32,
     },
 }
+
+/// A validator as the others reach it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Its number.
+    pub number: u32,
+    /// Keys that it may prove: the one that it signs with at the next height first, then the one to come, then the one
+    /// of the epoch before. At least one, at most [`HELD_KEYS_MAX`].
+    pub keys: Vec<PublicKey>,
+    /// Whether it is in the next height's set.
+    pub is_in_set: bool,
+    /// Where it says that it listens.
+    pub address: Option<SocketAddr>,
+}
+
+/// Most keys of one validator at once: of the epoch before, of this one, of the next, and one that waits for the epoch
+/// after that.
+pub const HELD_KEYS_MAX: usize = 4;
 
 /// Part of a block's fees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -279,6 +315,9 @@ pub enum ChangeRefusal {
     /// No chain of reveals to begin with.
     #[error("a chain of reveals has a last link that is not zero")]
     Reveals,
+    /// A network that the plane does not take, or a plane that takes none.
+    #[error("the plane does not take the network")]
+    Network,
     /// Nobody would be left.
     #[error("the last validator cannot leave")]
     Last,

@@ -2,7 +2,9 @@
 //! them; each is a copy, made when it is asked for.
 
 use crate::genesis::Validator;
+use crate::quality::Row;
 use crate::{Hash, Height, KeyId, TimeNs};
+use core::net::SocketAddr;
 use std::vec::Vec;
 
 /// The height that a plane of several validators has in hand.
@@ -87,6 +89,10 @@ pub struct StandingView {
     pub members: Vec<MemberView>,
     /// Who proposes in the first rounds of the next heights, as far as it is settled: not past the epoch's end.
     pub proposers: Vec<KeyId>,
+    /// The network that the last qualities were chosen by, where qualities count.
+    pub network: Option<Hash>,
+    /// The one that the next qualities are chosen by, where that is another.
+    pub next_network: Option<Hash>,
 }
 
 /// Next heights of which a [`StandingView`] names the proposer.
@@ -106,8 +112,12 @@ pub struct EpochView {
 /// How one validator stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberView {
+    /// Its number.
+    pub number: u32,
     /// The key that it signs with.
     pub key: KeyId,
+    /// Where it says that it listens for the others.
+    pub address: Option<SocketAddr>,
     /// What it has at stake; 0: it leaves.
     pub bond: u64,
     /// Its power in the next height's set; `None`: it is not in it.
@@ -119,6 +129,8 @@ pub struct MemberView {
     pub factor: Option<u64>,
     /// How good a proposer it is, from 0 to 1,000, where qualities count and it is in the set.
     pub quality: Option<u16>,
+    /// What committed evidence says of it so far, where qualities count and it is in the set.
+    pub features: Option<Row>,
     /// Offences that blocks prove.
     pub offences: u32,
     /// The height of the last of them; zero for none.
@@ -128,20 +140,25 @@ pub struct MemberView {
 impl StandingView {
     /// Of a set that nothing more is known of.
     pub fn of_set(validators: &[Validator]) -> Self {
-        let member = |validator: &Validator| MemberView {
+        let member = |(number, validator): (u32, &Validator)| MemberView {
+            number,
+            address: None,
             key: validator.key.id(),
             bond: validator.power,
             power: Some(validator.power),
             next_power: Some(validator.power),
             factor: None,
             quality: None,
+            features: None,
             offences: 0,
             offended: Height::GENESIS,
         };
         Self {
             epoch: None,
-            members: validators.iter().map(member).collect(),
+            members: (0..).zip(validators).map(member).collect(),
             proposers: Vec::new(),
+            network: None,
+            next_network: None,
         }
     }
 }

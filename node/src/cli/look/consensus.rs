@@ -1,7 +1,7 @@
 //! `consensus status` for people.
 
 use super::table::{Side, table};
-use super::{number, percent, short, still};
+use super::{network, number, percent, short, still};
 use serde_json::Value;
 
 pub(super) fn text(value: &Value) -> String {
@@ -24,6 +24,9 @@ pub(super) fn text(value: &Value) -> String {
             .iter()
             .map(|one| format!("{} {}", number(&one["height"]), short(&one["key_id"])));
         line("to propose", next.collect::<Vec<_>>().join(", "));
+    }
+    if let Some(network) = network(value) {
+        line("qualities", format!("by the network {network}"));
     }
     if agreement.is_object() {
         line("prevotes", votes(&agreement["prevotes"], agreement));
@@ -151,9 +154,29 @@ fn catching_up(value: &Value) -> String {
         .map_or_else(String::new, |peer| format!("; asked {peer}"));
     let refusing = list(&value["refusing"]).unwrap_or_default().iter();
     let refusing: String = refusing
-        .map(|one| format!("; {} refuses for {} ms", one["position"], number(&one["for_ms"])))
+        .map(|one| format!("; {} refuses for {} ms", one["number"], number(&one["for_ms"])))
         .collect();
-    format!("{behind}{asked}{refusing}")
+    let snapshot = &value["snapshot"];
+    let snapshot = if snapshot.is_object() {
+        format!(
+            "; fetching the snapshot of height {}: {} of {} chunks, {} of {} bytes, from {}",
+            number(&snapshot["height"]),
+            number(&snapshot["chunks"]),
+            number(&snapshot["chunks_all"]),
+            number(&snapshot["bytes"]),
+            number(&snapshot["bytes_all"]),
+            positions(&snapshot["from"]),
+        )
+    } else {
+        String::new()
+    };
+    let quiet = value["quiet_through"]
+        .as_u64()
+        .map_or_else(String::new, |height| {
+            let height = crate::demo::grouped(height);
+            format!("; says nothing up to height {height}, where it may have signed before")
+        });
+    format!("{behind}{asked}{refusing}{snapshot}{quiet}")
 }
 
 fn peers(all: &[Value]) -> String {
@@ -180,7 +203,7 @@ fn peer(one: &Value) -> Vec<String> {
     };
     let heard = one["heard_ms_ago"].as_u64();
     vec![
-        number(&one["position"]),
+        number(&one["number"]),
         short(&one["key_id"]),
         one["address"].as_str().unwrap_or("-").into(),
         link,

@@ -7,7 +7,7 @@ use serde_json::json;
 fn validators_are_a_table_that_marks_this_node() {
     let one = |position: u64, is_me: bool| {
         json!({
-            "key_id": format!("{position}a").repeat(32), "is_me": is_me, "position": position, "bond": 1_000,
+            "key_id": format!("{position}a").repeat(32), "is_me": is_me, "number": position, "position": position, "bond": 1_000,
             "power": 1_000, "share_ppm": 250_000, "factor_thousandths": 804, "quality_thousandths": null,
             "offences": 0, "offended_height": null, "in_set": true, "in_next_set": position == 0,
             "next_power": 1_000, "last_proposed": 1_233, "last_precommitted": null,
@@ -46,15 +46,15 @@ fn consensus_says_where_it_is_and_how_each_peer_is() {
         },
         "next_proposers": [{ "height": 41, "key_id": "cc".repeat(32) }],
         "last": { "height": 40, "round": 0, "power_signed": 900, "power": 1_000, "missing": ["aa".repeat(32)] },
-        "catching_up": { "blocks_behind": 3, "asked": 2, "refusing": [{ "position": 1, "for_ms": 400 }] },
+        "catching_up": { "blocks_behind": 3, "asked": 2, "refusing": [{ "number": 1, "for_ms": 400 }] },
         "bodies": 1, "bodies_wanted": 0, "proofs_waiting": 0,
         "peers": [{
-            "position": 1, "key_id": "bb".repeat(32), "address": "127.0.0.1:9", "round_trip_us": 420,
+            "number": 1, "key_id": "bb".repeat(32), "address": "127.0.0.1:9", "round_trip_us": 420,
             "heard_ms_ago": 12, "tip": 38, "blocks_behind": 2, "sent_bytes": 20_480, "received_bytes": 7,
             "lanes": [{ "lane": "votes", "send_frames": 3, "send_bytes": 300 },
                 { "lane": "sync", "send_frames": 0, "send_bytes": 0 }],
         }, {
-            "position": 2, "key_id": null, "address": "127.0.0.1:10", "round_trip_us": null,
+            "number": 2, "key_id": null, "address": "127.0.0.1:10", "round_trip_us": null,
             "last_close": "timed_out", "heard_ms_ago": null, "tip": null, "blocks_behind": null,
             "sent_bytes": 0, "received_bytes": 0, "lanes": [],
         }],

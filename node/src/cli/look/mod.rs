@@ -141,6 +141,19 @@ fn short(hex: &Value) -> String {
 
 const SHORT: usize = 12;
 
+/// The network that qualities are by, and the one that waits to take its place; `None` where there are none.
+fn network(value: &Value) -> Option<String> {
+    let network = value["network"].is_string().then(|| short(&value["network"]))?;
+    Some(if value["next_network"].is_string() {
+        format!(
+            "{network}; from the next epoch on {}",
+            short(&value["next_network"])
+        )
+    } else {
+        network
+    })
+}
+
 /// A part of a whole in percent, rounded down; `-` where either is not known.
 fn percent(part: &Value, of: &Value) -> String {
     let share = part.as_u64().zip(of.as_u64()).and_then(|(part, of)| {

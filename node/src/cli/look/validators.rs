@@ -1,7 +1,7 @@
 //! `validators` for people.
 
 use super::table::{Side, table};
-use super::{number, percent, short, still};
+use super::{network, number, percent, short, still};
 use serde_json::Value;
 
 pub(super) fn text(value: &Value) -> String {
@@ -21,7 +21,11 @@ pub(super) fn text(value: &Value) -> String {
             number(&epoch["blocks_left"]),
         );
     }
-    text += &format!("power {} in all\n\n", number(&value["power"]));
+    text += &format!("power {} in all\n", number(&value["power"]));
+    if let Some(network) = network(value) {
+        text += &format!("qualities by the network {network}\n");
+    }
+    text.push('\n');
     let all = value["validators"]
         .as_array()
         .map(Vec::as_slice)
@@ -60,7 +64,7 @@ fn row(one: &Value) -> Vec<String> {
         height => format!("{} (at {})", number(&one["offences"]), number(height)),
     };
     vec![
-        number(&one["position"]) + if one["is_me"] == true { "*" } else { "" },
+        number(&one["number"]) + if one["is_me"] == true { "*" } else { "" },
         short(&one["key_id"]),
         number(&one["power"]),
         percent(&one["share_ppm"], &MILLION.into()),

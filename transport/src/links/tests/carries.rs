@@ -20,7 +20,7 @@ fn four_nodes_reach_each_other_on_every_lane_in_order() {
         }
     }
     for node in &nodes {
-        let mut got: BTreeMap<(u16, Lane), Vec<Bytes>> = BTreeMap::new();
+        let mut got: BTreeMap<(u32, Lane), Vec<Bytes>> = BTreeMap::new();
         for _ in 0..3 * Lane::ALL.len() as u32 * FRAMES {
             match node.next() {
                 Event::Received { from, lane, bytes } => got.entry((from, lane)).or_default().push(bytes),
@@ -108,7 +108,7 @@ fn a_node_that_is_killed_and_comes_back_is_connected_again() {
         let mut nodes = mesh(3, &limits);
         let peers: Vec<Peer> = nodes.iter().map(Node::peer).collect();
         let address = nodes.remove(killed).kill();
-        let back = Node::restart(killed as u16, address, &limits, &peers);
+        let back = Node::restart(killed as u32, address, &limits, &peers);
         back.expect_ups(2);
         for node in &nodes {
             assert_eq!(node.wait_down(back.number), LinkClose::Replaced);
@@ -152,9 +152,9 @@ fn the_set_changes_at_run_time() {
     let nodes = mesh(3, &LinkLimits::default());
     let [a, b, c] = &nodes[..] else { panic!() };
 
-    // c leaves, b moves to position 9.
+    // c leaves, b moves to number 9.
     let moved = Peer {
-        position: 9,
+        number: 9,
         ..b.peer()
     };
     a.links.set_peers(&[moved.clone(), a.peer()]).unwrap();
@@ -178,7 +178,7 @@ fn the_set_changes_at_run_time() {
 
     // c comes back as 1.
     let back = Peer {
-        position: 1,
+        number: 1,
         ..c.peer()
     };
     a.links.set_peers(&[moved, back]).unwrap();
@@ -210,5 +210,69 @@ fn a_new_address_is_dialled() {
     a.links.set_peers(&[b.peer()]).unwrap();
     a.wait_up(1);
     b.wait_up(0);
-    assert_eq!(a.links.status()[0].address, b.links.address());
+    assert_eq!(a.links.status()[0].address, Some(b.links.address()));
+}
+
+#[test]
+fn a_peer_with_two_keys_is_one_peer_and_a_key_that_is_dropped_is_closed() {
+    let nodes = mesh(2, &LinkLimits::default());
+    let [a, b] = &nodes[..] else { panic!() };
+    // b is about to take another key: both get in, and the connection stays.
+    let later = key(7);
+    let both = Peer {
+        keys: vec![key(1).public().clone(), later.public().clone()],
+        ..b.peer()
+    };
+    a.links.set_peers(std::slice::from_ref(&both)).unwrap();
+    b.links.set_key(&later).unwrap();
+    b.links.send(0, Lane::Votes, Bytes::from_static(b"old")).unwrap();
+    a.expect_frame(1, Lane::Votes, b"old");
+    assert_eq!(a.links.metrics().connections.get(), 1);
+
+    // The old key answers for nothing any more: what it proved is closed, and b comes back with the other.
+    let new = Peer {
+        keys: vec![later.public().clone()],
+        ..b.peer()
+    };
+    a.links.set_peers(&[new]).unwrap();
+    assert_eq!(a.wait_down(1), LinkClose::Removed);
+    a.wait_up(1);
+    b.wait_up(0);
+    b.links.send(0, Lane::Votes, Bytes::from_static(b"new")).unwrap();
+    a.expect_frame(1, Lane::Votes, b"new");
+    assert_eq!(a.links.status().len(), 1);
+}
+
+#[test]
+fn a_peer_without_an_address_is_not_dialled_and_may_dial() {
+    let [a, b] = [0, 1].map(|number| Node::start(number, options(LinkLimits::default())));
+    let unknown = Peer {
+        address: None,
+        ..b.peer()
+    };
+    a.links.set_peers(&[unknown]).unwrap();
+    assert_eq!(a.links.status()[0].address, None);
+    b.links.set_peers(&[a.peer()]).unwrap();
+    a.expect(&Event::Up { from: 1 });
+    b.expect(&Event::Up { from: 0 });
+    assert_eq!(a.links.metrics().dials.get(), 0);
+    a.links.send(1, Lane::Sync, Bytes::from_static(b"heard")).unwrap();
+    b.expect_frame(0, Lane::Sync, b"heard");
+}
+
+#[test]
+fn two_peers_that_were_one_are_told_apart_by_their_keys() {
+    let nodes = mesh(3, &LinkLimits::default());
+    let [a, b, c] = &nodes[..] else { panic!() };
+    let keys = [1, 2].map(|number| key(number).public().clone());
+    let one = Peer {
+        keys: keys.to_vec(),
+        ..b.peer()
+    };
+    a.links.set_peers(&[one]).unwrap();
+    assert_eq!(c.wait_down(0), LinkClose::Removed);
+    a.links.set_peers(&[b.peer(), c.peer()]).unwrap();
+    a.wait_up(2);
+    b.links.send(0, Lane::Votes, Bytes::from_static(b"b")).unwrap();
+    a.expect_frame(1, Lane::Votes, b"b");
 }

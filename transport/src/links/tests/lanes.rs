@@ -232,7 +232,7 @@ fn a_status_says_what_waits_in_each_lane_and_when_the_peer_was_heard() {
         .send(2, Lane::Sync, Bytes::from_static(b"waits"))
         .unwrap();
     let waits = sender.links.status()[1].clone();
-    assert_eq!((waits.position, waits.heard_ago, waits.sent_bytes), (2, None, 0));
+    assert_eq!((waits.number, waits.heard_ago, waits.sent_bytes), (2, None, 0));
     let sync = waits.lanes[Lane::Sync.index()];
     assert_eq!((sync.send_frames, sync.send_bytes), (1, 5));
     assert_eq!(waits.lanes[Lane::Votes.index()], LaneStatus::default());

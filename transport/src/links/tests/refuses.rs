@@ -38,7 +38,7 @@ fn crypto(
     QuicClientConfig::try_from(tls).unwrap()
 }
 
-fn own(number: u16) -> Arc<dyn ResolvesClientCert> {
+fn own(number: u32) -> Arc<dyn ResolvesClientCert> {
     let seed = key(number).seed();
     Arc::new(AlwaysResolvesClientRawPublicKeys::new(certified(&seed).unwrap()))
 }
@@ -170,15 +170,22 @@ fn a_key_log_and_an_impossible_set_keep_the_links_from_starting() {
     };
     let [one, two] = [1, 2].map(|number| peer(number, any_port()));
     let same_position = Peer {
-        position: 1,
+        number: 1,
         ..two.clone()
     };
     let same_key = Peer {
-        position: 2,
+        number: 2,
         ..one.clone()
     };
-    check(&[one.clone(), same_position], PeersError::Twice { position: 1 });
-    check(&[one, same_key], PeersError::Twice { position: 2 });
+    check(&[one.clone(), same_position], PeersError::Twice { number: 1 });
+    check(&[one, same_key], PeersError::Twice { number: 2 });
+    for count in [0, 5] {
+        let keys = (10..10 + count)
+            .map(|number| key(number).public().clone())
+            .collect();
+        let keyless = Peer { keys, ..two.clone() };
+        check(&[keyless], PeersError::Key { number: 2 });
+    }
     check(
         &vec![two; PEERS_MAX + 1],
         PeersError::TooMany { peers: PEERS_MAX + 1 },

@@ -26,11 +26,11 @@ pub(super) fn any_port() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
 }
 
-pub(super) fn key(number: u16) -> SigningKey {
+pub(super) fn key(number: u32) -> SigningKey {
     SigningKey::from_seed(&[number as u8 + 1; 32])
 }
 
-pub(super) fn raw_key(number: u16) -> [u8; 32] {
+pub(super) fn raw_key(number: u32) -> [u8; 32] {
     key(number).public().as_bytes().try_into().unwrap()
 }
 
@@ -46,14 +46,14 @@ pub(super) fn options(limits: LinkLimits) -> Options {
 }
 
 pub(super) struct Node {
-    pub(super) number: u16,
+    pub(super) number: u32,
     pub(super) links: Links,
     pub(super) runtime: Runtime,
 }
 
 impl Node {
     /// Knows nobody yet.
-    pub(super) fn start(number: u16, options: Options) -> Self {
+    pub(super) fn start(number: u32, options: Options) -> Self {
         let runtime = runtime();
         let links = Links::start(options, &key(number), &[], runtime.handle()).unwrap();
         Self {
@@ -76,7 +76,7 @@ impl Node {
         assert_eq!(self.next(), *want, "at node {}", self.number);
     }
 
-    pub(super) fn expect_frame(&self, from: u16, lane: Lane, bytes: &'static [u8]) {
+    pub(super) fn expect_frame(&self, from: u32, lane: Lane, bytes: &'static [u8]) {
         self.expect(&Event::Received {
             from,
             lane,
@@ -85,13 +85,13 @@ impl Node {
     }
 
     /// Passes over events until there is a connection with `from`.
-    pub(super) fn wait_up(&self, from: u16) {
+    pub(super) fn wait_up(&self, from: u32) {
         while self.next() != (Event::Up { from }) {}
     }
 
     /// The next events must be so many connections with different peers.
     pub(super) fn expect_ups(&self, count: usize) {
-        let ups: BTreeSet<u16> = (0..count)
+        let ups: BTreeSet<u32> = (0..count)
             .map(|_| match self.next() {
                 Event::Up { from } => from,
                 other => panic!("{other:?} at node {}", self.number),
@@ -101,7 +101,7 @@ impl Node {
     }
 
     /// Passes over events until the connection with `from` is gone.
-    pub(super) fn wait_down(&self, from: u16) -> LinkClose {
+    pub(super) fn wait_down(&self, from: u32) -> LinkClose {
         loop {
             match self.next() {
                 Event::Down { from: peer, why } if peer == from => return why,
@@ -110,9 +110,9 @@ impl Node {
         }
     }
 
-    pub(super) fn last(&self, position: u16) -> Option<LinkClose> {
+    pub(super) fn last(&self, number: u32) -> Option<LinkClose> {
         let status = self.links.status();
-        status.iter().find(|peer| peer.position == position).unwrap().last
+        status.iter().find(|peer| peer.number == number).unwrap().last
     }
 
     /// Cuts it off in the middle of whatever it does.
@@ -124,7 +124,7 @@ impl Node {
     }
 
     /// Comes back at the address of one that was killed, once the system has let go of it.
-    pub(super) fn restart(number: u16, listen: SocketAddr, limits: &LinkLimits, peers: &[Peer]) -> Self {
+    pub(super) fn restart(number: u32, listen: SocketAddr, limits: &LinkLimits, peers: &[Peer]) -> Self {
         let until = Instant::now() + PATIENCE;
         let runtime = runtime();
         loop {
@@ -156,16 +156,16 @@ fn runtime() -> Runtime {
         .unwrap()
 }
 
-pub(super) fn peer(number: u16, address: SocketAddr) -> Peer {
+pub(super) fn peer(number: u32, address: SocketAddr) -> Peer {
     Peer {
-        position: number,
-        key: key(number).public().clone(),
-        address,
+        number,
+        keys: vec![key(number).public().clone()],
+        address: Some(address),
     }
 }
 
 /// Nodes 0 to `count` − 1 that know each other, and themselves. Returns when all are connected.
-pub(super) fn mesh(count: u16, limits: &LinkLimits) -> Vec<Node> {
+pub(super) fn mesh(count: u32, limits: &LinkLimits) -> Vec<Node> {
     let nodes: Vec<Node> = (0..count)
         .map(|number| Node::start(number, options(limits.clone())))
         .collect();
@@ -174,7 +174,7 @@ pub(super) fn mesh(count: u16, limits: &LinkLimits) -> Vec<Node> {
         node.links.set_peers(&peers).unwrap();
     }
     for node in &nodes {
-        node.expect_ups(usize::from(count) - 1);
+        node.expect_ups(count as usize - 1);
     }
     nodes
 }
@@ -195,7 +195,7 @@ pub(super) struct Raw {
 }
 
 impl Raw {
-    pub(super) fn connect(number: u16, node: &Node) -> Self {
+    pub(super) fn connect(number: u32, node: &Node) -> Self {
         let seed = key(number).seed();
         let own = Arc::new(AlwaysResolvesClientRawPublicKeys::new(certified(&seed).unwrap()));
         let pinned = Arc::new(PinnedServerKey::new(raw_key(node.number)));
@@ -216,7 +216,7 @@ impl Raw {
     }
 
     /// A connection that stands. `sequence` must grow.
-    pub(super) fn stand(number: u16, sequence: u64, node: &Node) -> (Self, SendStream, RecvStream) {
+    pub(super) fn stand(number: u32, sequence: u64, node: &Node) -> (Self, SendStream, RecvStream) {
         let raw = Self::connect(number, node);
         let id = HelloId { run: 7, sequence };
         let hello = Hello { chain: CHAIN.0, id };

@@ -1,0 +1,340 @@
+//! A running network follows its validators: one joins and counts, one takes another key, one leaves; real nodes over
+//! real links.
+
+use crate::stage::{PATIENCE, config};
+use selfchain::client::{Client, ClientOptions, Signer};
+use selfchain::config::PeerAddress;
+use selfchain::keys;
+use selfchain::node::{Node, NodeConfig};
+use selfchain::replica::ReplicaView;
+use selfchain::standing::found;
+use selfchain::storage::{Disk, MemoryDisk};
+use selfchain::store::Store;
+use selfchain::telemetry::Metrics;
+use selfchain::types::address::encode_address;
+use selfchain::types::crypto::SigningKey;
+use selfchain::types::genesis::Plane;
+use selfchain::types::message::Detail;
+use selfchain::types::{Amount, AssetId, Genesis, Hash, Height, KeyId};
+use selfchain::{AccountFlags, AccountId, Operation};
+use selfchain_transport::links::{LinkClose, PeerStatus};
+use std::cell::Cell;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+
+const EPOCH: u32 = 16;
+const COIN: AssetId = AssetId(7);
+const RESERVE: AccountId = AccountId(900);
+const PURSE: AccountId = AccountId(31);
+/// Of 5,000: four validators of five have a quorum, three of the four founders have none.
+const BOND: u64 = 1_000;
+/// Where the joiner and its number come after the founders.
+const JOINER: usize = 4;
+/// Most transactions that are sent until something is the case: several epochs of blocks.
+const PUSHES_MAX: usize = 200;
+
+/// How often it is looked whether something is the case.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+fn until(fact: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !fact() {
+        assert!(began.elapsed() < PATIENCE, "nothing happened for a minute");
+        std::thread::park_timeout(LOOK_EVERY);
+    }
+}
+
+fn key(at: usize) -> SigningKey {
+    SigningKey::from_seed(&[u8::try_from(at).unwrap() + 101; 32])
+}
+
+fn copy(key: &SigningKey) -> SigningKey {
+    SigningKey::from_seed(&key.seed())
+}
+
+/// One validator: its disk and address outlive its process.
+struct Seat {
+    key: SigningKey,
+    disk: Arc<dyn Disk>,
+    config: NodeConfig,
+    running: Option<(Node, Runtime)>,
+}
+
+struct Network {
+    seats: Vec<Seat>,
+    addresses: Vec<SocketAddr>,
+    folder: TempDir,
+}
+
+impl Seat {
+    fn start(&mut self) {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let (disk, metrics) = (Arc::clone(&self.disk), Arc::new(Metrics::default()));
+        let node = Node::start(
+            disk,
+            &self.key,
+            &self.config,
+            metrics,
+            runtime.handle(),
+            &mut |_| {},
+        );
+        self.running = Some((node.unwrap(), runtime));
+    }
+
+    fn stop(&mut self) {
+        let (node, runtime) = self.running.take().unwrap();
+        runtime.block_on(node.stop()).unwrap();
+    }
+
+    fn node(&self) -> &Node {
+        &self.running.as_ref().unwrap().0
+    }
+
+    fn view(&self) -> Arc<ReplicaView> {
+        assert_eq!(self.node().fault(), None);
+        self.node().view()
+    }
+
+    fn link(&self, number: usize) -> Option<PeerStatus> {
+        let status = self.node().reach().unwrap().status();
+        let number = u32::try_from(number).unwrap();
+        status.into_iter().find(|peer| peer.number == number)
+    }
+
+    fn is_linked(&self, number: usize) -> bool {
+        self.link(number).is_some_and(|peer| peer.round_trip.is_some())
+    }
+
+    /// The last height that a key signed, as this node saw it.
+    fn signed(&self, key: &SigningKey) -> Option<Height> {
+        self.view().lately.did(&key.id()).precommitted
+    }
+
+    fn names(&self, key: &SigningKey) -> bool {
+        self.view().validators.iter().any(|one| one.key == *key.public())
+    }
+}
+
+impl Network {
+    /// Four founders that run, and one who may join and knows the address of the first founder only.
+    fn start() -> Self {
+        let founders: Vec<SigningKey> = (0..JOINER).map(key).collect();
+        let mut genesis = Genesis::solo("live", 1, founders[0].public().clone());
+        (genesis.fees.asset, genesis.fees.collector) = (COIN, RESERVE);
+        let genesis = found(genesis, Plane::Stake, &founders, EPOCH, 1);
+        // All are held until each has one, so that no two are the same.
+        let sockets: Vec<UdpSocket> = (0..=JOINER)
+            .map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap())
+            .collect();
+        let addresses: Vec<SocketAddr> = sockets.iter().map(|one| one.local_addr().unwrap()).collect();
+        drop(sockets);
+        let known = |at: usize| PeerAddress {
+            key: key(at).public().as_bytes().try_into().unwrap(),
+            address: addresses[at],
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let seats = (0..=JOINER).map(|at| {
+            let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+            Store::create(&*disk, &genesis).unwrap();
+            let mut config = config();
+            config.validator.listen = Some(addresses[at]);
+            config.validator.peers = if at == JOINER {
+                vec![known(0)]
+            } else {
+                (0..JOINER).map(known).collect()
+            };
+            config.validator.next_key = Some(folder.path().join(format!("{at}.key")));
+            Seat {
+                key: key(at),
+                disk,
+                config,
+                running: None,
+            }
+        });
+        let mut network = Self {
+            seats: seats.collect(),
+            addresses: addresses.clone(),
+            folder,
+        };
+        network.seats[..JOINER].iter_mut().for_each(Seat::start);
+        network
+    }
+
+    fn next_key(&self, at: usize) -> PathBuf {
+        self.folder.path().join(format!("{at}.key"))
+    }
+
+    fn client(&self) -> Client {
+        let node = self.seats[0].node();
+        let options = ClientOptions::new(node.address(), node.public_key());
+        Client::connect(&ClientOptions {
+            deadline: PATIENCE,
+            ..options
+        })
+        .unwrap()
+    }
+
+    /// Whoever runs stands at one block, executed to the same result.
+    fn settle(&self) {
+        let running = || self.seats.iter().filter(|seat| seat.running.is_some());
+        let settled = Cell::new(0);
+        until(|| {
+            let tips: Vec<(u64, Hash)> = running()
+                .map(|seat| seat.node().tip())
+                .map(|tip| (tip.height.0, tip.hash))
+                .collect();
+            settled.set(tips[0].0);
+            tips.windows(2).all(|pair| pair[0] == pair[1])
+        });
+        let height = settled.get();
+        let state_root = |seat: &Seat| {
+            let row = seat.node().log().read(height).unwrap();
+            let row = selfchain::types::block::Row::decode(&row).unwrap();
+            (Hash(*blake3::hash(row.header).as_bytes()), row.result.to_vec())
+        };
+        let first = state_root(&self.seats[0]);
+        assert!(running().all(|seat| state_root(seat) == first), "block {height}");
+    }
+}
+
+fn must(signer: &Signer, others: &[SigningKey], operations: Vec<Operation>, attachments: Vec<u8>) {
+    let ticket = signer.submit_among(others, operations, attachments, Detail::Refusals);
+    let committed = signer.wait(ticket.unwrap()).unwrap();
+    assert!(committed.refused.is_empty(), "{:?}", committed.refused);
+}
+
+/// Sends transactions one after the other, each of which is a block or two, until something is the case.
+fn push(signer: &Signer, fact: impl Fn() -> bool) {
+    for _ in 0..PUSHES_MAX {
+        if fact() {
+            return;
+        }
+        must(signer, &[], vec![Operation::anchor(1, Hash([1; 32]))], Vec::new());
+    }
+    panic!("it did not come about in {PUSHES_MAX} transactions");
+}
+
+/// Sends so many transactions.
+fn go_on(signer: &Signer, count: usize) {
+    (0..count).for_each(|_| must(signer, &[], vec![Operation::anchor(1, Hash([2; 32]))], Vec::new()));
+}
+
+fn opening() -> Vec<Operation> {
+    let bound = AccountFlags::DEBITS_MUST_NOT_EXCEED_CREDITS;
+    let open = |account| Operation::open_account(account, COIN, KeyId::NONE, bound, Amount::ZERO, 0);
+    vec![
+        Operation::create_asset(COIN, AccountId(1), KeyId::NONE, 0, Amount(1 << 40)),
+        open(PURSE),
+        open(RESERVE),
+        Operation::transfer(1, AccountId(1), PURSE, Amount(10_000), COIN),
+    ]
+}
+
+fn join(joiner: &SigningKey, address: &SocketAddr) -> (Vec<Operation>, Vec<u8>) {
+    let mut attachments = [&[0; 32], joiner.public().as_bytes()].concat();
+    let len = u32::try_from(attachments.len()).unwrap();
+    let join = Operation::join(1, joiner.id(), BOND, PURSE, 1, (0, len));
+    attachments.extend_from_slice(&encode_address(address));
+    let address = Operation::address(2, joiner.id(), len);
+    (vec![join, address], attachments)
+}
+
+fn rotate(from: &SigningKey, to: &SigningKey) -> (Vec<Operation>, Vec<u8>) {
+    let attachments = [to.id().0.as_bytes().as_slice(), to.public().as_bytes()].concat();
+    let len = u32::try_from(attachments.len()).unwrap();
+    (vec![Operation::rotate(1, from.id(), 1, (0, len))], attachments)
+}
+
+#[test]
+fn a_running_network_follows_who_joins_who_takes_another_key_and_who_leaves() {
+    let mut network = Network::start();
+    let client = network.client();
+    let signer = client.signer(key(0), 1).unwrap();
+    must(&signer, &[], opening(), Vec::new());
+
+    // Nobody lets the newcomer in before the chain knows it.
+    network.seats[JOINER].start();
+    let refused = Some(LinkClose::NotInSet);
+    until(|| {
+        network.seats[JOINER]
+            .link(0)
+            .is_some_and(|link| link.last == refused)
+    });
+    assert_eq!(network.seats[JOINER].node().tip().height, Height(0));
+    let joiner = key(JOINER);
+    let (operations, attachments) = join(&joiner, &network.addresses[JOINER]);
+    must(&signer, &[copy(&joiner)], operations, attachments);
+
+    // It knows one address, the founders none of its own configuration's: the chain has it.
+    for founder in 0..JOINER {
+        until(|| network.seats[founder].is_linked(JOINER));
+        until(|| network.seats[JOINER].is_linked(founder));
+        let address = network.seats[founder].link(JOINER).unwrap().address;
+        assert_eq!(address, Some(network.addresses[JOINER]));
+    }
+    let has_caught_up = || network.seats[JOINER].node().tip().height >= network.seats[0].node().tip().height;
+    until(has_caught_up);
+    assert!(!network.seats[0].names(&joiner), "not before the epoch ends");
+    push(&signer, || network.seats[0].names(&joiner));
+
+    // A founder is killed: without the newcomer's vote nothing more is decided.
+    network.seats[1].stop();
+    go_on(&signer, 6);
+    network.settle();
+    let tip = network.seats[0].node().tip().height;
+    until(|| network.seats[0].signed(&joiner) >= Some(tip));
+    assert!(network.seats[0].signed(&key(1)) < Some(tip));
+
+    // Another takes a key that comes while it runs.
+    let (old, new) = (key(2), SigningKey::from_seed(&[222; 32]));
+    let (operations, attachments) = rotate(&old, &new);
+    must(&signer, &[copy(&old), copy(&new)], operations, attachments);
+    assert_eq!(network.seats[2].node().key_id(), old.id());
+    keys::write(&network.next_key(2), &new).unwrap();
+    push(&signer, || network.seats[0].names(&new));
+    go_on(&signer, 3);
+    until(|| network.seats[2].node().key_id() == new.id());
+    let tip = network.seats[0].node().tip().height;
+    until(|| network.seats[0].signed(&new) >= Some(tip));
+    let last_of_old = network.seats[0].signed(&old).unwrap();
+    assert!(!network.seats[0].names(&old) && last_of_old < tip);
+
+    // A restart in the epoch in which both keys get in: the chain says which one counts.
+    network.seats[2].stop();
+    network.seats[2].start();
+    go_on(&signer, 3);
+    let tip = network.seats[0].node().tip().height;
+    until(|| network.seats[0].signed(&new) >= Some(tip));
+    assert_eq!(network.seats[0].signed(&old), Some(last_of_old));
+    assert_eq!(network.seats[2].node().key_id(), new.id());
+    network.settle();
+
+    // The newcomer leaves, is followed for one epoch more, and then is a stranger.
+    let leave = Operation::bond(1, joiner.id(), 0, AccountId::NONE);
+    must(&signer, &[copy(&joiner)], vec![leave], Vec::new());
+    push(&signer, || !network.seats[0].names(&joiner));
+    let last_of_joiner = network.seats[0].signed(&joiner);
+    push(&signer, || network.seats[0].link(JOINER).is_none());
+    let is_out = |why: Option<LinkClose>| matches!(why, Some(LinkClose::Removed | LinkClose::NotInSet));
+    until(|| {
+        network.seats[JOINER]
+            .link(0)
+            .is_some_and(|link| is_out(link.last))
+    });
+    assert_eq!(network.seats[0].signed(&joiner), last_of_joiner);
+    // The old key gets nobody in any more, and the new one keeps its links.
+    until(|| network.seats[0].is_linked(2) && network.seats[3].is_linked(2));
+    network.seats[JOINER].stop();
+    network.settle();
+    for at in [0, 2, 3] {
+        network.seats[at].stop();
+    }
+}

@@ -1,0 +1,256 @@
+//! A chain with a long log, and a validator that has nothing and joins it: real nodes, real links, one process.
+
+use selfchain::config::PeerAddress;
+use selfchain::drive::PipelineConfig;
+use selfchain::engine::builder::Order;
+use selfchain::engine::commit::Folded;
+use selfchain::engine::pool::{Pool, PoolLimits, PoolRules};
+use selfchain::joining::JoinConfig;
+use selfchain::node::{Node, NodeConfig, ScoringConfig};
+use selfchain::replica::{Committed, Event, Options, Replica, Ticket};
+use selfchain::standing::found;
+use selfchain::storage::{Disk, Journal, JournalConfig, LogConfig};
+use selfchain::store::{Store, StoreConfig};
+use selfchain::telemetry::Metrics;
+use selfchain::types::account::AccountFlags;
+use selfchain::types::crypto::SigningKey;
+use selfchain::types::genesis::Plane;
+use selfchain::types::seam::log::Log;
+use selfchain::types::{
+    AccountId, Amount, AssetId, Envelope, EnvelopeBuilder, Genesis, Height, Operation, TimeNs, Verified,
+};
+use selfchain::validating::{ValidatorConfig, agreement};
+use selfchain_consensus::bft;
+use std::error::Error;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+
+/// Whatever may go wrong.
+pub type Checked<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+const MS: u64 = 1_000_000;
+const MONEY: AssetId = AssetId(1);
+const ISSUANCE: AccountId = AccountId(7);
+/// Accounts that the chain has, however long it is.
+const ACCOUNTS: u64 = 100;
+/// Blocks that one sync makes durable while the log is made.
+const GROUP: u64 = 64;
+/// How often the nodes are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+struct Nobody;
+
+impl Ticket for Nobody {
+    fn wants_balances(&self) -> bool {
+        false
+    }
+}
+
+/// The key of a validator.
+pub fn key(number: u8) -> SigningKey {
+    SigningKey::from_seed(&[number + 1; 32])
+}
+
+/// Two validators, the first of which has enough power to decide alone.
+pub fn genesis() -> Genesis {
+    let keys = [key(0), key(1)];
+    let genesis = Genesis::solo("joins", 1, keys[0].public().clone());
+    let mut genesis = found(genesis, Plane::Stake, &keys, 1_024, 1);
+    genesis.validators[0].power = 1_000_000;
+    genesis
+}
+
+/// Segments of so many bytes.
+pub fn store_config(segment_bytes: u64) -> StoreConfig {
+    StoreConfig {
+        log: LogConfig {
+            segment_bytes,
+            ..LogConfig::default()
+        },
+        ..StoreConfig::default()
+    }
+}
+
+/// Makes a chain of `blocks` blocks on an empty disk, each with one transfer once the accounts are open, and writes a
+/// snapshot of `snapshot`. All that lasts is the same for any number of blocks but counters and totals.
+///
+/// # Errors
+/// Whatever goes wrong.
+pub fn grow(disk: &Arc<dyn Disk>, blocks: u64, snapshot: u64, config: &StoreConfig) -> Checked<()> {
+    let genesis = genesis();
+    Store::create(&**disk, &genesis)?;
+    let mut store = Store::open(Arc::clone(disk), config)?;
+    let chain = store.recover(&mut |_| {})?;
+    let options = Options {
+        order: Order::Fee,
+        envelopes_max: 64,
+        interval_ns: MS,
+        tip_every_ns: 1_000_000 * MS,
+        keeps_bodies: false,
+        starves: false,
+    };
+    let mut now = 1_700_000_000_000 * MS;
+    let pool = Pool::new(PoolLimits::default(), PoolRules::of(&genesis), Height(1));
+    let journal = Journal::open(Arc::clone(disk), JournalConfig::default(), 0)?;
+    let agreement = agreement(&genesis, &key(0), None, bft::Options::default());
+    let log = store.log_reader();
+    let mut replica = Replica::<Nobody>::open(options, chain, agreement, pool, journal, log, TimeNs(now))?;
+    let mut counter = 0;
+    while replica.chain().tip().height.0 < blocks {
+        let height = replica.chain().tip().height;
+        counter += 1;
+        let operation = match counter {
+            1 => Operation::create_asset(MONEY, ISSUANCE, key(0).id(), 2, Amount(1 << 60)),
+            at if at <= ACCOUNTS + 1 => {
+                let (flags, owner) = (AccountFlags::default(), key(0).id());
+                Operation::open_account(AccountId(98 + u128::from(at)), MONEY, owner, flags, Amount(0), 0)
+            }
+            at => {
+                let to = AccountId(100 + u128::from(at % ACCOUNTS));
+                Operation::transfer(u128::from(at), ISSUANCE, to, Amount(1), MONEY)
+            }
+        };
+        let until = Height(height.0 + 60);
+        let builder = EnvelopeBuilder::new(genesis.chain_id(), height, until.0, vec![operation]);
+        let envelope = Envelope::decode(builder.sign(&[(&key(0), 0, counter)]));
+        let verified = envelope.ok().and_then(|one| Verified::check(one, &()).ok());
+        let verified = verified.ok_or("an envelope of this program is refused")?;
+        if replica.submit(verified, Nobody, false).is_err() {
+            return Err("a transaction of this program is refused".into());
+        }
+        now += 2 * MS;
+        replica.handle(Event::Clock, TimeNs(now))?;
+        replica.take_outgoing();
+        for Committed { block, .. } in replica.take_committed() {
+            let height = block.tip.height;
+            store.log.append(height.0, &block.row)?;
+            if height.0.is_multiple_of(GROUP) || height.0 >= blocks {
+                let durable = store.log.sync()?;
+                replica.handle(Event::Durable(Height(durable)), TimeNs(now))?;
+            }
+            store.project(&Folded {
+                tip: block.tip,
+                transactions: block.transactions,
+                history: block.history,
+                receipt_nodes: block.receipt_nodes,
+                handover: block.handover,
+            })?;
+            if height.0 == snapshot {
+                store.write_snapshot(replica.chain())?;
+            }
+        }
+    }
+    store.log.sync()?;
+    Ok(())
+}
+
+/// Two addresses of this machine that nobody uses now.
+///
+/// # Errors
+/// None is free.
+pub fn addresses() -> Checked<[SocketAddr; 2]> {
+    let sockets = [(); 2].map(|()| std::net::UdpSocket::bind(("127.0.0.1", 0)));
+    let [first, second] = sockets;
+    Ok([first?.local_addr()?, second?.local_addr()?])
+}
+
+/// Starts a validator of the chain.
+///
+/// # Errors
+/// Whatever goes wrong.
+pub fn start(
+    number: u8,
+    disk: Arc<dyn Disk>,
+    addresses: &[SocketAddr; 2],
+    behind_blocks: u64,
+    store: &StoreConfig,
+    runtime: &Handle,
+) -> Checked<Node> {
+    let peers = (0u8..).zip(addresses).map(|(at, address)| PeerAddress {
+        key: key(at)
+            .public()
+            .as_bytes()
+            .first_chunk()
+            .copied()
+            .unwrap_or_default(),
+        address: *address,
+    });
+    let config = NodeConfig {
+        listen: ([127, 0, 0, 1], 0).into(),
+        limits: selfchain_transport::Limits::default(),
+        pipeline: PipelineConfig::default(),
+        store: store.clone(),
+        scoring: ScoringConfig::default(),
+        validator: ValidatorConfig {
+            listen: addresses.get(usize::from(number)).copied(),
+            peers: peers.collect(),
+            join: JoinConfig { behind_blocks },
+            ..ValidatorConfig::default()
+        },
+        key_log_path: None,
+    };
+    Ok(Node::start(
+        disk,
+        &key(number),
+        &config,
+        Arc::<Metrics>::default(),
+        runtime,
+        &mut |_| {},
+    )?)
+}
+
+/// How one that had nothing came to the others' height.
+#[derive(Clone, Copy, Debug)]
+pub struct Joined {
+    /// From its first start until its log was durable at that height.
+    pub took: Duration,
+    /// The snapshot that it began at, if it did.
+    pub snapshot: Option<Height>,
+    /// Blocks that it fetched.
+    pub blocks: u64,
+}
+
+/// Lets the second validator, which has nothing, come to height `to`, at most for `patience`. It begins again when it
+/// has a snapshot, as `selfchain run` does, and is stopped in the end.
+///
+/// # Errors
+/// Whatever goes wrong.
+pub fn join(
+    disk: &Arc<dyn Disk>,
+    addresses: &[SocketAddr; 2],
+    (to, behind_blocks): (Height, u64),
+    store: &StoreConfig,
+    runtime: &Handle,
+    patience: Duration,
+) -> Checked<Joined> {
+    let began = Instant::now();
+    let mut snapshot = None;
+    loop {
+        let node = start(1, Arc::clone(disk), addresses, behind_blocks, store, runtime)?;
+        let (mut is_there, mut has_joined) = (false, None);
+        while !is_there && has_joined.is_none() {
+            if let Some(fault) = node.fault() {
+                return Err(fault.into());
+            }
+            if began.elapsed() > patience {
+                return Err(format!("at height {} after {patience:?}", node.tip().height).into());
+            }
+            has_joined = node.joined();
+            is_there = node.tip().height >= to;
+            std::thread::park_timeout(LOOK_EVERY);
+        }
+        let took = began.elapsed();
+        let blocks = node.tip().height.0 - snapshot.unwrap_or(Height(0)).0;
+        runtime.block_on(node.stop())?;
+        if is_there {
+            return Ok(Joined {
+                took,
+                snapshot,
+                blocks,
+            });
+        }
+        snapshot = has_joined;
+    }
+}
