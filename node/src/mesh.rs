@@ -50,7 +50,12 @@ const FIRST_LINK_MAX: Duration = Duration::from_secs(2);
 /// The key to come, if its file is there and holds one.
 pub(crate) fn read_next_key(path: &Path) -> Option<SigningKey> {
     match keys::read(path) {
-        Ok(key) => Some(key),
+        Ok(key) if key.public().scheme() == Scheme::Ed25519 => Some(key),
+        Ok(key) => {
+            let scheme = key.public().scheme().name();
+            tracing::warn!(scheme, "a validator cannot rotate to a key of this scheme");
+            None
+        }
         Err(KeyError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
         Err(error) => {
             tracing::warn!(error = %error, "the key that this validator rotates to cannot be read");

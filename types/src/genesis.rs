@@ -408,7 +408,10 @@ fn decode_validators(bytes: &[u8]) -> Result<Vec<Validator>, DecodeError> {
             what: "validator scheme",
             value: u64::from(code),
         };
-        let scheme = Scheme::from_code(code).ok_or(unknown)?;
+        // The links between validators, and a node's port for clients, prove keys of this scheme.
+        let scheme = Scheme::from_code(code)
+            .filter(|scheme| *scheme == Scheme::Ed25519)
+            .ok_or(unknown)?;
         let key = PublicKey::new(scheme, reader.take(scheme.public_len())?).map_err(|_| unknown)?;
         validators.push(Validator {
             key,
