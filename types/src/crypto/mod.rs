@@ -3,6 +3,8 @@
 #[cfg(feature = "std")]
 mod batch;
 mod ed25519;
+#[cfg(all(feature = "std", any(test, feature = "controls")))]
+mod hollow;
 #[cfg(feature = "std")]
 mod points;
 
@@ -151,9 +153,17 @@ pub fn verify(scheme: Scheme, public: &[u8], message: &[u8], signature: &[u8]) -
 
 /// A secret key with its public key. Its bytes are wiped when it is dropped.
 pub struct SigningKey {
-    secret: ed25519::Secret,
+    secret: Secret,
     public: PublicKey,
     id: KeyId,
+}
+
+/// What a key signs with.
+#[derive(Clone)]
+enum Secret {
+    Ed25519(ed25519::Secret),
+    #[cfg(all(feature = "std", any(test, feature = "controls")))]
+    Hollow(hollow::Hollow),
 }
 
 impl SigningKey {
@@ -166,8 +176,35 @@ impl SigningKey {
         };
         Self {
             id: public.id(),
-            secret,
+            secret: Secret::Ed25519(secret),
             public,
+        }
+    }
+
+    /// A key of which everybody knows the signatures, for a simulation that measures all but signing: its public key is
+    /// a point of small order, for which ZIP-215 accepts one and the same signature whatever the message. `None` from
+    /// the eighth on: there are no more such points.
+    #[cfg(all(feature = "std", any(test, feature = "controls")))]
+    pub fn hollow(number: u8) -> Option<Self> {
+        let secret = hollow::Hollow::new(number)?;
+        let public = PublicKey {
+            scheme: Scheme::Ed25519,
+            bytes: secret.public().into(),
+        };
+        Some(Self {
+            id: public.id(),
+            secret: Secret::Hollow(secret),
+            public,
+        })
+    }
+
+    /// The same key once more. Not `Clone`: a key is not copied by accident.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self {
+            secret: self.secret.clone(),
+            public: self.public.clone(),
+            id: self.id,
         }
     }
 
@@ -194,12 +231,20 @@ impl SigningKey {
 
     /// The seed, for a key file. Keep it secret.
     pub fn seed(&self) -> zeroize::Zeroizing<[u8; 32]> {
-        self.secret.seed()
+        match &self.secret {
+            Secret::Ed25519(secret) => secret.seed(),
+            #[cfg(all(feature = "std", any(test, feature = "controls")))]
+            Secret::Hollow(secret) => secret.seed(),
+        }
     }
 
     /// Signs `message`; deterministic (RFC 8032).
     pub fn sign(&self, message: &[u8]) -> Vec<u8> {
-        self.secret.sign(message).to_vec()
+        match &self.secret {
+            Secret::Ed25519(secret) => secret.sign(message).to_vec(),
+            #[cfg(all(feature = "std", any(test, feature = "controls")))]
+            Secret::Hollow(_) => hollow::SIGNATURE.to_vec(),
+        }
     }
 }
 
