@@ -159,6 +159,7 @@ pub struct SigningKey {
 }
 
 /// What a key signs with.
+#[allow(clippy::large_enum_variant, reason = "the small one is for simulations only")]
 #[derive(Clone)]
 enum Secret {
     Ed25519(ed25519::Secret),
