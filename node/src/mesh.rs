@@ -251,7 +251,7 @@ impl Peers for Mesh {
         if !missing.contains(key.public()) {
             return None;
         }
-        let held = SigningKey::from_seed(&key.seed());
+        let held = key.copy();
         if self.keys.len() >= OWN_KEYS_MAX {
             let is_other = |key: &SigningKey| Some(key.public()) != self.named.as_ref();
             if let Some(oldest) = self.keys.iter().position(is_other) {

@@ -106,6 +106,27 @@ fn looking_at_no_signature_changes_nothing_where_all_are_honest() {
 }
 
 #[test]
+fn a_network_whose_signing_costs_nothing_decides_every_height_in_its_first_round_too() {
+    for plane in [Plane::Stake, Plane::Poai] {
+        for trusts_signatures in [true, false] {
+            let plan = Plan {
+                is_signing_free: true,
+                trusts_signatures,
+                ..Plan::calm(6, plane, 4, 40)
+            };
+            let outcome = run(&plan).unwrap();
+            assert_eq!(
+                (outcome.height, outcome.later_rounds),
+                (40, 0),
+                "{}",
+                plane.name()
+            );
+            assert_eq!(run(&plan), Ok(outcome));
+        }
+    }
+}
+
+#[test]
 fn a_calm_network_decides_every_height_in_its_first_round() {
     for (plane, is_scored) in [
         (Plane::Stake, false),

@@ -143,7 +143,8 @@ pub struct Validator {
 
 /// `validators_hash`: over `(scheme u16, key, power u64)` of each, in order.
 pub fn validators_hash(set: &[Validator]) -> Hash {
-    let mut bytes = Vec::new();
+    // Scheme, key and power: 42 bytes each with the keys there are.
+    let mut bytes = Vec::with_capacity(set.len() * 48);
     for validator in set {
         bytes.extend_from_slice(&validator.key.scheme().code().to_le_bytes());
         bytes.extend_from_slice(validator.key.as_bytes());

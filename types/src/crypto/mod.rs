@@ -3,6 +3,8 @@
 #[cfg(feature = "std")]
 mod batch;
 mod ed25519;
+#[cfg(all(feature = "std", any(test, feature = "controls")))]
+mod hollow;
 mod hybrid;
 #[cfg(feature = "ml-dsa")]
 mod ml_dsa;
@@ -17,6 +19,7 @@ pub use scheme::Scheme;
 
 use crate::{Hash, KeyId, hash};
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use thiserror::Error;
 
@@ -124,9 +127,14 @@ pub struct SigningKey {
     id: KeyId,
 }
 
+/// What a key signs with.
+#[allow(clippy::large_enum_variant, reason = "the small one is for simulations only")]
+#[derive(Clone)]
 enum Secret {
     Ed25519(ed25519::Secret),
-    Hybrid(Box<hybrid::Secret>),
+    Hybrid(Arc<hybrid::Secret>),
+    #[cfg(all(feature = "std", any(test, feature = "controls")))]
+    Hollow(hollow::Hollow),
 }
 
 impl SigningKey {
@@ -148,7 +156,7 @@ impl SigningKey {
         }
         let secret = hybrid::Secret::from_seed(scheme, seed)?;
         let public = secret.public().into();
-        Ok(Self::of(Secret::Hybrid(Box::new(secret)), scheme, public))
+        Ok(Self::of(Secret::Hybrid(Arc::new(secret)), scheme, public))
     }
 
     fn of(secret: Secret, scheme: Scheme, bytes: Box<[u8]>) -> Self {
@@ -157,6 +165,33 @@ impl SigningKey {
             id: public.id(),
             secret,
             public,
+        }
+    }
+
+    /// A key of which everybody knows the signatures, for a simulation that measures all but signing: its public key is
+    /// a point of small order, for which ZIP-215 accepts one and the same signature whatever the message. `None` from
+    /// the eighth on: there are no more such points.
+    #[cfg(all(feature = "std", any(test, feature = "controls")))]
+    pub fn hollow(number: u8) -> Option<Self> {
+        let secret = hollow::Hollow::new(number)?;
+        let public = PublicKey {
+            scheme: Scheme::Ed25519,
+            bytes: secret.public().into(),
+        };
+        Some(Self {
+            id: public.id(),
+            secret: Secret::Hollow(secret),
+            public,
+        })
+    }
+
+    /// The same key once more. Not `Clone`: a key is not copied by accident.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self {
+            secret: self.secret.clone(),
+            public: self.public.clone(),
+            id: self.id,
         }
     }
 
@@ -184,6 +219,8 @@ impl SigningKey {
         match &self.secret {
             Secret::Ed25519(secret) => secret.seed(),
             Secret::Hybrid(secret) => secret.seed(),
+            #[cfg(all(feature = "std", any(test, feature = "controls")))]
+            Secret::Hollow(secret) => secret.seed(),
         }
     }
 
@@ -192,6 +229,8 @@ impl SigningKey {
         match &self.secret {
             Secret::Ed25519(secret) => secret.sign(message).to_vec(),
             Secret::Hybrid(secret) => secret.sign(self.public.as_bytes(), message),
+            #[cfg(all(feature = "std", any(test, feature = "controls")))]
+            Secret::Hollow(_) => hollow::SIGNATURE.to_vec(),
         }
     }
 }
