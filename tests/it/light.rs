@@ -60,8 +60,15 @@ fn the_embedded_ledger_has_no_network_and_needs_no_c_compiler() {
 
 #[test]
 fn types_pulls_signatures_and_hashes_only() {
-    // ARCHITECTURE §2: zebra and BLAKE3, with derives for errors, layout and wiping.
-    let bare = ["blake3", "ed25519-zebra", "thiserror", "zerocopy", "zeroize"];
+    // ARCHITECTURE §2: zebra, SLH-DSA and BLAKE3, with derives for errors, layout and wiping.
+    let bare = [
+        "blake3",
+        "ed25519-zebra",
+        "fips205",
+        "thiserror",
+        "zerocopy",
+        "zeroize",
+    ];
     check_types(&["--no-default-features"], &bare);
     // `std` adds what draws a new key, and what zebra stands on: batches are checked over remembered points.
     let std = ["curve25519-dalek", "getrandom", "sha2"];
