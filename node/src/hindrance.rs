@@ -47,7 +47,7 @@ impl Hindrance {
             Self::TwoFaced => Box::new(TwoFaced {
                 peers,
                 chain_id,
-                key: SigningKey::from_seed(&key.seed()),
+                key: key.copy(),
                 others: Vec::new(),
             }),
         }

@@ -1,7 +1,7 @@
 //! Key files: a secret key at rest, readable by its owner alone, put in place whole or not at all.
 
 use selfchain_types::Hash;
-use selfchain_types::crypto::{Scheme, SigningKey};
+use selfchain_types::crypto::{Scheme, SigningKey, random_seed};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -73,13 +73,22 @@ pub enum KeyFault {
     /// The seed is not 64 hexadecimal characters.
     #[error("its seed is not 64 hexadecimal characters")]
     Seed,
+    /// It is of a scheme that a node's key may not have: the handshake of TLS proves Ed25519.
+    #[error("a node's key must be of the scheme ed25519, this one is of {scheme}")]
+    Node {
+        /// The scheme's name.
+        scheme: &'static str,
+    },
+    /// This program was built without its scheme.
+    #[error("this program was built without its scheme")]
+    NotBuilt,
     /// The public key is not the seed's.
     #[error("its public key does not belong to its seed: one of them was changed")]
     Public,
 }
 
 /// Most bytes of a key file.
-const FILE_LEN_MAX: u64 = 4_096;
+const FILE_LEN_MAX: u64 = 8_192;
 /// The mode of a key file: its owner reads and writes, nobody else does anything.
 const MODE: u32 = 0o600;
 
@@ -153,21 +162,34 @@ pub const NEXT_KEY_FILE: &str = "next.key";
 /// # Errors
 /// [`KeyError`].
 pub fn open_or_create(path: &Path) -> Result<SigningKey, KeyError> {
-    match read(path) {
-        Err(KeyError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => create(path),
+    let key = match read(path) {
+        Err(KeyError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            create(path, Scheme::Ed25519)
+        }
         found => found,
+    }?;
+    match key.public().scheme() {
+        Scheme::Ed25519 => Ok(key),
+        other => Err(KeyError::Format {
+            path: path.into(),
+            fault: KeyFault::Node { scheme: other.name() },
+        }),
     }
 }
 
-/// Makes a key at `path` from the operating system's random numbers.
+/// Makes a key of `scheme` at `path` from the operating system's random numbers.
 ///
 /// # Errors
 /// [`KeyError`].
-pub fn create(path: &Path) -> Result<SigningKey, KeyError> {
-    let key = SigningKey::generate().map_err(|error| KeyError::Io {
+pub fn create(path: &Path, scheme: Scheme) -> Result<SigningKey, KeyError> {
+    let seed = random_seed().map_err(|error| KeyError::Io {
         what: "draw random numbers for",
         path: path.into(),
         source: io::Error::other(error.to_string()),
+    })?;
+    let key = SigningKey::of_scheme(scheme, &seed).map_err(|_| KeyError::Format {
+        path: path.into(),
+        fault: KeyFault::NotBuilt,
     })?;
     write(path, &key)?;
     Ok(key)
@@ -230,11 +252,10 @@ fn parse(text: &str) -> Result<SigningKey, KeyFault> {
         }
     }
     let [scheme, public, seed] = fields.map(|(name, value)| value.ok_or(KeyFault::Field { name }));
-    if scheme? != Scheme::Ed25519.name() {
-        return Err(KeyFault::Scheme);
-    }
+    let scheme = Scheme::from_name(scheme?).ok_or(KeyFault::Scheme)?;
     let seed = Hash::from_hex(seed?).ok_or(KeyFault::Seed)?;
-    let key = SigningKey::from_seed(&Zeroizing::new(seed.0));
+    let seed = Zeroizing::new(seed.0);
+    let key = SigningKey::of_scheme(scheme, &seed).map_err(|_| KeyFault::NotBuilt)?;
     if hex(key.public().as_bytes()).as_str() == public?.to_ascii_lowercase() {
         Ok(key)
     } else {
@@ -275,6 +296,21 @@ mod tests {
         );
         let read = read(&path).unwrap();
         assert_eq!((read.id(), read.seed()), (key().id(), key().seed()));
+    }
+
+    #[test]
+    fn a_key_of_any_scheme_reads_back_and_a_node_has_the_first() {
+        let folder = tempfile::tempdir().unwrap();
+        for scheme in Scheme::ALL {
+            let path = folder.path().join(scheme.name());
+            let made = create(&path, scheme).unwrap();
+            assert_eq!(
+                (made.public().scheme(), read(&path).unwrap().id()),
+                (scheme, made.id())
+            );
+            let opened = open_or_create(&path);
+            assert_eq!(opened.is_ok(), scheme == Scheme::Ed25519, "{}", scheme.name());
+        }
     }
 
     #[test]
@@ -326,7 +362,7 @@ mod tests {
         check(&text.replace("seed = \"07", "seed = \"zz"), KeyFault::Seed);
         check(&text.replace("seed = \"07", "seed = \"08"), KeyFault::Public);
         check(
-            &"#".repeat(5_000),
+            &"#".repeat(9_000),
             KeyFault::Long {
                 len_max: FILE_LEN_MAX,
             },

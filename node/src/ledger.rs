@@ -131,7 +131,7 @@ impl Ledger {
         }
         let mut store = Store::open(disk, config)?;
         let chain = store.recover(progress)?;
-        let mut plane = Solo::new(chain.chain_id(), SigningKey::from_seed(&key.seed()));
+        let mut plane = Solo::new(chain.chain_id(), key.copy());
         start(&mut plane, &chain)?;
         Ok(Self {
             past: Past::of(&store),

@@ -7,16 +7,18 @@ use crate::keys::{self, KeyError};
 use crate::replica::{GUEST_FIRST, Outgoing, To};
 use crate::validating::ValidatorConfig;
 use bytes::Bytes;
+use core::time::Duration;
 use selfchain_transport::links::{self, Event, Links, PEERS_MAX};
 use selfchain_types::crypto::{PublicKey, Scheme, SigningKey};
 use selfchain_types::peer::Lane;
 use selfchain_types::seam::standing::Held;
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Most validators that are linked with one another, this one among them. Of more those in the set come first, then
 /// those with a lower number; the others are let in nowhere, and heard by nobody.
@@ -34,14 +36,26 @@ pub(crate) struct Mesh {
     named: Option<PublicKey>,
     next_key: Option<PathBuf>,
     book: Book,
-    /// Guests that are none any more, for whoever has to know.
+    /// Who is not there, for whoever has to know: guests that are none any more, and those below.
     gone: RefCell<VecDeque<u32>>,
+    /// Peers whose first link is waited for, and until when: one that is down from the beginning breaks no link.
+    awaited: RefCell<BTreeMap<u32, Instant>>,
+    /// Peers that it was told of.
+    seen: BTreeSet<u32>,
 }
+
+/// How long a new peer's link may take before it counts as one that cannot be reached.
+const FIRST_LINK_MAX: Duration = Duration::from_secs(2);
 
 /// The key to come, if its file is there and holds one.
 pub(crate) fn read_next_key(path: &Path) -> Option<SigningKey> {
     match keys::read(path) {
-        Ok(key) => Some(key),
+        Ok(key) if key.public().scheme() == Scheme::Ed25519 => Some(key),
+        Ok(key) => {
+            let scheme = key.public().scheme().name();
+            tracing::warn!(scheme, "a validator cannot rotate to a key of this scheme");
+            None
+        }
         Err(KeyError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
         Err(error) => {
             tracing::warn!(error = %error, "the key that this validator rotates to cannot be read");
@@ -60,7 +74,32 @@ impl Mesh {
             next_key: config.next_key.clone(),
             book: Book::new(config.peers.clone()),
             gone: RefCell::default(),
+            awaited: RefCell::default(),
+            seen: BTreeSet::new(),
         }
+    }
+
+    /// Moves those whose time is over to those that are not there.
+    fn give_up(&self) {
+        let mut awaited = self.awaited.borrow_mut();
+        if awaited.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        let (over, left) = core::mem::take(&mut *awaited)
+            .into_iter()
+            .partition(|(_, until)| *until <= now);
+        *awaited = left;
+        let over: BTreeMap<u32, Instant> = over;
+        if over.is_empty() {
+            return;
+        }
+        let status = self.links.status();
+        let is_away = |peer: &u32| {
+            let there = status.iter().find(|one| one.number == *peer);
+            there.is_none_or(|one| one.round_trip.is_none())
+        };
+        self.gone.borrow_mut().extend(over.into_keys().filter(is_away));
     }
 
     /// Proves the key that the chain names, once it is here.
@@ -156,6 +195,7 @@ impl Peers for Mesh {
     }
 
     fn next(&self) -> Option<FromPeer> {
+        self.give_up();
         if let Some(peer) = self.gone.borrow_mut().pop_front() {
             return Some(FromPeer::Link { peer, is_up: false });
         }
@@ -164,10 +204,13 @@ impl Peers for Mesh {
                 from,
                 bytes: bytes.into(),
             },
-            Event::Up { from } => FromPeer::Link {
-                peer: from,
-                is_up: true,
-            },
+            Event::Up { from } => {
+                self.awaited.borrow_mut().remove(&from);
+                FromPeer::Link {
+                    peer: from,
+                    is_up: true,
+                }
+            }
             Event::Down { from, why } => {
                 tracing::info!(peer = from, why = %why, "a validator cannot be reached");
                 FromPeer::Link {
@@ -192,6 +235,12 @@ impl Peers for Mesh {
         self.gone.get_mut().extend(self.book.known(held));
         let own: Vec<PublicKey> = self.keys.iter().map(|key| key.public().clone()).collect();
         let peers = self.book.peers(held, &own);
+        let until = Instant::now() + FIRST_LINK_MAX;
+        let numbers: BTreeSet<u32> = peers.iter().map(|peer| peer.number).collect();
+        let new = numbers.difference(&self.seen).map(|peer| (*peer, until));
+        self.awaited.get_mut().extend(new);
+        self.awaited.get_mut().retain(|peer, _| numbers.contains(peer));
+        self.seen = numbers;
         if let Err(error) = self.links.set_peers(&peers) {
             tracing::error!(error = %error, "the validators of the chain cannot be linked");
         }
@@ -202,7 +251,7 @@ impl Peers for Mesh {
         if !missing.contains(key.public()) {
             return None;
         }
-        let held = SigningKey::from_seed(&key.seed());
+        let held = key.copy();
         if self.keys.len() >= OWN_KEYS_MAX {
             let is_other = |key: &SigningKey| Some(key.public()) != self.named.as_ref();
             if let Some(oldest) = self.keys.iter().position(is_other) {

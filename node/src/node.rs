@@ -253,7 +253,7 @@ impl Node {
         let waker = Waker::default();
         let mut reach = None;
         let deciding = if validators == 1 {
-            let key = SigningKey::from_seed(&key.seed());
+            let key = key.copy();
             Deciding::Alone(Box::new(Solo::new(chain.chain_id(), key)))
         } else {
             let (validating, links) = validating(
@@ -261,7 +261,7 @@ impl Node {
                 key,
                 Arc::clone(&store.disk),
                 &config.validator,
-                config.key_log_path.clone(),
+                config.key_log_path.as_ref(),
                 runtime,
                 &waker,
             )?;

@@ -118,15 +118,15 @@ pub fn agreement(
     next: Option<&SigningKey>,
     options: bft::Options,
 ) -> Agreement {
-    let mut bft = Bft::new(genesis.chain_id(), copy(key), options).with_extensions(says(genesis.plane));
+    let mut bft = Bft::new(genesis.chain_id(), key.copy(), options).with_extensions(says(genesis.plane));
     let mut reveals = Reveals::new(genesis, key);
     if let Some(next) = next {
-        bft.hold(copy(next));
+        bft.hold(next.copy());
         reveals.hold(genesis, next);
     }
     Agreement {
         plane: Box::new(bft),
-        keys: core::iter::once(key).chain(next).map(copy).collect(),
+        keys: core::iter::once(key).chain(next).map(SigningKey::copy).collect(),
         reveals: Box::new(reveals),
         scoring: None,
     }
@@ -141,7 +141,7 @@ pub fn validating(
     key: &SigningKey,
     disk: Arc<dyn Disk>,
     config: &ValidatorConfig,
-    key_log_path: Option<OsString>,
+    key_log_path: Option<&OsString>,
     runtime: &Handle,
     waker: &Waker,
 ) -> Result<(Validating, Reach), ValidatingError> {
@@ -158,7 +158,7 @@ pub fn validating(
     let options = || links::Options {
         listen,
         chain: genesis.chain_id(),
-        key_log_path: key_log_path.clone(),
+        key_log_path: key_log_path.cloned(),
         seed: u64::from_le_bytes(key.id().0.0.first_chunk().copied().unwrap_or_default()),
         limits: LinkLimits::default(),
         wake: Some(Arc::new({
@@ -192,7 +192,7 @@ pub fn validating(
         journal,
         is_starving: config.hindrance == Hindrance::Starving,
         peers: config.hindrance.hinder(
-            Mesh::new(links, core::iter::once(copy(key)).chain(next).collect(), config),
+            Mesh::new(links, core::iter::once(key.copy()).chain(next).collect(), config),
             genesis.chain_id(),
             key,
         ),
@@ -205,8 +205,3 @@ pub fn validating(
 const LINGER_MAX: Duration = Duration::from_secs(5);
 /// How often it is tried meanwhile.
 const LINGER_LOOK: Duration = Duration::from_millis(50);
-
-/// The same key again: keys are not copied by accident.
-fn copy(key: &SigningKey) -> SigningKey {
-    SigningKey::from_seed(&key.seed())
-}

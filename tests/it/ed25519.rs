@@ -421,7 +421,7 @@ fn bytes(value: &Value) -> Vec<u8> {
 }
 
 /// A file of the folder that lies beside the checkout, if it is there.
-fn outside(name: &str) -> Option<Value> {
+pub(crate) fn outside(name: &str) -> Option<Value> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("../../shared/vectors")
         .join(name);

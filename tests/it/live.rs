@@ -53,7 +53,7 @@ fn key(at: usize) -> SigningKey {
 }
 
 fn copy(key: &SigningKey) -> SigningKey {
-    SigningKey::from_seed(&key.seed())
+    key.copy()
 }
 
 /// One validator: its disk and address outlive its process.

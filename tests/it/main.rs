@@ -9,6 +9,7 @@ mod crash;
 mod demo;
 mod ed25519;
 mod explain;
+mod hybrid;
 mod joins;
 mod light;
 mod links;

@@ -106,6 +106,27 @@ fn looking_at_no_signature_changes_nothing_where_all_are_honest() {
 }
 
 #[test]
+fn a_network_whose_signing_costs_nothing_decides_every_height_in_its_first_round_too() {
+    for plane in [Plane::Stake, Plane::Poai] {
+        for trusts_signatures in [true, false] {
+            let plan = Plan {
+                is_signing_free: true,
+                trusts_signatures,
+                ..Plan::calm(6, plane, 4, 40)
+            };
+            let outcome = run(&plan).unwrap();
+            assert_eq!(
+                (outcome.height, outcome.later_rounds),
+                (40, 0),
+                "{}",
+                plane.name()
+            );
+            assert_eq!(run(&plan), Ok(outcome));
+        }
+    }
+}
+
+#[test]
 fn a_calm_network_decides_every_height_in_its_first_round() {
     for (plane, is_scored) in [
         (Plane::Stake, false),
@@ -163,8 +184,8 @@ fn poai_asks_a_dead_proposer_less_often_than_stake_does_and_a_starving_one_starv
 /// What breaks without a safeguard, in so many runs.
 fn broken_without(control: Control, seeds: u64, heights: u64) -> Vec<Broken> {
     let plan = |seed| Plan::of_seed(seed, Plane::Stake, 4, heights).without(control);
-    let runs = (0..seeds).into_par_iter().map(|seed| run(&plan(seed)));
-    runs.filter_map(Result::err).collect()
+    let runs = (0..seeds).into_par_iter();
+    runs.filter_map(|seed| run(&plan(seed)).err()).collect()
 }
 
 /// Fourteen of sixteen put nothing into their blocks.
@@ -258,14 +279,14 @@ fn an_objection_that_never_yields_stops_the_chain_and_one_that_yields_does_not()
     let late = |seed| {
         let plan = Plan::of_seed(seed, Plane::Stake, 4, 10).without(Control::UnlimitedObjections);
         let control = Control::None;
-        run(&Plan { control, ..plan })
+        run(&Plan { control, ..plan }).unwrap()
     };
     let broken = broken_without(Control::UnlimitedObjections, 8, 10);
     let stalls = broken
         .iter()
         .filter(|broken| matches!(broken, Broken::Stalled { .. }));
     assert_eq!(stalls.count(), 8, "{broken:?}");
-    let outcomes: Vec<Outcome> = (0..8).into_par_iter().map(|seed| late(seed).unwrap()).collect();
+    let outcomes: Vec<Outcome> = (0..8).into_par_iter().map(late).collect();
     for outcome in outcomes {
         assert!(outcome.later_rounds > 0, "nobody objected: {outcome:?}");
         assert_eq!(outcome.scored, 0, "{outcome:?}");

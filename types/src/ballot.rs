@@ -134,7 +134,11 @@ impl Ballot {
 
     /// The canonical bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::new();
+        let extension = match &self.statement {
+            Statement::Precommit(_, extension) => extension.len(),
+            _ => 0,
+        };
+        let mut out = Vec::with_capacity(64 + extension + self.signature.len());
         self.encode(&mut out);
         out
     }

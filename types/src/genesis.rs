@@ -143,7 +143,8 @@ pub struct Validator {
 
 /// `validators_hash`: over `(scheme u16, key, power u64)` of each, in order.
 pub fn validators_hash(set: &[Validator]) -> Hash {
-    let mut bytes = Vec::new();
+    // Scheme, key and power: 42 bytes each with the keys there are.
+    let mut bytes = Vec::with_capacity(set.len() * 48);
     for validator in set {
         bytes.extend_from_slice(&validator.key.scheme().code().to_le_bytes());
         bytes.extend_from_slice(validator.key.as_bytes());
@@ -408,7 +409,10 @@ fn decode_validators(bytes: &[u8]) -> Result<Vec<Validator>, DecodeError> {
             what: "validator scheme",
             value: u64::from(code),
         };
-        let scheme = Scheme::from_code(code).ok_or(unknown)?;
+        // The links between validators, and a node's port for clients, prove keys of this scheme.
+        let scheme = Scheme::from_code(code)
+            .filter(|scheme| *scheme == Scheme::Ed25519)
+            .ok_or(unknown)?;
         let key = PublicKey::new(scheme, reader.take(scheme.public_len())?).map_err(|_| unknown)?;
         validators.push(Validator {
             key,

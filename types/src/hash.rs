@@ -179,6 +179,10 @@ mod flag {
     pub(super) const KEYED_HASH: u8 = 1 << 4;
 }
 
+/// What both halves of a hybrid signature sign: over `key_id ‖ message`.
+pub const HYBRID: Domain = Domain::named("selfchain/hybrid/v1");
+/// The seeds of a hybrid's two keys: over `scheme u16 ‖ seed`.
+pub const HYBRID_SEED: Domain = Domain::named("selfchain/hybrid-seed/v1");
 /// A transaction's id: over the envelope without its signature block.
 pub const TX: Domain = Domain::named("selfchain/tx/v1");
 /// What a signer of an envelope signs: over `key_id ‖ tx_id`.

@@ -224,7 +224,11 @@ impl<'a> PeerMessage<'a> {
 
     /// The canonical bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(64);
+        let content = match self {
+            Self::Plane { bytes, .. } | Self::Body(bytes) => bytes.len(),
+            _ => 0,
+        };
+        let mut out = Vec::with_capacity(64 + content);
         match self {
             Self::Plane { tip, bytes } => {
                 out.push(kind::PLANE);

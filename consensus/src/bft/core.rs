@@ -477,9 +477,11 @@ impl Desk {
 
     fn wait(&mut self, timeout: Timeout, tools: &mut Tools<'_>) {
         self.timers.set(timeout, tools.now, tools.options, tools.effects);
+        if timeout.kind != TimeoutKind::Propose || tools.unreachable.is_empty() {
+            return;
+        }
         let proposer = self.proposer.and_then(|seat| self.set.member(seat));
-        let is_unreachable = proposer.is_some_and(|member| tools.unreachable.contains(&member.key.id()));
-        if timeout.kind == TimeoutKind::Propose && is_unreachable {
+        if proposer.is_some_and(|member| tools.unreachable.contains(&member.key.id())) {
             self.hurry(tools);
         }
     }

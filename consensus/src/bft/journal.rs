@@ -65,11 +65,12 @@ const KIND_BLOCK: u8 = 3;
 
 impl Record {
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let mut out = self.height.0.to_le_bytes().to_vec();
+        let height = self.height.0.to_le_bytes();
+        let mut out = Vec::with_capacity(64);
+        out.extend_from_slice(&height);
         match &self.entry {
             Entry::Message(message) => {
-                out.push(KIND_MESSAGE);
-                out.extend_from_slice(&message.to_bytes());
+                return [&height[..], &[KIND_MESSAGE], message.to_bytes().as_slice()].concat();
             }
             Entry::Timeout(wait, round) => {
                 out.extend_from_slice(&[KIND_TIMEOUT, wait.code()]);

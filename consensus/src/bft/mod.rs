@@ -13,6 +13,7 @@ mod core;
 mod plane;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod plane_tests;
 
 pub use self::core::OBJECTION_ROUND_MAX;

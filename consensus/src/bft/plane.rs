@@ -83,6 +83,13 @@ impl Bft {
         self.quorum.quorum = arc_malachitebft_core_types::ThresholdParam::new(numerator, denominator);
     }
 
+    /// Takes every ballot of a validator of its height for signed by it: a plane for a simulation that measures all but
+    /// signatures.
+    #[cfg(any(test, feature = "controls"))]
+    pub fn trust_signatures(&mut self) {
+        self.watch.trust();
+    }
+
     /// The height and round in hand; `None` before the first.
     pub fn round(&self) -> Option<(Height, u32)> {
         let sitting = self.sitting.as_ref()?;
@@ -142,8 +149,10 @@ impl Bft {
         // The set says which key signs, so that every run of this height, also after a restart, signs with the same.
         let is_in_set = |key: &SigningKey| set.seat_of(key.public()).is_some();
         self.signer = self.keys.iter().position(is_in_set).unwrap_or(0);
-        let members: BTreeSet<KeyId> = set.members().iter().map(|member| member.key.id()).collect();
-        self.unreachable.retain(|key| members.contains(key));
+        if !self.unreachable.is_empty() {
+            let members: BTreeSet<KeyId> = set.members().iter().map(|member| member.key.id()).collect();
+            self.unreachable.retain(|key| members.contains(key));
+        }
         self.watch.begin(height, set.clone());
         self.sitting = Some(Sitting::new(height, set, &self.keys[self.signer], self.quorum));
         self.recovered = self.recovered.split_off(&height);

@@ -534,11 +534,11 @@ fn the_set_of_a_height_says_which_of_the_keys_signs() {
             extension: Vec::new(),
         };
         let effects = step(plane, built).unwrap();
-        let ballots = effects.iter().filter_map(|effect| match effect {
+        let mut ballots = effects.iter().filter_map(|effect| match effect {
             Effect::Broadcast(bytes) => Ballot::decode(bytes).ok(),
             _ => None,
         });
-        let ballot = ballots.last().unwrap();
+        let ballot = ballots.next_back().unwrap();
         let by = |key: &SigningKey| ballot.verify(&CHAIN, key.public()).is_ok();
         (by(&key(0)), by(&later()))
     };

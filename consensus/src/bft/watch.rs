@@ -20,6 +20,8 @@ pub(super) struct Watch {
     heights: BTreeMap<Height, Seen>,
     /// Signatures verified so far.
     verified: Cell<u64>,
+    /// Whether nobody looks at them: a simulation of all else.
+    trusts: bool,
 }
 
 #[derive(Debug)]
@@ -52,7 +54,14 @@ impl Watch {
             chain_id,
             heights: BTreeMap::new(),
             verified: Cell::new(0),
+            trusts: false,
         }
+    }
+
+    /// Takes every signature of a validator for good from now on.
+    #[cfg(any(test, feature = "controls"))]
+    pub(super) fn trust(&mut self) {
+        self.trusts = true;
     }
 
     /// Signatures verified so far.
@@ -113,6 +122,7 @@ impl Watch {
         match self.known(ballot) {
             Known::Good => true,
             Known::Stranger => false,
+            Known::Surplus | Known::New if self.trusts => true,
             Known::Surplus | Known::New => {
                 self.verified.set(self.verified.get().saturating_add(1));
                 let member = self
@@ -199,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_of_another_is_never_good() {
+    fn a_signature_of_another_is_good_only_where_none_is_looked_at() {
         let watch = watch();
         let mut forged = ballot(0, 1);
         forged.signature[0] ^= 1;
@@ -210,6 +220,9 @@ mod tests {
             ..ballot(0, 1)
         };
         assert!(!watch.is_good(&stranger));
+        let mut trusting = watch;
+        trusting.trust();
+        assert!(trusting.is_good(&forged) && !trusting.is_good(&stranger));
     }
 
     #[test]

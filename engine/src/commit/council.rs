@@ -26,8 +26,9 @@ pub(super) struct Council {
     founders: Arc<[Validator]>,
     /// What certificates in blocks decided, of the heights that late precommits may be of, ascending.
     certified: VecDeque<Certified>,
-    /// `validators_hash` of the next height and of the one after it.
+    /// `validators_hash` of the next height and of the one after it, and the sets that they are of.
     hashes: (Hash, Hash),
+    hashed: [Arc<[Validator]>; 2],
 }
 
 /// What the certificate in a block decided of the block before.
@@ -90,23 +91,31 @@ impl Council {
             founders: founders.into(),
             certified: VecDeque::new(),
             hashes: (Hash::ZERO, Hash::ZERO),
+            hashed: [Arc::new([]), Arc::new([])],
         };
         council.rehash();
         council
     }
 
+    /// Hashes the sets again, if they are others than before.
     fn rehash(&mut self) {
-        let validators = self.validators();
-        let hash = validators_hash(&validators);
-        let next = self.standing.as_ref().map_or(hash, |standing| {
-            let next = standing.next_validators();
-            if Arc::ptr_eq(&next, &validators) {
-                hash
-            } else {
-                validators_hash(&next)
-            }
-        });
-        self.hashes = (hash, next);
+        let set = self.validators();
+        let next = match &self.standing {
+            Some(standing) => standing.next_validators(),
+            None => Arc::clone(&set),
+        };
+        let [last_set, last_next] = &self.hashed;
+        if Arc::ptr_eq(&set, last_set) && Arc::ptr_eq(&next, last_next) {
+            return;
+        }
+        let hash = validators_hash(&set);
+        let next_hash = if Arc::ptr_eq(&next, &set) {
+            hash
+        } else {
+            validators_hash(&next)
+        };
+        self.hashes = (hash, next_hash);
+        self.hashed = [set, next];
     }
 
     pub(super) fn standing(&self) -> Option<&dyn Standing> {

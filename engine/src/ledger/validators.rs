@@ -183,14 +183,17 @@ impl Ledger {
         })
     }
 
-    /// The public key with this id: these bytes, or without a scheme the registered one.
+    /// The public key of a validator with this id: these bytes, or without a scheme the registered one.
     fn key_of(&self, scheme: u16, id: &KeyId, bytes: &[u8]) -> Result<PublicKey, Outcome> {
-        if scheme == 0 {
+        let key = if scheme == 0 {
             check(bytes.is_empty(), Outcome::AttachmentInvalid)?;
-            return self.public_key(id).cloned().ok_or(Outcome::KeyUnknown);
-        }
-        let scheme = Scheme::from_code(scheme).ok_or(Outcome::SchemeUnknown)?;
-        let key = PublicKey::new(scheme, bytes).map_err(|_| Outcome::KeyInvalid)?;
+            self.public_key(id).cloned().ok_or(Outcome::KeyUnknown)?
+        } else {
+            let scheme = Scheme::from_code(scheme).ok_or(Outcome::SchemeUnknown)?;
+            PublicKey::new(scheme, bytes).map_err(|_| Outcome::KeyInvalid)?
+        };
+        // The links between validators prove keys of this scheme.
+        check(key.scheme() == Scheme::Ed25519, Outcome::SchemeUnknown)?;
         check(key.id() == *id, Outcome::KeyInvalid)?;
         Ok(key)
     }

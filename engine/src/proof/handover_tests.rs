@@ -1,7 +1,6 @@
 //! Sets that hand over to one another, and strangers who would like to be the next.
 
 use super::*;
-use alloc::vec;
 use selfchain_types::certificate::{Certificate, CertificateError, Precommit, precommit_digest};
 use selfchain_types::crypto::SigningKey;
 use selfchain_types::{KeyId, TimeNs};
@@ -159,5 +158,5 @@ fn every_flipped_bit_of_a_handover_is_refused() {
         Handover::decode(&[]),
         Err(DecodeError::MissingSection { kind: 1 })
     );
-    assert!(Handover::decode(&vec![0; 9]).is_err());
+    assert!(Handover::decode(&[0; 9]).is_err());
 }

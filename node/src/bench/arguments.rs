@@ -124,11 +124,35 @@ pub struct Flags {
     pub retention: u64,
 }
 
-/// How transfers are signed.
+/// How a key signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum SchemeArgument {
     /// Ed25519 under ZIP-215.
     Ed25519,
+    /// Ed25519 and ML-DSA-44 (FIPS 204).
+    #[value(name = "ed25519+ml-dsa-44")]
+    Ed25519MlDsa44,
+    /// Ed25519 and ML-DSA-65 (FIPS 204).
+    #[value(name = "ed25519+ml-dsa-65")]
+    Ed25519MlDsa65,
+    /// Ed25519 and SLH-DSA-SHA2-128s (FIPS 205): a fifth of a second to sign.
+    #[value(name = "ed25519+slh-dsa-sha2-128s")]
+    Ed25519SlhDsa128s,
+    /// Ed25519 and SLH-DSA-SHA2-128f (FIPS 205).
+    #[value(name = "ed25519+slh-dsa-sha2-128f")]
+    Ed25519SlhDsa128f,
+}
+
+impl From<SchemeArgument> for Scheme {
+    fn from(argument: SchemeArgument) -> Self {
+        match argument {
+            SchemeArgument::Ed25519 => Self::Ed25519,
+            SchemeArgument::Ed25519MlDsa44 => Self::Ed25519MlDsa44,
+            SchemeArgument::Ed25519MlDsa65 => Self::Ed25519MlDsa65,
+            SchemeArgument::Ed25519SlhDsa128s => Self::Ed25519SlhDsa128s,
+            SchemeArgument::Ed25519SlhDsa128f => Self::Ed25519SlhDsa128f,
+        }
+    }
 }
 
 /// How several validators agree.
@@ -190,9 +214,7 @@ impl Flags {
     /// The load that these ask for, of the tiers that have a road.
     pub fn shape(&self) -> LoadShape {
         LoadShape {
-            scheme: match self.scheme {
-                SchemeArgument::Ed25519 => Scheme::Ed25519,
-            },
+            scheme: self.scheme.into(),
             operations: usize::from(self.ops.unwrap_or(1)),
             accounts: self.accounts.unwrap_or(10_000),
             profile: self.profile.unwrap_or(Profile::Uniform),

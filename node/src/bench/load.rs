@@ -3,7 +3,7 @@
 use crate::cluster::among;
 use selfchain_bench::load::workload::{Profile, Workload, WorkloadError, WorkloadTransfer};
 use selfchain_bench::prepared::{self, PrepareProgress, PreparedError, PreparedHeader};
-use selfchain_types::crypto::{Scheme, SigningKey};
+use selfchain_types::crypto::{Scheme, SignatureError, SigningKey};
 use selfchain_types::envelope::OPERATIONS_MAX;
 use selfchain_types::genesis::{Limits, Plane};
 use selfchain_types::{
@@ -44,7 +44,7 @@ const ISSUANCE: AccountId = AccountId(1 << 64);
 
 fn validators(shape: &LoadShape) -> Vec<SigningKey> {
     (0..u64::from(shape.validators.max(1)))
-        .map(|position| key(shape.seed, u64::MAX - position))
+        .map(|position| SigningKey::from_seed(&seed(shape.seed, u64::MAX - position)))
         .collect()
 }
 
@@ -60,11 +60,11 @@ impl SignedLoad {
     /// Derives the chain and the keys.
     ///
     /// # Errors
-    /// A profile or a number of accounts that no workload has.
-    pub fn new(mut shape: LoadShape) -> Result<Self, WorkloadError> {
+    /// A profile or a number of accounts that no workload has, or a scheme that this program was built without.
+    pub fn new(mut shape: LoadShape) -> Result<Self, PrepareError> {
         Workload::new(shape.accounts, shape.profile, shape.seed)?;
         shape.operations = shape.operations.clamp(1, OPERATIONS_MAX);
-        let issuer = Arc::new(key(shape.seed, u64::MAX));
+        let issuer = Arc::new(SigningKey::from_seed(&seed(shape.seed, u64::MAX)));
         let solo = Genesis {
             limits: Limits {
                 validity_max: VALIDITY,
@@ -75,8 +75,11 @@ impl SignedLoad {
         let genesis = among(solo, shape.plane, &validators(&shape));
         let groups = groups(&shape);
         let keys = rayon::iter::IntoParallelIterator::into_par_iter(0..groups);
-        let keys = rayon::iter::ParallelIterator::map(keys, |group| key(shape.seed, group));
-        let keys = Arc::new(rayon::iter::ParallelIterator::collect(keys));
+        let keys = rayon::iter::ParallelIterator::map(keys, |group| {
+            SigningKey::of_scheme(shape.scheme, &seed(shape.seed, group)).map_err(PrepareError::from)
+        });
+        let keys: Result<Vec<SigningKey>, PrepareError> = rayon::iter::ParallelIterator::collect(keys);
+        let keys = Arc::new(keys?);
         Ok(Self {
             shape,
             genesis,
@@ -231,12 +234,12 @@ fn account_id(account: u64) -> AccountId {
     AccountId(u128::from(account) + 1)
 }
 
-fn key(seed: u64, number: u64) -> SigningKey {
+fn seed(seed: u64, number: u64) -> [u8; 32] {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     bytes[8..16].copy_from_slice(&number.to_le_bytes());
     bytes[16..].copy_from_slice(b"selfchain bench!");
-    SigningKey::from_seed(&bytes)
+    bytes
 }
 
 /// One key a group of accounts: as many as there are accounts, up to the limit, and always a multiple of the
@@ -308,6 +311,9 @@ pub enum PrepareError {
     /// The shape.
     #[error(transparent)]
     Shape(#[from] WorkloadError),
+    /// The keys.
+    #[error(transparent)]
+    Scheme(#[from] SignatureError),
     /// The file.
     #[error(transparent)]
     File(#[from] PreparedError),

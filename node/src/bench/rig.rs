@@ -200,7 +200,7 @@ impl NodeRig {
             return Ok(());
         };
         let client = client::Client::connect(&ClientOptions::new(node.address(), node.public_key()))?;
-        let authority = SigningKey::from_seed(&authority.seed());
+        let authority = authority.copy();
         let model = default_model().hash();
         let_model_decide(&client, authority, SCORING_LANE, &Policy::default(), model, 0)
     }

@@ -88,6 +88,8 @@ const WINDOW_OPERATIONS: usize = 65_536;
 /// nothing is dropped for want of room: what the node cannot take at once waits at its sender, and is charged.
 const WINDOW_MAX: usize = 8_192;
 const WINDOW_MIN: usize = 8;
+/// Bytes under way on one connection: all four together less than the node's intake takes.
+const WINDOW_BYTES: usize = 12 << 20;
 /// Trials of a search measure this long, after a warm-up of the second.
 const TRIAL: Duration = Duration::from_secs(4);
 const TRIAL_WARMUP: Duration = Duration::from_secs(1);
@@ -128,7 +130,12 @@ impl<'a> Single<'a> {
     }
 
     fn window(&self) -> u64 {
-        codec::wide((WINDOW_OPERATIONS / self.operations()).clamp(WINDOW_MIN, WINDOW_MAX))
+        let of_bytes = WINDOW_BYTES / self.load.envelope_len();
+        codec::wide(
+            (WINDOW_OPERATIONS / self.operations())
+                .min(of_bytes)
+                .clamp(WINDOW_MIN, WINDOW_MAX),
+        )
     }
 
     fn blank(&self, tier: &str) -> Report {

@@ -3,7 +3,7 @@
 use super::ai::AiCommand;
 use super::demo::DemoArguments;
 use super::settings::KeyFlags;
-use crate::bench::PlaneArgument;
+use crate::bench::{PlaneArgument, SchemeArgument};
 use crate::standing::EPOCH_BLOCKS;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -168,6 +168,9 @@ pub(super) enum KeysCommand {
     New {
         /// Where.
         file: PathBuf,
+        /// How it signs. A node's own key is of the first kind.
+        #[arg(long, value_enum, default_value_t = SchemeArgument::Ed25519)]
+        scheme: SchemeArgument,
     },
     /// Show a key's public half: its id and public key.
     Show {

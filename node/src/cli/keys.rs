@@ -12,8 +12,8 @@ use std::path::Path;
 
 pub(super) fn keys(command: KeysCommand, settings: &Settings, output: Output) -> Result<(), Failure> {
     let value = match command {
-        KeysCommand::New { file } => {
-            let key = keys::create(&file).map_err(|error| {
+        KeysCommand::New { file, scheme } => {
+            let key = keys::create(&file, scheme.into()).map_err(|error| {
                 Failure::new(
                     ExitStatus::Failed,
                     format!("cannot make the key {}", file.display()),

@@ -119,14 +119,11 @@ impl Stage {
             let disk = Arc::clone(disk);
             seats.push(Seat { key, disk });
         }
-        let first = seats.first().map(|seat| SigningKey::from_seed(&seat.key.seed()));
+        let first = seats.first().map(|seat| seat.key.copy());
         let key = first.ok_or(DemoError::Random)?;
         let mut genesis = Genesis::solo("demo", now()?.0, key.public().clone());
         genesis.op_time = plan.op_time();
-        let keys: Vec<SigningKey> = seats
-            .iter()
-            .map(|seat| SigningKey::from_seed(&seat.key.seed()))
-            .collect();
+        let keys: Vec<SigningKey> = seats.iter().map(|seat| seat.key.copy()).collect();
         let genesis = among(genesis, plane, &keys);
         let thread = |source| DemoError::Thread {
             what: "the node's runtime",
@@ -157,7 +154,7 @@ impl Stage {
 
     /// The first validator's key: it issues the asset, and signs what one key signs.
     pub(super) fn key(&self) -> SigningKey {
-        SigningKey::from_seed(&self.key.seed())
+        self.key.copy()
     }
 
     /// A connection of its own to the first validator.

@@ -156,10 +156,11 @@ impl Intake {
         let decoded = self.pool.install(|| Decoded::new(submissions, chain_id));
         self.metrics.stage(Stage::Decode).add_busy(elapsed_ns(began));
         let began = Instant::now();
-        let known = self.known.as_deref().map(|known| known as &dyn KnownEnvelopes);
-        let answers = self
-            .pool
-            .install(|| decoded.verify(&*keys, known, signatures, entropy));
+        let known = &self.known;
+        let answers = self.pool.install(|| {
+            let known = known.as_deref().map(|known| -> &dyn KnownEnvelopes { known });
+            decoded.verify(&*keys, known, signatures, entropy)
+        });
         self.metrics.stage(Stage::Verify).add_busy(elapsed_ns(began));
         for stage in [Stage::Decode, Stage::Verify] {
             self.metrics.stage(stage).add_items(count);

@@ -330,8 +330,8 @@ fn forged(index: &Index, chunks: &[Vec<u8>], height: Height, question: &PeerMess
         }))
         .to_bytes(),
         PeerMessage::WantPart { part, .. } => {
-            let all = core::iter::once(&bytes).chain(chunks);
-            let bytes = all.skip(codec::index(*part)).next()?.as_slice();
+            let mut all = core::iter::once(&bytes).chain(chunks);
+            let bytes = all.nth(codec::index(*part))?.as_slice();
             PeerMessage::Part {
                 id,
                 part: *part,

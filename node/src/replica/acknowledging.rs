@@ -37,7 +37,7 @@ impl Acknowledging {
 
     /// Signs with this key too, once a set names it.
     pub(super) fn hold(&mut self, key: &SigningKey) {
-        self.keys.push(SigningKey::from_seed(&key.seed()));
+        self.keys.push(key.copy());
     }
 
     /// Never signs with this key again.

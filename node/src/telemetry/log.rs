@@ -3,7 +3,7 @@
 use crate::config::{LogFormat, LogLevel, TelemetryConfig};
 use std::io::IsTerminal;
 use thiserror::Error;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 /// Why the log was not started.
 #[derive(Debug, Error)]
@@ -19,7 +19,7 @@ pub enum LogError {
 /// [`LogError::Started`] when called twice.
 pub fn start_log(config: &TelemetryConfig) -> Result<(), LogError> {
     let lines = tracing_subscriber::fmt()
-        .with_max_level(level(config.log_level))
+        .with_env_filter(filter(config.log_level))
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
     match config.log_format {
@@ -27,6 +27,17 @@ pub fn start_log(config: &TelemetryConfig) -> Result<(), LogError> {
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     }
     .map_err(LogError::Started)
+}
+
+/// The core of agreement says every vote at the level of `info`: it is heard from `debug` on.
+fn filter(log_level: LogLevel) -> EnvFilter {
+    let level = level(log_level);
+    let core = if level > LevelFilter::INFO {
+        level
+    } else {
+        level.min(LevelFilter::WARN)
+    };
+    EnvFilter::new(format!("{level},arc_malachitebft={core}"))
 }
 
 fn level(level: LogLevel) -> LevelFilter {
@@ -37,5 +48,23 @@ fn level(level: LogLevel) -> LevelFilter {
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_core_of_agreement_is_quieter_than_the_node_until_somebody_looks_closely() {
+        let of = |log_level| filter(log_level).to_string();
+        for (log_level, want) in [
+            (LogLevel::Off, "arc_malachitebft=off,off"),
+            (LogLevel::Warn, "arc_malachitebft=warn,warn"),
+            (LogLevel::Info, "arc_malachitebft=warn,info"),
+            (LogLevel::Debug, "arc_malachitebft=debug,debug"),
+        ] {
+            assert_eq!(of(log_level), want);
+        }
     }
 }

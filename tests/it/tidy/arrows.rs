@@ -28,7 +28,7 @@ const ANY: &str = "selfchain-types selfchain-transport selfchain-engine selfchai
     selfchain-bench selfchain";
 
 /// Outside crates (a `*` at the end stands for any ending) and the only packages that may name them.
-const FENCES: [(&[&str], &[&str]); 8] = [
+const FENCES: [(&[&str], &[&str]); 9] = [
     (
         &["tokio*", "quinn*", "libp2p*", "async-*", "futures*", "smol*"],
         &["selfchain-transport", "selfchain", "selfchain-tests"],
@@ -62,6 +62,11 @@ const FENCES: [(&[&str], &[&str]); 8] = [
     (
         &["ed25519-*", "curve25519-*", "ed25519"],
         &["selfchain-types", "selfchain-bench", "selfchain-tests"],
+    ),
+    // Signatures after quantum computers; the tests hold them against a second implementation of each.
+    (
+        &["fips*", "ml-dsa", "slh-dsa", "pqcrypto*"],
+        &["selfchain-types", "selfchain-tests"],
     ),
 ];
 
@@ -186,6 +191,7 @@ fn a_crate_outside_its_fence_is_caught() {
         ("selfchain-storage", "serde_json"),
         ("selfchain-transport", "axum"),
         ("selfchain-engine", "ed25519-zebra"),
+        ("selfchain-transport", "fips205"),
     ] {
         let root = workspace(&["it"], &format!("{name} = \"1\""));
         let manifest =

@@ -7,7 +7,9 @@ use serde_json::json;
 
 use super::{Vector, page};
 
-const DOMAINS: [(&str, Domain); 34] = [
+const DOMAINS: [(&str, Domain); 36] = [
+    ("selfchain/hybrid/v1", hash::HYBRID),
+    ("selfchain/hybrid-seed/v1", hash::HYBRID_SEED),
     ("selfchain/tx/v1", hash::TX),
     ("selfchain/sign/v1", hash::SIGN),
     ("selfchain/key/v1", hash::KEY),

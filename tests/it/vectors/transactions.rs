@@ -14,29 +14,34 @@ use super::{Vector, filled, hex, key};
 
 /// Public keys, whose hash is the key's id.
 pub fn keys() -> Vec<Vector> {
-    let of = |name, seed: u8| {
-        let key = key(seed);
+    let of = |name, scheme: Scheme, seed: u8| {
+        let key = SigningKey::of_scheme(scheme, &[seed; 32]).unwrap();
         let id = key.id();
-        let fields = json!({
-            "scheme": key.public().scheme().code(),
-            "seed": hex(&[seed; 32]),
-            "signature_of_abc": hex(&key.sign(b"abc")),
-        });
+        let signature = key.sign(b"abc");
+        let mut fields = json!({ "scheme": scheme.code(), "seed": hex(&[seed; 32]) });
+        match scheme {
+            Scheme::Ed25519 => fields["signature_of_abc"] = json!(hex(&signature)),
+            // Hedged: another one each time.
+            Scheme::Ed25519MlDsa44 | Scheme::Ed25519MlDsa65 => {}
+            _ => fields["blake3_of_signature_of_abc"] = json!(blake3::hash(&signature).to_string()),
+        }
         let public = key.public().as_bytes().to_vec();
         let derived = AccountId::derive(&id, AssetId(7), 9);
         let mut account = [0; 32];
         account[..16].copy_from_slice(&derived.0.to_le_bytes());
-        Vector::new(name, fields, public, move |bytes| {
-            KeyId::of(Scheme::Ed25519, bytes) == id
-        })
-        .hashed("key_id", id.0)
-        .hashed("signing_digest_of_tx_11", signing_digest(&id, &filled(0x11)))
-        .hashed("account_id_of_asset_7_salt_9", selfchain_types::Hash(account))
+        Vector::new(name, fields, public, move |bytes| KeyId::of(scheme, bytes) == id)
+            .hashed("key_id", id.0)
+            .hashed("signing_digest_of_tx_11", signing_digest(&id, &filled(0x11)))
+            .hashed("account_id_of_asset_7_salt_9", selfchain_types::Hash(account))
     };
     vec![
-        of("seed of ones", 1),
-        of("seed of twos", 2),
-        of("seed of zeros", 0),
+        of("seed of ones", Scheme::Ed25519, 1),
+        of("seed of twos", Scheme::Ed25519, 2),
+        of("seed of zeros", Scheme::Ed25519, 0),
+        of("ml-dsa-44, seed of ones", Scheme::Ed25519MlDsa44, 1),
+        of("ml-dsa-65, seed of ones", Scheme::Ed25519MlDsa65, 1),
+        of("slh-dsa-sha2-128s, seed of ones", Scheme::Ed25519SlhDsa128s, 1),
+        of("slh-dsa-sha2-128f, seed of ones", Scheme::Ed25519SlhDsa128f, 1),
     ]
 }
 

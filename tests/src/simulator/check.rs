@@ -181,21 +181,23 @@ impl Checks {
     }
 
     /// How validators stand, by an honest one's chain: the state root with both tables, and the next height's
-    /// schedule.
-    pub(super) fn stands(&mut self, validator: u16, chain: &Chain) -> Result<(), Broken> {
+    /// schedule. Gives the hash of the next height's set.
+    pub(super) fn stands(&mut self, validator: u16, chain: &Chain) -> Result<Hash, Broken> {
         let (height, schedule, roots) = (chain.tip().height, chain.schedule(), chain.roots());
         let mut hasher = blake3::Hasher::new();
         hasher.update(roots.state_root().as_bytes());
         for table in [Table::Validators, Table::Plane] {
             hasher.update(roots.get(table).unwrap_or(Hash::ZERO).as_bytes());
         }
-        hasher.update(validators_hash(&chain.validators()).as_bytes());
+        let set = validators_hash(&chain.validators());
+        hasher.update(set.as_bytes());
         hasher.update(schedule.seed.as_bytes());
         hasher.update(&schedule.since.0.to_le_bytes());
         for weight in schedule.weights.iter() {
             hasher.update(&weight.to_le_bytes());
         }
-        self.stand(validator, height, Hash(*hasher.finalize().as_bytes()))
+        self.stand(validator, height, Hash(*hasher.finalize().as_bytes()))?;
+        Ok(set)
     }
 
     fn stand(&mut self, validator: u16, height: Height, standing: Hash) -> Result<(), Broken> {

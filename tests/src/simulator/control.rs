@@ -1,6 +1,6 @@
-//! A validator's plane without one of its safeguards.
+//! A validator's plane without one of its safeguards, or one that looks at no signature.
 
-use super::plan::Control;
+use super::plan::{Control, Plan};
 use selfchain::standing::says;
 use selfchain::types::crypto::SigningKey;
 use selfchain::types::seam::consensus::{Effect, Input, Plane, PlaneError, Verdict};
@@ -8,19 +8,26 @@ use selfchain::types::seam::view::PlaneView;
 use selfchain::types::{Genesis, TimeNs};
 use selfchain_consensus::bft::{self, Bft};
 
-/// The plane that a control puts in place of the whole one, where it is the plane that lacks something.
+/// The plane that a plan puts in place of the whole one, where it is the plane that lacks something.
 pub(super) fn weakened(
-    control: Control,
+    plan: &Plan,
     genesis: &Genesis,
     key: &SigningKey,
     waits: bft::Options,
 ) -> Option<Box<dyn Plane>> {
     let plane = || {
-        let signing = SigningKey::from_seed(&key.seed());
-        Bft::new(genesis.chain_id(), signing, waits).with_extensions(says(genesis.plane))
+        let signing = key.copy();
+        let mut plane = Bft::new(genesis.chain_id(), signing, waits).with_extensions(says(genesis.plane));
+        if plan.trusts_signatures {
+            plane.trust_signatures();
+        }
+        plane
     };
-    match control {
-        Control::None | Control::NoJournal | Control::NoBodies | Control::NoAcknowledgements => None,
+    match plan.control {
+        Control::None | Control::NoJournal | Control::NoBodies | Control::NoAcknowledgements => {
+            let trusting = plan.trusts_signatures.then(plane);
+            trusting.map(|plane| -> Box<dyn Plane> { Box::new(plane) })
+        }
         Control::BrokenQuorum => {
             let mut plane = plane();
             plane.break_quorum(1, 3);

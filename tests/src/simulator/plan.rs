@@ -97,6 +97,10 @@ pub struct Plan {
     pub is_on_memory: bool,
     /// Whether nobody looks at the signatures of ballots and transactions.
     pub trusts_signatures: bool,
+    /// Whether signing costs the first eight validators nothing: their keys sign everything alike.
+    pub is_signing_free: bool,
+    /// A block is durable within so much time of its decision, in ns.
+    pub sync_within_ns: u64,
     /// How single validators behave beside that, by position; who is not in it, as everybody.
     pub conducts: Vec<Conduct>,
     /// The quality network of genesis; `None`: the one that comes with the program.
@@ -160,6 +164,9 @@ pub struct Losing {
 /// Blocks between two snapshots, where somebody loses its disk.
 pub const SNAPSHOT_EVERY: u64 = 8;
 
+/// A block is durable within so much time of its decision, in ns, where a plan says nothing else.
+const SYNC_WITHIN_NS: u64 = 10 * MS;
+
 /// How many times as long a slow validator's messages take.
 pub const SLOW_FACTOR: u64 = 3;
 
@@ -198,6 +205,8 @@ impl Plan {
             load: Load::default(),
             is_on_memory: false,
             trusts_signatures: false,
+            is_signing_free: false,
+            sync_within_ns: SYNC_WITHIN_NS,
             conducts: Vec::new(),
             network: None,
             losing: None,

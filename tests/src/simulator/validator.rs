@@ -4,7 +4,7 @@ use super::control::weakened;
 use super::medium::Medium;
 use super::plan::{Control, Plan, SNAPSHOT_EVERY};
 use super::scorer::{BUDGET_NS, Memories, Witness};
-use super::trust::{Trusting, admitted};
+use super::trust::admitted;
 use crate::random::Random;
 use selfchain::drive::Scoring;
 use selfchain::joining::{JoinConfig, Joining, Offering};
@@ -95,11 +95,18 @@ const ROTATE_BYTES: u64 = 1 << 20;
 /// So many blocks behind, a validator joins by snapshot.
 const JOIN_BEHIND: u64 = 8;
 
-/// Small files, so that a run crosses several segments.
+/// Small files, so that a run crosses several segments; in memory there is nothing to be lost between two of them.
 fn store_config(plan: &Plan) -> StoreConfig {
+    let segment_bytes = match plan {
+        Plan { losing: Some(_), .. } => 8 << 10,
+        Plan {
+            is_on_memory: true, ..
+        } => 64 << 20,
+        _ => 256 << 10,
+    };
     StoreConfig {
         log: LogConfig {
-            segment_bytes: if plan.losing.is_some() { 8 << 10 } else { 256 << 10 },
+            segment_bytes,
             reserve_bytes: 0,
             sealing: Sealing::Inline,
             ..LogConfig::default()
@@ -147,11 +154,8 @@ impl Running {
             waits.unreachable_ns = None;
         }
         let mut agreement = agreement(genesis, key, None, waits);
-        if let Some(plane) = weakened(control, genesis, key, waits) {
+        if let Some(plane) = weakened(plan, genesis, key, waits) {
             agreement.plane = plane;
-        }
-        if plan.trusts_signatures {
-            agreement.plane = Box::new(Trusting(agreement.plane));
         }
         let memories = Memories::default();
         let (mut recalled, mut remembers) = (None, false);

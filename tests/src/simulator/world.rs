@@ -13,7 +13,6 @@ use selfchain::standing::{found, with_network};
 use selfchain::telemetry::Metrics;
 use selfchain::types::block::{Body, Row};
 use selfchain::types::crypto::SigningKey;
-use selfchain::types::genesis::validators_hash;
 use selfchain::types::peer::Lane as LinkLane;
 use selfchain::types::{Genesis, Hash, Height, Outcome as Ledgered, TimeNs};
 use std::collections::{BTreeMap, BTreeSet};
@@ -148,6 +147,7 @@ struct World {
     sequence: u64,
     queue: BTreeMap<(u64, u64), Happening>,
     genesis: Genesis,
+    chain_id: Hash,
     keys: Vec<SigningKey>,
     instances: Vec<Instance>,
     checks: Checks,
@@ -206,6 +206,10 @@ impl World {
         let mut random = Random(plan.seed);
         let keys: Vec<SigningKey> = (0..plan.validators)
             .map(|position| {
+                let hollow = u8::try_from(position).ok().and_then(SigningKey::hollow);
+                if let Some(key) = hollow.filter(|_| plan.is_signing_free) {
+                    return key;
+                }
                 let mut seed = [7; 32];
                 seed[..2].copy_from_slice(&position.to_le_bytes());
                 SigningKey::from_seed(&seed)
@@ -239,6 +243,7 @@ impl World {
             now: EPOCH_NS,
             sequence: 0,
             queue: BTreeMap::new(),
+            chain_id: genesis.chain_id(),
             genesis,
             keys,
             instances,
@@ -431,7 +436,11 @@ impl World {
                     Ok(running.handle(Event::Peer { from, bytes }, now)?)
                 })
             }
-            Happening::Wake { instance, life } if self.instances[instance].life == life => {
+            // One that a sooner one took the place of is over: that one plans the next.
+            Happening::Wake { instance, life }
+                if self.instances[instance].life == life
+                    && self.instances[instance].wakes_at == Some(self.now) =>
+            {
                 self.instances[instance].wakes_at = None;
                 self.step(instance, |running, now| Ok(running.handle(Event::Clock, now)?))
             }
@@ -674,7 +683,7 @@ impl World {
         if has_decided && !self.instances[instance].syncs {
             self.instances[instance].syncs = true;
             let life = self.instances[instance].life;
-            let after = self.random.below(10 * MS);
+            let after = self.random.below(self.plan.sync_within_ns);
             self.after(after, Happening::Sync { instance, life });
         }
         for message in step.outgoing {
@@ -690,8 +699,8 @@ impl World {
             return Ok(());
         };
         let chain = running.replica.chain();
-        self.checks.stands(one.position, chain)?;
-        self.sets.insert(validators_hash(&chain.validators()));
+        let set = self.checks.stands(one.position, chain)?;
+        self.sets.insert(set);
         let liar = self.keys.last().filter(|_| self.plan.is_one_lying);
         let has_left = |liar: &SigningKey| chain.validators().iter().all(|one| one.key != *liar.public());
         if self.outcome.liar_left.is_none() && liar.is_some_and(has_left) {
@@ -832,8 +841,7 @@ impl World {
             let is_due = lane.due_ns <= self.now && is_first;
             if lane.sent.is_none() && !self.is_draining && is_due {
                 lane.due_ns = lane.due_ns.saturating_add(self.plan.load.every_ns).max(self.now);
-                let chain_id = self.genesis.chain_id();
-                lane.next(&self.keys[0], chain_id, tip.next(), &mut self.random);
+                lane.next(&self.keys[0], self.chain_id, tip.next(), &mut self.random);
                 *asked_at = 0;
             }
             let Some(sent) = &lane.sent else { continue };

@@ -92,7 +92,7 @@ async fn dial(
 ) -> Result<(), (LinkClose, Duration)> {
     let at_once = |why| (why, Duration::ZERO);
     let pinned = Arc::new(PinnedServerKey::among(member.keys()));
-    let own: Arc<dyn ResolvesClientCert> = Arc::clone(&shared.identity) as _;
+    let own: Arc<dyn ResolvesClientCert> = shared.identity.clone();
     let crypto =
         tls::client_config(own, Arc::clone(&pinned)).map_err(|_| at_once(LinkClose::ProtocolError))?;
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));

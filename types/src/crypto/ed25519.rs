@@ -41,6 +41,7 @@ pub(super) fn halves(signature: &[u8; 64]) -> (&[u8; 32], &[u8; 32]) {
 }
 
 /// A secret key; the library wipes it when it is dropped.
+#[derive(Clone)]
 pub(super) struct Secret(SigningKey);
 
 impl Secret {

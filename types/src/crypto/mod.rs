@@ -3,61 +3,25 @@
 #[cfg(feature = "std")]
 mod batch;
 mod ed25519;
+#[cfg(all(feature = "std", any(test, feature = "controls")))]
+mod hollow;
+mod hybrid;
+#[cfg(feature = "ml-dsa")]
+mod ml_dsa;
 #[cfg(feature = "std")]
 mod points;
+mod scheme;
+mod slh_dsa;
 
 #[cfg(feature = "std")]
 pub use batch::{BatchItem, BatchVerifier};
+pub use scheme::Scheme;
 
 use crate::{Hash, KeyId, hash};
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use thiserror::Error;
-
-/// A signature scheme, as the wire numbers it. Later schemes take the next numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u16)]
-pub enum Scheme {
-    /// Ed25519 under the ZIP-215 rules: single and batch verification agree on every input.
-    Ed25519 = 1,
-}
-
-impl Scheme {
-    /// The scheme with this number, if it is known.
-    pub const fn from_code(code: u16) -> Option<Self> {
-        match code {
-            1 => Some(Self::Ed25519),
-            _ => None,
-        }
-    }
-
-    /// Its number on the wire.
-    #[allow(clippy::as_conversions, reason = "a field-less enum with explicit u16 codes")]
-    pub const fn code(self) -> u16 {
-        self as u16
-    }
-
-    /// The name that flags, JSON and logs use.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ed25519 => "ed25519",
-        }
-    }
-
-    /// Bytes of its public keys.
-    pub const fn public_len(self) -> usize {
-        match self {
-            Self::Ed25519 => 32,
-        }
-    }
-
-    /// Bytes of its signatures.
-    pub const fn signature_len(self) -> usize {
-        match self {
-            Self::Ed25519 => 64,
-        }
-    }
-}
 
 /// Why a signature does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -85,6 +49,12 @@ pub enum SignatureError {
     /// It is not that key's signature over that message.
     #[error("the {scheme} signature does not verify")]
     Invalid {
+        /// The scheme's name.
+        scheme: &'static str,
+    },
+    /// This program was built without the scheme.
+    #[error("this program was built without {scheme}")]
+    NotBuilt {
         /// The scheme's name.
         scheme: &'static str,
     },
@@ -146,28 +116,82 @@ pub fn signing_digest(key: &KeyId, tx_id: &Hash) -> Hash {
 pub fn verify(scheme: Scheme, public: &[u8], message: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
     match scheme {
         Scheme::Ed25519 => ed25519::verify(public, message, signature),
+        _ => hybrid::verify(scheme, public, message, signature),
     }
 }
 
 /// A secret key with its public key. Its bytes are wiped when it is dropped.
 pub struct SigningKey {
-    secret: ed25519::Secret,
+    secret: Secret,
     public: PublicKey,
     id: KeyId,
+}
+
+/// What a key signs with.
+#[allow(clippy::large_enum_variant, reason = "the small one is for simulations only")]
+#[derive(Clone)]
+enum Secret {
+    Ed25519(ed25519::Secret),
+    Hybrid(Arc<hybrid::Secret>),
+    #[cfg(all(feature = "std", any(test, feature = "controls")))]
+    Hollow(hollow::Hollow),
 }
 
 impl SigningKey {
     /// The Ed25519 key of this seed (RFC 8032 §5.1.5).
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         let secret = ed25519::Secret::from_seed(seed);
-        let public = PublicKey {
-            scheme: Scheme::Ed25519,
-            bytes: secret.public().into(),
-        };
+        let public = secret.public().into();
+        Self::of(Secret::Ed25519(secret), Scheme::Ed25519, public)
+    }
+
+    /// The key of this seed under any scheme; for a hybrid both keys follow from it. With SLH-DSA-SHA2-128s this takes
+    /// about a tenth of a second.
+    ///
+    /// # Errors
+    /// [`SignatureError::NotBuilt`].
+    pub fn of_scheme(scheme: Scheme, seed: &[u8; 32]) -> Result<Self, SignatureError> {
+        if scheme == Scheme::Ed25519 {
+            return Ok(Self::from_seed(seed));
+        }
+        let secret = hybrid::Secret::from_seed(scheme, seed)?;
+        let public = secret.public().into();
+        Ok(Self::of(Secret::Hybrid(Arc::new(secret)), scheme, public))
+    }
+
+    fn of(secret: Secret, scheme: Scheme, bytes: Box<[u8]>) -> Self {
+        let public = PublicKey { scheme, bytes };
         Self {
             id: public.id(),
             secret,
             public,
+        }
+    }
+
+    /// A key of which everybody knows the signatures, for a simulation that measures all but signing: its public key is
+    /// a point of small order, for which ZIP-215 accepts one and the same signature whatever the message. `None` from
+    /// the eighth on: there are no more such points.
+    #[cfg(all(feature = "std", any(test, feature = "controls")))]
+    pub fn hollow(number: u8) -> Option<Self> {
+        let secret = hollow::Hollow::new(number)?;
+        let public = PublicKey {
+            scheme: Scheme::Ed25519,
+            bytes: secret.public().into(),
+        };
+        Some(Self {
+            id: public.id(),
+            secret: Secret::Hollow(secret),
+            public,
+        })
+    }
+
+    /// The same key once more. Not `Clone`: a key is not copied by accident.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self {
+            secret: self.secret.clone(),
+            public: self.public.clone(),
+            id: self.id,
         }
     }
 
@@ -177,9 +201,7 @@ impl SigningKey {
     /// When the operating system has none.
     #[cfg(feature = "std")]
     pub fn generate() -> Result<Self, getrandom::Error> {
-        let mut seed = zeroize::Zeroizing::new([0; 32]);
-        getrandom::fill(seed.as_mut())?;
-        Ok(Self::from_seed(&seed))
+        Ok(Self::from_seed(&*random_seed()?))
     }
 
     /// Its public key.
@@ -194,12 +216,22 @@ impl SigningKey {
 
     /// The seed, for a key file. Keep it secret.
     pub fn seed(&self) -> zeroize::Zeroizing<[u8; 32]> {
-        self.secret.seed()
+        match &self.secret {
+            Secret::Ed25519(secret) => secret.seed(),
+            Secret::Hybrid(secret) => secret.seed(),
+            #[cfg(all(feature = "std", any(test, feature = "controls")))]
+            Secret::Hollow(secret) => secret.seed(),
+        }
     }
 
-    /// Signs `message`; deterministic (RFC 8032).
+    /// Signs `message`: the same signature each time (RFC 8032, FIPS 205) but for ML-DSA, which is hedged.
     pub fn sign(&self, message: &[u8]) -> Vec<u8> {
-        self.secret.sign(message).to_vec()
+        match &self.secret {
+            Secret::Ed25519(secret) => secret.sign(message).to_vec(),
+            Secret::Hybrid(secret) => secret.sign(self.public.as_bytes(), message),
+            #[cfg(all(feature = "std", any(test, feature = "controls")))]
+            Secret::Hollow(_) => hollow::SIGNATURE.to_vec(),
+        }
     }
 }
 
@@ -207,6 +239,17 @@ impl core::fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "SigningKey({})", self.id)
     }
+}
+
+/// A new secret seed from the operating system's random numbers.
+///
+/// # Errors
+/// When the operating system has none.
+#[cfg(feature = "std")]
+pub fn random_seed() -> Result<zeroize::Zeroizing<[u8; 32]>, getrandom::Error> {
+    let mut seed = zeroize::Zeroizing::new([0; 32]);
+    getrandom::fill(seed.as_mut())?;
+    Ok(seed)
 }
 
 /// Fills `bytes` with random numbers from the operating system.
