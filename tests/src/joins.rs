@@ -37,6 +37,8 @@ const ISSUANCE: AccountId = AccountId(7);
 const ACCOUNTS: u64 = 100;
 /// Blocks that one sync makes durable while the log is made.
 const GROUP: u64 = 64;
+/// Heights for which a transaction is valid.
+const SPAN: u64 = 60;
 /// How often the nodes are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
@@ -112,8 +114,7 @@ pub fn grow(disk: &Arc<dyn Disk>, blocks: u64, snapshot: u64, config: &StoreConf
                 Operation::transfer(u128::from(at), ISSUANCE, to, Amount(1), MONEY)
             }
         };
-        let until = Height(height.0 + 60);
-        let builder = EnvelopeBuilder::new(genesis.chain_id(), height, until.0, vec![operation]);
+        let builder = EnvelopeBuilder::new(genesis.chain_id(), height, SPAN, vec![operation]);
         let envelope = Envelope::decode(builder.sign(&[(&key(0), 0, counter)]));
         let verified = envelope.ok().and_then(|one| Verified::check(one, &()).ok());
         let verified = verified.ok_or("an envelope of this program is refused")?;
