@@ -42,7 +42,7 @@ impl BatchVerifier {
         Self::default()
     }
 
-    /// Checks every item: the answer at `i` is that of [`verify`] on item `i`, whatever else is in the batch
+    /// Checks every item: the answer at `i` is that of [`verify`](super::verify) on item `i`, whatever else is in the batch
     /// (ZIP-215 makes single and batch verification agree). A batch that fails is bisected, so `f` bad
     /// signatures among `n` cost about `f · log₂ n` products more. Items of one key cost less side by side.
     ///
