@@ -67,7 +67,7 @@ impl Plane for Solo {
             Input::Message { .. } => return Err(self.contract("message")),
             Input::Timer(_) => return Err(self.contract("timer")),
             Input::Verdict { .. } => return Err(self.contract("verdict")),
-            Input::Synced(_) => return Err(self.contract("synced")),
+            Input::Synced { .. } => return Err(self.contract("synced")),
         }
         Ok(())
     }

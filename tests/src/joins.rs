@@ -2,25 +2,23 @@
 
 use selfchain::config::PeerAddress;
 use selfchain::drive::PipelineConfig;
-use selfchain::engine::builder::Order;
-use selfchain::engine::commit::Folded;
-use selfchain::engine::pool::{Pool, PoolLimits, PoolRules};
+use selfchain::engine::commit::{Candidate, Chain, Folded, Proposing};
 use selfchain::joining::JoinConfig;
 use selfchain::node::{Node, NodeConfig, ScoringConfig};
-use selfchain::replica::{Committed, Event, Options, Replica, Ticket};
 use selfchain::standing::found;
-use selfchain::storage::{Disk, Journal, JournalConfig, LogConfig};
+use selfchain::storage::{Disk, LogConfig};
 use selfchain::store::{Store, StoreConfig};
 use selfchain::telemetry::Metrics;
 use selfchain::types::account::AccountFlags;
+use selfchain::types::certificate::{Certificate, Precommit, precommit_digest};
 use selfchain::types::crypto::SigningKey;
 use selfchain::types::genesis::Plane;
 use selfchain::types::seam::log::Log;
 use selfchain::types::{
-    AccountId, Amount, AssetId, Envelope, EnvelopeBuilder, Genesis, Height, Operation, TimeNs, Verified,
+    AccountId, Amount, AssetId, Envelope, EnvelopeBuilder, Genesis, Height, Operation, Risk, TimeNs, Verified,
 };
-use selfchain::validating::{ValidatorConfig, agreement};
-use selfchain_consensus::bft;
+use selfchain::validating::ValidatorConfig;
+use selfchain_consensus::schedule;
 use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,6 +29,8 @@ use tokio::runtime::Handle;
 pub type Checked<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 const MS: u64 = 1_000_000;
+/// Validators of the chain, all of which sign every block.
+const VALIDATORS: u8 = 4;
 const MONEY: AssetId = AssetId(1);
 const ISSUANCE: AccountId = AccountId(7);
 /// Accounts that the chain has, however long it is.
@@ -42,22 +42,14 @@ const SPAN: u64 = 60;
 /// How often the nodes are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
-struct Nobody;
-
-impl Ticket for Nobody {
-    fn wants_balances(&self) -> bool {
-        false
-    }
-}
-
 /// The key of a validator.
 pub fn key(number: u8) -> SigningKey {
     SigningKey::from_seed(&[number + 1; 32])
 }
 
-/// Two validators, the first of which has enough power to decide alone.
+/// Four validators, the first of which has enough power to decide alone. Only the first two ever run.
 pub fn genesis() -> Genesis {
-    let keys = [key(0), key(1)];
+    let keys: Vec<SigningKey> = (0..VALIDATORS).map(key).collect();
     let genesis = Genesis::solo("joins", 1, keys[0].public().clone());
     let mut genesis = found(genesis, Plane::Stake, &keys, 1_024, 1);
     genesis.validators[0].power = 1_000_000;
@@ -75,8 +67,9 @@ pub fn store_config(segment_bytes: u64) -> StoreConfig {
     }
 }
 
-/// Makes a chain of `blocks` blocks on an empty disk, each with one transfer once the accounts are open, and writes a
-/// snapshot of `snapshot`. All that lasts is the same for any number of blocks but counters and totals.
+/// Makes a chain of `blocks` blocks on an empty disk, each with one transfer once the accounts are open and decided by
+/// all its validators, and writes a snapshot of `snapshot`. All that lasts is the same for any number of blocks but
+/// counters and totals.
 ///
 /// # Errors
 /// Whatever goes wrong.
@@ -84,67 +77,79 @@ pub fn grow(disk: &Arc<dyn Disk>, blocks: u64, snapshot: u64, config: &StoreConf
     let genesis = genesis();
     Store::create(&**disk, &genesis)?;
     let mut store = Store::open(Arc::clone(disk), config)?;
-    let chain = store.recover(&mut |_| {})?;
-    let options = Options {
-        order: Order::Fee,
-        envelopes_max: 64,
-        interval_ns: MS,
-        tip_every_ns: 1_000_000 * MS,
-        keeps_bodies: false,
-        starves: false,
-    };
-    let mut now = 1_700_000_000_000 * MS;
-    let pool = Pool::new(PoolLimits::default(), PoolRules::of(&genesis), Height(1));
-    let journal = Journal::open(Arc::clone(disk), JournalConfig::default(), 0)?;
-    let agreement = agreement(&genesis, &key(0), None, bft::Options::default());
-    let log = store.log_reader();
-    let mut replica = Replica::<Nobody>::open(options, chain, agreement, pool, journal, log, TimeNs(now))?;
-    let mut counter = 0;
-    while replica.chain().tip().height.0 < blocks {
-        let height = replica.chain().tip().height;
-        counter += 1;
-        let operation = match counter {
-            1 => Operation::create_asset(MONEY, ISSUANCE, key(0).id(), 2, Amount(1 << 60)),
-            at if at <= ACCOUNTS + 1 => {
-                let (flags, owner) = (AccountFlags::default(), key(0).id());
-                Operation::open_account(AccountId(98 + u128::from(at)), MONEY, owner, flags, Amount(0), 0)
-            }
-            at => {
-                let to = AccountId(100 + u128::from(at % ACCOUNTS));
-                Operation::transfer(u128::from(at), ISSUANCE, to, Amount(1), MONEY)
-            }
+    let mut chain = store.recover(&mut |_| {})?;
+    let keys: Vec<SigningKey> = (0..VALIDATORS).map(key).collect();
+    let mut parent_certificate = Vec::new();
+    for height in (1..=blocks).map(Height) {
+        let set = chain.validators();
+        let proposer = schedule::proposer(&chain.schedule(), height, 0).and_then(|at| set.get(at));
+        let proposing = Proposing {
+            parent_certificate: &parent_certificate,
+            ..Proposing::solo(proposer.ok_or("nobody proposes")?.key.id())
         };
-        let builder = EnvelopeBuilder::new(genesis.chain_id(), height, SPAN, vec![operation]);
-        let envelope = Envelope::decode(builder.sign(&[(&key(0), 0, counter)]));
-        let verified = envelope.ok().and_then(|one| Verified::check(one, &()).ok());
-        let verified = verified.ok_or("an envelope of this program is refused")?;
-        if replica.submit(verified, Nobody, false).is_err() {
-            return Err("a transaction of this program is refused".into());
+        let now = TimeNs((1_700_000_000_000 + 2 * height.0) * MS);
+        let transfer = transfer(&genesis, height)?;
+        let candidate = chain.propose(vec![transfer], Risk::default(), now, proposing);
+        let certificate = certify(&chain, &keys, &candidate);
+        parent_certificate.clear();
+        certificate.encode(&mut parent_certificate);
+        let block = chain.commit(&candidate, &certificate, &|_| false)?;
+        store.log.append(height.0, &block.row)?;
+        if height.0.is_multiple_of(GROUP) || height.0 >= blocks {
+            store.log.sync()?;
         }
-        now += 2 * MS;
-        replica.handle(Event::Clock, TimeNs(now))?;
-        replica.take_outgoing();
-        for Committed { block, .. } in replica.take_committed() {
-            let height = block.tip.height;
-            store.log.append(height.0, &block.row)?;
-            if height.0.is_multiple_of(GROUP) || height.0 >= blocks {
-                let durable = store.log.sync()?;
-                replica.handle(Event::Durable(Height(durable)), TimeNs(now))?;
-            }
-            store.project(&Folded {
-                tip: block.tip,
-                transactions: block.transactions,
-                history: block.history,
-                receipt_nodes: block.receipt_nodes,
-                handover: block.handover,
-            })?;
-            if height.0 == snapshot {
-                store.write_snapshot(replica.chain())?;
-            }
+        store.project(&Folded {
+            tip: block.tip,
+            transactions: block.transactions,
+            history: block.history,
+            receipt_nodes: block.receipt_nodes,
+            handover: block.handover,
+        })?;
+        if height.0 == snapshot {
+            store.write_snapshot(&chain)?;
         }
     }
-    store.log.sync()?;
     Ok(())
+}
+
+/// The only transaction of the block at this height: it creates the asset, opens an account, or moves a little money.
+fn transfer(genesis: &Genesis, height: Height) -> Checked<Verified> {
+    let operation = match height.0 {
+        1 => Operation::create_asset(MONEY, ISSUANCE, key(0).id(), 2, Amount(1 << 60)),
+        at if at <= ACCOUNTS + 1 => {
+            let (flags, owner) = (AccountFlags::default(), key(0).id());
+            Operation::open_account(AccountId(98 + u128::from(at)), MONEY, owner, flags, Amount(0), 0)
+        }
+        at => {
+            let to = AccountId(100 + u128::from(at % ACCOUNTS));
+            Operation::transfer(u128::from(at), ISSUANCE, to, Amount(1), MONEY)
+        }
+    };
+    let builder = EnvelopeBuilder::new(genesis.chain_id(), height, SPAN, vec![operation]);
+    let envelope = Envelope::decode(builder.sign(&[(&key(0), 0, height.0)]));
+    let verified = envelope.ok().and_then(|one| Verified::check(one, &()).ok());
+    Ok(verified.ok_or("a transaction of this program is refused")?)
+}
+
+/// What all validators' precommits of a block make.
+fn certify(chain: &Chain, keys: &[SigningKey], candidate: &Candidate) -> Certificate {
+    let (height, block) = (candidate.header().height, candidate.hash());
+    let digest = precommit_digest(&chain.chain_id(), height, 0, &block, &[]);
+    let set = chain.validators();
+    let precommits = (0..).zip(set.iter()).filter_map(|(validator, one)| {
+        let key = keys.iter().find(|key| *key.public() == one.key)?;
+        Some(Precommit {
+            validator,
+            extension: Vec::new(),
+            signature: key.sign(digest.as_bytes()),
+        })
+    });
+    Certificate {
+        height,
+        round: 0,
+        block,
+        precommits: precommits.collect(),
+    }
 }
 
 /// Two addresses of this machine that nobody uses now.
@@ -230,6 +235,7 @@ pub fn join(
     let mut snapshot = None;
     loop {
         let node = start(1, Arc::clone(disk), addresses, behind_blocks, store, runtime)?;
+        let first = node.tip().height;
         let (mut is_there, mut has_joined) = (false, None);
         while !is_there && has_joined.is_none() {
             if let Some(fault) = node.fault() {
@@ -243,7 +249,7 @@ pub fn join(
             std::thread::park_timeout(LOOK_EVERY);
         }
         let took = began.elapsed();
-        let blocks = node.tip().height.0 - snapshot.unwrap_or(Height(0)).0;
+        let blocks = node.tip().height.0 - first.0;
         runtime.block_on(node.stop())?;
         if is_there {
             return Ok(Joined {

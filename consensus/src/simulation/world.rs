@@ -430,7 +430,8 @@ impl<'a> World<'a> {
         let has_more = self.nodes[other].plane.is_some() && self.nodes[other].log.len() > mine;
         if has_more && self.nodes[node].plane.is_some() && !self.is_cut(node, other) {
             let certificate = self.nodes[other].log[mine].clone();
-            self.step(node, Input::Synced(certificate));
+            let checked = false;
+            self.step(node, Input::Synced { certificate, checked });
         }
     }
 

@@ -54,6 +54,17 @@ impl CatchUp {
         }
     }
 
+    /// Whether this is whom blocks are asked of.
+    pub(super) fn is_asked(&self, peer: u32) -> bool {
+        self.asked.is_some_and(|(asked, _)| asked == peer)
+    }
+
+    /// What a peer sent was not decided.
+    pub(super) fn misled(&mut self, from: u32) {
+        self.turns += 1;
+        self.tips.remove(&from);
+    }
+
     /// A peer does not send what it was asked for, and says when it would.
     pub(super) fn refused(&mut self, from: u32, retry_after_ms: u32, now: TimeNs) {
         let wait = u64::from(retry_after_ms)

@@ -4,9 +4,7 @@ use super::bodies::{BODY_LEAD_MAX, Body};
 use super::replica::{Replica, ReplicaError, Ticket, To};
 use selfchain_engine::commit::Proposal;
 use selfchain_types::block::{Proposed, Row};
-use selfchain_types::certificate::Certificate;
 use selfchain_types::peer::{AskRefusal, Asked, BLOCKS_MAX, PeerMessage};
-use selfchain_types::seam::consensus::Input;
 use selfchain_types::seam::log::LogError;
 use selfchain_types::{Hash, Height, TimeNs, codec};
 
@@ -75,46 +73,16 @@ impl<T: Ticket> Replica<T> {
         Ok(())
     }
 
-    /// Decided blocks arrived, asked for or not.
-    pub(super) fn blocks(
-        &mut self,
-        from: u32,
-        blocks: &[(&[u8], &[u8])],
-        now: TimeNs,
-    ) -> Result<(), ReplicaError> {
-        let before = self.chain.tip().height;
-        for (block, certificate) in blocks {
-            let (Ok(proposal), Ok(certificate)) =
-                (Proposal::new(block.to_vec()), Certificate::decode(certificate))
-            else {
-                tracing::debug!(from, "a peer's decided block cannot be read");
-                break;
-            };
-            let (height, hash) = (proposal.header().height, proposal.hash());
-            if height <= self.chain.tip().height {
-                continue;
-            }
-            let fits = height == self.chain.tip().height.next()
-                && certificate.height == height
-                && certificate.block == hash;
-            if !fits {
-                break;
-            }
-            self.offered = Some(proposal);
-            self.input(Input::Synced(certificate), now)?;
-            self.perform(now)?;
-            self.offered = None;
-            if self.chain.tip().height != height {
-                break;
-            }
-            self.counts.blocks_fetched += 1;
-        }
-        let is_new = self.chain.tip().height > before;
+    /// Decided blocks arrived, asked for or not. While some wait, those that nobody asked for are dropped: they could
+    /// be in the place of good ones.
+    pub(super) fn blocks(&mut self, from: u32, blocks: &[(&[u8], &[u8])]) {
+        let is_welcome = self.fetched.is_empty() || (self.catch_up.is_asked(from) && !self.fetched.is_full());
+        let tip = self.chain.tip().height;
+        let is_new = is_welcome && self.fetched.take_in(from, blocks, tip) > 0;
         self.catch_up.answered(from, is_new);
         if let Some(sharing) = self.sharing.as_mut().filter(|_| blocks.is_empty()) {
             sharing.joining.starved_by(from);
         }
-        Ok(())
     }
 
     /// Whether a peer may be sent what it asks for; it is told when not.

@@ -29,8 +29,9 @@ fn key(seed: u8) -> SigningKey {
     SigningKey::from_seed(&[seed; 32])
 }
 
-/// The first of four validators, which has enough power to decide alone, after three blocks; and its store.
-fn replica() -> (Replica<Nobody>, Store) {
+/// Four validators, the first of which has enough power to decide alone: this one at the chain's beginning, its store,
+/// and the chain's id.
+fn beginning(number: usize) -> (Replica<Nobody>, Store, Hash) {
     let keys = [1, 2, 3, 4].map(key);
     let genesis = Genesis::solo("served", 1, keys[0].public().clone());
     let mut genesis = found(genesis, Plane::Stake, &keys, 64, 1);
@@ -49,19 +50,33 @@ fn replica() -> (Replica<Nobody>, Store) {
     };
     let pool = Pool::new(PoolLimits::default(), PoolRules::of(&genesis), Height(1));
     let journal = Journal::open(disk, JournalConfig::default(), 0).unwrap();
-    let agreement = agreement(&genesis, &keys[0], None, bft::Options::default());
+    let agreement = agreement(&genesis, &keys[number], None, bft::Options::default());
     let log = store.log_reader();
-    let mut replica = Replica::open(options, chain, agreement, pool, journal, log, START).unwrap();
+    let replica = Replica::open(options, chain, agreement, pool, journal, log, START).unwrap();
+    (replica, store, genesis.chain_id())
+}
+
+/// Has a transaction wait that creates an asset of this number.
+fn submit(replica: &mut Replica<Nobody>, chain_id: Hash, asset: u32) {
+    let owner = key(1);
+    let issuance = AccountId(6 + u128::from(asset));
     let operations = vec![Operation::create_asset(
-        AssetId(1),
-        AccountId(7),
-        keys[0].id(),
+        AssetId(asset),
+        issuance,
+        owner.id(),
         2,
         Amount(1 << 60),
     )];
-    let bytes = EnvelopeBuilder::new(genesis.chain_id(), Height(0), 20, operations).sign(&[(&keys[0], 0, 1)]);
+    let height = replica.chain().tip().height;
+    let bytes = EnvelopeBuilder::new(chain_id, height, 20, operations).sign(&[(&owner, 0, u64::from(asset))]);
     let verified = Verified::check(Envelope::decode(bytes).unwrap(), &()).unwrap();
     assert!(replica.submit(verified, Nobody, true).is_ok());
+}
+
+/// The first of four validators, after three blocks; and its store.
+fn replica() -> (Replica<Nobody>, Store) {
+    let (mut replica, store, chain_id) = beginning(0);
+    submit(&mut replica, chain_id, 1);
     for step in 0..20 {
         replica
             .handle(Event::Clock, TimeNs(START.0 + 10 * step * MS))
@@ -212,4 +227,99 @@ fn a_view_says_what_was_decided_and_who_did_it() {
     assert_eq!((view.counts.proposed, view.counts.rounds.count()), (3, 3));
     assert_eq!(view.standing.members.len(), 4);
     drop(store);
+}
+
+/// What a validator that decided `count` blocks sends of them.
+fn decided(count: u32) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let (mut replica, _store, chain_id) = beginning(0);
+    let mut now = START;
+    for asset in 1..=count {
+        submit(&mut replica, chain_id, asset);
+        now.0 += 10 * MS;
+        replica.handle(Event::Clock, now).unwrap();
+    }
+    replica.take_outgoing();
+    let out = answers(&mut replica, 2, &PeerMessage::WantBlocks(Height(1)), now);
+    let PeerMessage::Blocks(blocks) = kind(&out[0]) else {
+        panic!("no blocks")
+    };
+    let owned = |(block, certificate): (&[u8], &[u8])| (block.to_vec(), certificate.to_vec());
+    let blocks: Vec<_> = blocks.into_iter().map(owned).collect();
+    assert_eq!(blocks.len(), usize::try_from(count).unwrap(), "one a step");
+    blocks
+}
+
+/// Whom the second validator asks for blocks, and from which height, when a peer says this.
+fn heard(
+    replica: &mut Replica<Nobody>,
+    from: u32,
+    message: &PeerMessage<'_>,
+    now: TimeNs,
+) -> Vec<(To, Height)> {
+    let bytes = message.to_bytes();
+    replica.handle(Event::Peer { from, bytes }, now).unwrap();
+    let out = replica.take_outgoing();
+    let asked = out.iter().filter_map(|one| match kind(one) {
+        PeerMessage::WantBlocks(height) => Some((one.to, height)),
+        _ => None,
+    });
+    asked.collect()
+}
+
+fn message(blocks: &[(Vec<u8>, Vec<u8>)]) -> PeerMessage<'_> {
+    let parts = blocks
+        .iter()
+        .map(|(block, certificate)| (block.as_slice(), certificate.as_slice()));
+    PeerMessage::Blocks(parts.collect())
+}
+
+#[test]
+fn the_next_blocks_are_asked_for_before_those_that_came_are_all_executed() {
+    let blocks = decided(100);
+    let (mut replica, _store, _) = beginning(1);
+    let now = TimeNs(START.0 + 2_000 * MS);
+    let asked = heard(&mut replica, 0, &PeerMessage::Tip(Height(500)), now);
+    assert_eq!(asked, [(To::One(0), Height(1))]);
+    let asked = heard(&mut replica, 0, &message(&blocks[..70]), now);
+    assert_eq!(asked, [(To::One(0), Height(71))]);
+    let first = replica.chain().tip().height;
+    assert!(first.0 > 0 && first.0 < 70, "{first}");
+    assert!(replica.next_wake() <= now, "it goes on at once");
+    let asked = heard(&mut replica, 2, &message(&blocks[70..]), now);
+    assert!(asked.is_empty(), "whoever is not asked takes no room: {asked:?}");
+    while replica.next_wake() <= now {
+        replica.handle(Event::Clock, now).unwrap();
+    }
+    assert_eq!(replica.chain().tip().height, Height(70));
+    heard(&mut replica, 0, &message(&blocks[70..]), now);
+    assert_eq!(replica.chain().tip().height, Height(100));
+    assert_eq!(replica.view(now).counts.blocks_fetched, 100);
+}
+
+#[test]
+fn after_a_block_that_was_not_decided_the_rest_is_dropped_and_another_peer_is_asked() {
+    let mut blocks = decided(60);
+    let (mut replica, _store, _) = beginning(1);
+    let now = TimeNs(START.0 + 2_000 * MS);
+    for peer in [0, 2] {
+        heard(&mut replica, peer, &PeerMessage::Tip(Height(60)), now);
+    }
+    let good = blocks.clone();
+    *blocks[39].1.last_mut().unwrap() ^= 1;
+    heard(&mut replica, 0, &message(&blocks), now);
+    replica.handle(Event::Clock, now).unwrap();
+    assert_eq!(
+        replica.chain().tip().height,
+        Height(39),
+        "block 40 has a bad signature"
+    );
+    let asked: Vec<To> = replica
+        .take_outgoing()
+        .iter()
+        .filter(|one| matches!(kind(one), PeerMessage::WantBlocks(Height(40))))
+        .map(|one| one.to)
+        .collect();
+    assert_eq!(asked, [To::One(2)], "the other one, from there on");
+    heard(&mut replica, 2, &message(&good[39..]), now);
+    assert_eq!(replica.chain().tip().height, Height(60));
 }

@@ -27,6 +27,7 @@ mod scores;
 #[allow(clippy::module_inception, reason = "the struct and its folder have one name")]
 mod replica;
 mod exchange;
+mod fetched;
 mod quiet;
 mod sharing;
 

@@ -6,6 +6,7 @@ use super::allowance::Allowance;
 use super::bodies::{Bodies, Body, OWN};
 use super::catch_up::CatchUp;
 use super::exchange::BODY_WAIT_NS;
+use super::fetched::Fetched;
 use super::lately::Lately;
 use super::quiet::Quiet;
 use super::remembered::Remembered;
@@ -201,6 +202,7 @@ pub struct Replica<T> {
     /// Decided blocks that the log's reading end may not show yet.
     pub(super) recent: BTreeMap<Height, Decided>,
     pub(super) catch_up: CatchUp,
+    pub(super) fetched: Fetched,
     /// What each peer may still be sent because it asks.
     pub(super) allowance: Allowance,
     pub(super) lately: Lately,
@@ -321,6 +323,7 @@ impl<T: Ticket> Replica<T> {
             tip_certificate,
             recent: BTreeMap::new(),
             catch_up: CatchUp::default(),
+            fetched: Fetched::default(),
             allowance: Allowance::default(),
             lately,
             counts: AgreementCounts::default(),
@@ -434,6 +437,7 @@ impl<T: Ticket> Replica<T> {
         timers
             .chain(wanted)
             .chain(self.catch_up.wake())
+            .chain((!self.fetched.is_empty()).then_some(TimeNs::ZERO))
             .chain(self.acknowledging.wake())
             .chain(self.quiet.wake())
             .chain(self.sharing.as_ref().and_then(|sharing| sharing.joining.wake()))
@@ -472,6 +476,7 @@ impl<T: Ticket> Replica<T> {
             Event::Clock => {}
             Event::Durable(height) => self.durable(height)?,
         }
+        self.execute_fetched(now)?;
         self.clock(now)?;
         self.perform(now)?;
         self.acknowledge(now);
@@ -511,7 +516,7 @@ impl<T: Ticket> Replica<T> {
             PeerMessage::Body(bytes) => self.body(from, bytes, now)?,
             PeerMessage::WantBody { height, block } => self.serve_body(from, height, &block, now)?,
             PeerMessage::WantBlocks(height) => self.serve_blocks(from, height, now)?,
-            PeerMessage::Blocks(blocks) => self.blocks(from, &blocks, now)?,
+            PeerMessage::Blocks(blocks) => self.blocks(from, &blocks),
             PeerMessage::Transactions(envelopes) => {
                 let room = UNVERIFIED_MAX.saturating_sub(self.unverified.len());
                 let envelopes = envelopes.into_iter().take(room);
@@ -599,14 +604,14 @@ impl<T: Ticket> Replica<T> {
             .as_ref()
             .is_some_and(|sharing| sharing.joining.is_fetching())
             || self.quiet.is_listening();
-        let tip = self.chain.tip().height;
-        let peer = if fetches {
+        let have = self.fetched.reaches(self.chain.tip().height);
+        let peer = if fetches || self.fetched.is_full() {
             None
         } else {
-            self.catch_up.ask(tip, now)
+            self.catch_up.ask(have, now)
         };
         if let Some(peer) = peer {
-            let from = self.chain.tip().height.next();
+            let from = have.next();
             self.send(To::One(peer), &PeerMessage::WantBlocks(from));
         }
         if now.0.saturating_sub(self.last_tip.0) >= self.options.tip_every_ns {

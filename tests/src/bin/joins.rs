@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// Blocks after the snapshot, which are fetched one by one either way.
 const AFTER: u64 = 100;
+/// Where one that fetches blocks was killed: the height that it begins again at.
+const KILLED: u64 = 100;
 const PATIENCE: Duration = Duration::from_secs(1_200);
 
 fn main() -> ExitCode {
@@ -60,7 +62,11 @@ fn measure(blocks: u64) -> Checked<()> {
         let to = first.tip().height;
         let path = place.path().join(way);
         let disk = open(&path)?;
-        Store::create(&*disk, &genesis())?;
+        if way == "blocks" {
+            grow(&disk, KILLED, 0, &config)?;
+        } else {
+            Store::create(&*disk, &genesis())?;
+        }
         let joined = join(
             &disk,
             &addresses,

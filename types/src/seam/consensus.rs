@@ -98,7 +98,12 @@ pub enum Input {
         extension: Vec<u8>,
     },
     /// A decided block that was fetched from a peer; the driver checked the body against the hash.
-    Synced(Certificate),
+    Synced {
+        /// What decided it.
+        certificate: Certificate,
+        /// Whether the driver verified it against the height's set, so that the plane need not.
+        checked: bool,
+    },
 }
 
 /// What a height's proposers are drawn by. The same on every node.
