@@ -34,14 +34,7 @@ impl HandoverFile {
     /// # Errors
     /// What the disk says.
     pub fn open(disk: &dyn Disk, path: &str) -> io::Result<Self> {
-        let file = match disk.open(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let file = disk.create(path)?;
-                disk.sync_dir(path.rsplit_once('/').map_or("", |(dir, _)| dir))?;
-                file
-            }
-            opened => opened?,
-        };
+        let file = disk.open_or_create(path)?;
         let len = file.len()?;
         let mut places = Places::default();
         while let Some((height, bytes)) = read_record(&*file, places.end, len)? {

@@ -57,6 +57,18 @@ pub trait Disk: Debug + Send + Sync {
     /// Opens an existing file for reading; writing to it is an error.
     fn open_read_only(&self, path: &str) -> io::Result<Arc<dyn File>>;
 
+    /// Opens a file for reading and writing, making it if there is none, under a name that is durable then.
+    fn open_or_create(&self, path: &str) -> io::Result<Arc<dyn File>> {
+        match self.open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let file = self.create(path)?;
+                self.sync_dir(path.rsplit_once('/').map_or("", |(dir, _)| dir))?;
+                Ok(file)
+            }
+            opened => opened,
+        }
+    }
+
     /// [`create`](Self::create) for a file that is written once in large pieces and seldom read. What is written
     /// shows through this handle at once, through others only after [`File::sync`].
     fn create_streamed(&self, path: &str) -> io::Result<Arc<dyn File>> {

@@ -2,6 +2,7 @@
 
 use super::{Scheme, SignatureError};
 use ed25519_zebra::{Signature, SigningKey, VerificationKey, VerificationKeyBytes};
+use zeroize::Zeroize;
 
 const SCHEME: &str = Scheme::Ed25519.name();
 
@@ -40,9 +41,15 @@ pub(super) fn halves(signature: &[u8; 64]) -> (&[u8; 32], &[u8; 32]) {
     (r, s)
 }
 
-/// A secret key; the library wipes it when it is dropped.
+/// A secret key, wiped when it is dropped: the library's own is `Copy` and is not.
 #[derive(Clone)]
 pub(super) struct Secret(SigningKey);
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
 
 impl Secret {
     pub(super) fn from_seed(seed: &[u8; 32]) -> Self {

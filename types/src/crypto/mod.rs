@@ -128,7 +128,7 @@ pub struct SigningKey {
 }
 
 /// What a key signs with.
-#[allow(clippy::large_enum_variant, reason = "the small one is for simulations only")]
+#[allow(clippy::large_enum_variant, reason = "nearly every key is of the large one")]
 #[derive(Clone)]
 enum Secret {
     Ed25519(ed25519::Secret),
