@@ -32,7 +32,7 @@ fn every_seed_holds_with_power_cuts_partitions_loss_and_a_lying_validator() {
             (plan, outcome)
         })
         .collect();
-    let (mut crashes, mut moved, mut held, mut disputed) = (0, 0, 0, 0);
+    let (mut crashes, mut moved, mut held, mut disputed, mut ahead) = (0, 0, 0, 0, 0);
     for (plan, outcome) in outcomes {
         let outcome = outcome.unwrap_or_else(|broken| panic!("{broken}\nrepeat: {}", plan.command()));
         assert!(outcome.height >= HEIGHTS && outcome.transactions > 0);
@@ -47,7 +47,12 @@ fn every_seed_holds_with_power_cuts_partitions_loss_and_a_lying_validator() {
         moved += u64::from(is_by_bond);
         held += outcome.held;
         disputed += outcome.disputed;
+        ahead += outcome.ahead;
     }
+    assert!(
+        ahead > SEEDS / 4,
+        "{ahead} objections by clocks that went back are too few"
+    );
     assert!(moved > SEEDS / 8, "bonds moved a set in {moved} runs only");
     assert!(
         crashes > SEEDS,

@@ -73,6 +73,9 @@ pub struct Plan {
     pub blackouts: u64,
     /// Times when the network is cut in two.
     pub partitions: u64,
+    /// Times when an honest validator's clock goes back by [`STEP_NS`] for a while: it objects to what the others
+    /// propose, whatever it is locked on.
+    pub clock_steps: u64,
     /// The network is cut into two halves from the beginning, for so long.
     pub halved_ns: u64,
     /// Whether the last validator lies.
@@ -170,6 +173,9 @@ const SYNC_WITHIN_NS: u64 = 10 * MS;
 /// How many times as long a slow validator's messages take.
 pub const SLOW_FACTOR: u64 = 3;
 
+/// How far a clock goes back: more than a proposer's may be ahead of a voter's in the first two rounds.
+pub const STEP_NS: u64 = 5_000 * MS;
+
 /// Blocks between the model's operation and the first block that it scores.
 pub const MODEL_AFTER: u64 = 3;
 
@@ -197,6 +203,7 @@ impl Plan {
             is_one_lying: true,
             is_scored: true,
             without_model: random.chance(250).then_some(0),
+            clock_steps: random.below(3),
             is_scoring_late: false,
             faults_end_ns: 8_000 * MS,
             calm_ns_max: 120_000 * MS,
@@ -243,6 +250,7 @@ impl Plan {
             crashes: 0,
             blackouts: 0,
             partitions: 0,
+            clock_steps: 0,
             is_one_lying: false,
             is_scored: false,
             without_model: None,

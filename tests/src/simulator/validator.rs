@@ -63,6 +63,8 @@ pub(super) struct Running {
 /// What a run counts of each validator.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Counted {
+    /// Objections to blocks that are ahead of this node's clock.
+    pub(super) ahead: u64,
     /// Objections to blocks that leave out what was acknowledged.
     pub(super) starved: u64,
     /// Acknowledgements that were not signed by their senders.
@@ -283,6 +285,7 @@ impl Running {
         let before = core::mem::replace(
             &mut self.counted,
             Counted {
+                ahead: counts.objected_clock,
                 starved: counts.objected_starved,
                 forged: counts.acknowledgements_forged,
             },
@@ -292,6 +295,7 @@ impl Running {
             committed,
             memories,
             counted: Counted {
+                ahead: self.counted.ahead - before.ahead,
                 starved: self.counted.starved - before.starved,
                 forged: self.counted.forged - before.forged,
             },

@@ -3,7 +3,7 @@
 use super::check::{Broken, Checks};
 use super::client::{Lane, MONEY, RESERVE};
 use super::medium::Medium;
-use super::plan::{Plan, SLOW_FACTOR};
+use super::plan::{Plan, SLOW_FACTOR, STEP_NS};
 use super::scorer::MODEL;
 use super::traces::{Trace, Traces};
 use super::validator::{Failed, Identity, Running, Step, create};
@@ -71,6 +71,8 @@ pub struct Outcome {
     pub disputed: u64,
     /// The most blocks that followed on a transaction's making until one held it, or it was over.
     pub waited_max: u64,
+    /// How often an honest validator objected to a block that was ahead of its clock.
+    pub ahead: u64,
     /// How often an honest validator objected to a block because of what it leaves out.
     pub starved: u64,
     /// How often one found an acknowledgement that its sender did not sign.
@@ -118,6 +120,12 @@ enum Happening {
     Return {
         instance: usize,
     },
+    ClockBack {
+        instance: usize,
+    },
+    ClockRight {
+        instance: usize,
+    },
     Divide {
         groups: u64,
     },
@@ -134,10 +142,18 @@ struct Instance {
     running: Option<Running>,
     /// Counts its starts: what was meant for an earlier one is nobody's.
     life: u64,
+    /// Its clock is ahead by so much, less what it went back.
     skew_ns: u64,
+    back_ns: u64,
     tip: Height,
     wakes_at: Option<u64>,
     syncs: bool,
+}
+
+impl Instance {
+    fn ahead_ns(&self) -> u64 {
+        self.skew_ns - self.back_ns
+    }
 }
 
 struct World {
@@ -232,7 +248,8 @@ impl World {
                 medium,
                 running: None,
                 life: 0,
-                skew_ns: random.below(plan.skew_ns + 1),
+                skew_ns: random.below(plan.skew_ns + 1) + if plan.clock_steps > 0 { STEP_NS } else { 0 },
+                back_ns: 0,
                 tip: Height::GENESIS,
                 wakes_at: None,
                 syncs: false,
@@ -278,6 +295,7 @@ impl World {
                 held: 0,
                 disputed: 0,
                 waited_max: 0,
+                ahead: 0,
                 starved: 0,
                 forged: 0,
                 joins: 0,
@@ -410,6 +428,16 @@ impl World {
             let lasts = self.random.between(200, 2_000) * MS;
             self.after(at + lasts, Happening::Heal);
         }
+        for _ in 0..self.plan.clock_steps {
+            let chosen = usize::try_from(self.random.below(wide(honest))).unwrap_or_default();
+            let Some(instance) = self.honest().nth(chosen) else {
+                continue;
+            };
+            let at = self.random.below(window);
+            self.after(at, Happening::ClockBack { instance });
+            let lasts = self.random.between(200, 2_000) * MS;
+            self.after(at + lasts, Happening::ClockRight { instance });
+        }
         if let Some(losing) = self.plan.losing {
             let instance = usize::from(losing.who);
             let off_ns = losing.off_ns;
@@ -475,6 +503,15 @@ impl World {
                 self.is_lost = false;
                 self.power_on(instance)
             }
+            Happening::ClockBack { instance } => {
+                self.instances[instance].back_ns = STEP_NS;
+                Ok(())
+            }
+            Happening::ClockRight { instance } => {
+                self.instances[instance].back_ns = 0;
+                self.schedule(instance);
+                Ok(())
+            }
             Happening::Divide { groups } => {
                 self.groups = Some(groups).filter(|_| !self.is_calm);
                 Ok(())
@@ -517,7 +554,7 @@ impl World {
         if one.running.is_some() || self.plan.dead() >> one.position & 1 == 1 || is_lost {
             return Ok(());
         }
-        let (position, now) = (one.position, TimeNs(self.now + one.skew_ns));
+        let (position, now) = (one.position, TimeNs(self.now + one.ahead_ns()));
         let key = &self.keys[usize::from(position)];
         let lies = self.is_lying(position).then(|| Random(self.random.word()));
         let one = &self.instances[instance];
@@ -562,7 +599,7 @@ impl World {
         act: impl FnOnce(&mut Running, TimeNs) -> Result<(), Failed>,
     ) -> Result<(), Broken> {
         let one = &mut self.instances[instance];
-        let now = TimeNs(self.now + one.skew_ns);
+        let now = TimeNs(self.now + one.ahead_ns());
         let Some(running) = &mut one.running else {
             return Ok(());
         };
@@ -621,6 +658,7 @@ impl World {
         let position = self.instances[instance].position;
         let is_lying = self.is_lying(position);
         if !is_lying {
+            self.outcome.ahead += step.counted.ahead;
             self.outcome.starved += step.counted.starved;
             self.outcome.forged += step.counted.forged;
         }
@@ -713,7 +751,7 @@ impl World {
     fn schedule(&mut self, instance: usize) {
         let one = &self.instances[instance];
         let Some(running) = &one.running else { return };
-        let at = running.replica.next_wake().0.saturating_sub(one.skew_ns);
+        let at = running.replica.next_wake().0.saturating_sub(one.ahead_ns());
         let at = at.max(self.now + MS / 10);
         if one.wakes_at.is_none_or(|planned| at < planned) {
             let life = one.life;
@@ -855,8 +893,10 @@ impl World {
             let Some(instance) = self.honest().nth(chosen) else {
                 continue;
             };
+            // Now and then it gets only there: its client sees to it that nobody else is told.
+            let is_passed_on = self.is_calm || !self.random.chance(100);
             self.step(instance, |running, now| {
-                running.submit(bytes, true);
+                running.submit(bytes, is_passed_on);
                 Ok(running.handle(Event::Clock, now)?)
             })?;
         }
