@@ -27,6 +27,8 @@ mod scores;
 #[allow(clippy::module_inception, reason = "the struct and its folder have one name")]
 mod replica;
 mod exchange;
+mod deciding;
+mod following;
 mod fetched;
 mod quiet;
 mod sharing;
