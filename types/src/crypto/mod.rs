@@ -1,5 +1,7 @@
 //! Signatures: schemes by number, one rule set each, and nobody else imports a signature library.
 
+#[cfg(feature = "seal")]
+pub mod aead;
 #[cfg(feature = "std")]
 mod batch;
 mod ed25519;
