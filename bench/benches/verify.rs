@@ -7,7 +7,7 @@ const MESSAGE_BYTES: usize = 256;
 const BATCHES: [usize; 3] = [32, 256, 1_024];
 
 pub(crate) fn bench(criterion: &mut Criterion) {
-    let corpus = Corpus::new(1_024, MESSAGE_BYTES);
+    let corpus = Corpus::new(1_024, MESSAGE_BYTES, None);
     let mut group = criterion.benchmark_group("verify");
     group.throughput(Throughput::Elements(1));
     group.bench_function("batch=1", |bencher| bencher.iter(|| corpus.verify_first()));

@@ -8,6 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::signature::{
+    KeyPair, ML_DSA_44, ML_DSA_44_SIGNING, ML_DSA_65, ML_DSA_65_SIGNING, PqdsaKeyPair, PqdsaSigningAlgorithm,
+    PqdsaVerificationAlgorithm, UnparsedPublicKey,
+};
 use ed25519_zebra::{Signature, SigningKey, VerificationKey, VerificationKeyBytes, batch};
 use hdrhistogram::Histogram;
 use rand::rngs::ChaCha20Rng;
@@ -23,7 +27,8 @@ use crate::rate::{count, float, milliseconds, nanoseconds, per_second, ratio};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Ceiling {
-    /// Ed25519 signatures checked a second: batches of [`VERIFY_BATCH`], distinct keys, from bytes, on all cores.
+    /// Ed25519 signatures checked a second: batches of [`VERIFY_BATCH`], distinct keys, from bytes, on all cores. Where
+    /// the load's signatures are hybrids with ML-DSA, each with the other half, checked by AWS-LC.
     pub verify_per_s: f64,
     /// The same checked one at a time on all cores.
     pub verify_single_per_s: f64,
@@ -54,9 +59,25 @@ pub struct CeilingPlan {
     pub block_bytes: usize,
     /// Bytes signed in each message.
     pub message_bytes: usize,
+    /// What stands beside each Ed25519 signature.
+    pub beside: Option<MlDsa>,
     /// Measures messages of 256 bytes a second over QUIC for the given time; the transport brings it.
     pub quic: Option<QuicProbe>,
 }
+
+/// The half of a hybrid that is not Ed25519 (FIPS 204).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MlDsa {
+    /// ML-DSA-44.
+    Of44,
+    /// ML-DSA-65.
+    Of65,
+}
+
+static VERIFY_44: PqdsaVerificationAlgorithm = ML_DSA_44;
+static VERIFY_65: PqdsaVerificationAlgorithm = ML_DSA_65;
+static SIGN_44: PqdsaSigningAlgorithm = ML_DSA_44_SIGNING;
+static SIGN_65: PqdsaSigningAlgorithm = ML_DSA_65_SIGNING;
 
 /// A measurement of QUIC: messages a second over about the given time.
 pub type QuicProbe = fn(Duration) -> Result<f64, Box<dyn Error + Send + Sync>>;
@@ -90,6 +111,7 @@ impl Default for CeilingPlan {
             each: Duration::from_secs(2),
             block_bytes: 8_190 * OPERATION_BYTES,
             message_bytes: 256,
+            beside: None,
             quic: None,
         }
     }
@@ -102,7 +124,7 @@ impl Ceiling {
     /// When the disk or the transport refuses.
     pub fn measure(plan: &CeilingPlan, progress: &mut dyn FnMut(&'static str)) -> Result<Self, CeilingError> {
         progress("signing the signatures to check");
-        let corpus = Corpus::new(CORPUS_SIGNATURES, plan.message_bytes);
+        let corpus = Corpus::new(CORPUS_SIGNATURES, plan.message_bytes, plan.beside);
         progress("checking signatures in batches");
         let verify_per_s = corpus.verify_batches(plan.each);
         progress("checking signatures one by one");
@@ -162,12 +184,45 @@ struct Signed {
     key: VerificationKeyBytes,
     signature: Signature,
     message: Vec<u8>,
+    second: Option<Second>,
+}
+
+/// The other half: public key and signature of the same message.
+#[derive(Debug)]
+struct Second {
+    algorithm: &'static PqdsaVerificationAlgorithm,
+    key: Vec<u8>,
+    signature: Vec<u8>,
+}
+
+impl Second {
+    fn sign(scheme: MlDsa, message: &[u8]) -> Self {
+        let (sign, algorithm) = match scheme {
+            MlDsa::Of44 => (&SIGN_44, &VERIFY_44),
+            MlDsa::Of65 => (&SIGN_65, &VERIFY_65),
+        };
+        let pair = PqdsaKeyPair::generate(sign).expect("making a key fails only without random numbers");
+        let mut signature = vec![0; sign.signature_len()];
+        let len = pair.sign(message, &mut signature);
+        len.expect("signing fails only without random numbers");
+        Self {
+            algorithm,
+            key: pair.public_key().as_ref().to_vec(),
+            signature,
+        }
+    }
+
+    fn verify(&self, message: &[u8]) -> bool {
+        let key = UnparsedPublicKey::new(self.algorithm, &self.key);
+        key.verify(message, &self.signature).is_ok()
+    }
 }
 
 impl Corpus {
-    /// Signs `signatures` messages of `message_bytes` with as many keys, on all cores.
+    /// Signs `signatures` messages of `message_bytes` with as many keys, and `beside` them with as many others, on all
+    /// cores.
     #[must_use]
-    pub fn new(signatures: usize, message_bytes: usize) -> Self {
+    pub fn new(signatures: usize, message_bytes: usize, beside: Option<MlDsa>) -> Self {
         let sign = |number: usize| {
             let mut rng = ChaCha20Rng::seed_from_u64(count(number));
             let key = SigningKey::new(&mut rng);
@@ -176,6 +231,7 @@ impl Corpus {
             Signed {
                 key: VerificationKeyBytes::from(&key),
                 signature: key.sign(&message),
+                second: beside.map(|scheme| Second::sign(scheme, &message)),
                 message,
             }
         };
@@ -254,18 +310,24 @@ fn verify_batch(part: &[Signed]) -> bool {
         key,
         signature,
         message,
+        second,
     } in part
     {
         verifier.queue((*key, *signature, message));
+        if second.as_ref().is_some_and(|second| !second.verify(message)) {
+            return false;
+        }
     }
     // Any coefficients do for measuring; a node must draw them where an attacker cannot guess them.
     verifier.verify(ChaCha20Rng::seed_from_u64(0)).is_ok()
 }
 
 fn verify_single(signed: &Signed) -> bool {
-    VerificationKey::try_from(signed.key)
+    let first = VerificationKey::try_from(signed.key)
         .and_then(|key| key.verify(&signed.signature, &signed.message))
-        .is_ok()
+        .is_ok();
+    let second = signed.second.as_ref();
+    first && second.is_none_or(|second| second.verify(&signed.message))
 }
 
 /// Synced appends to one growing file.
@@ -361,7 +423,7 @@ mod tests {
 
     #[test]
     fn the_corpus_is_good_one_by_one_and_in_batches() {
-        let corpus = Corpus::new(300, 100);
+        let corpus = Corpus::new(300, 100, None);
         assert!(corpus.verify_first() && corpus.verify_batch(256) && corpus.verify_batch(usize::MAX));
         assert!(corpus.verify_batches(Duration::ZERO) > 0.0);
         assert!(corpus.verify_singles(Duration::ZERO) > 0.0);
@@ -369,14 +431,24 @@ mod tests {
 
     #[test]
     fn a_forged_signature_is_noticed_in_both() {
-        let mut corpus = Corpus::new(8, 100);
-        corpus.signed[0].message[0] ^= 1;
+        for beside in [None, Some(MlDsa::Of44), Some(MlDsa::Of65)] {
+            let mut corpus = Corpus::new(8, 100, beside);
+            assert!(corpus.verify_batch(8) && corpus.verify_first());
+            corpus.signed[0].message[0] ^= 1;
+            assert!(!corpus.verify_batch(8) && !corpus.verify_first());
+        }
+    }
+
+    #[test]
+    fn either_half_alone_is_not_enough() {
+        let mut corpus = Corpus::new(8, 100, Some(MlDsa::Of44));
+        corpus.signed[0].second.as_mut().unwrap().signature[9] ^= 1;
         assert!(!corpus.verify_batch(8) && !corpus.verify_first());
     }
 
     #[test]
     fn every_key_is_its_own() {
-        let corpus = Corpus::new(64, 10);
+        let corpus = Corpus::new(64, 10, None);
         let keys: std::collections::BTreeSet<[u8; 32]> =
             corpus.signed.iter().map(|signed| signed.key.into()).collect();
         assert_eq!(keys.len(), 64);

@@ -65,13 +65,14 @@ fn types_pulls_signatures_and_hashes_only() {
         "blake3",
         "ed25519-zebra",
         "fips205",
+        "sha2",
         "thiserror",
         "zerocopy",
         "zeroize",
     ];
     check_types(&["--no-default-features"], &bare);
     // `std` adds what draws a new key, and what zebra stands on: batches are checked over remembered points.
-    let std = ["curve25519-dalek", "getrandom", "sha2"];
+    let std = ["curve25519-dalek", "getrandom"];
     check_types(&[], &[&bare[..], &std].concat());
 }
 

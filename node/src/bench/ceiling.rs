@@ -3,9 +3,10 @@
 use super::arguments::Flags;
 use super::error::{BenchError, Tell};
 use core::time::Duration;
-use selfchain_bench::ceiling::{Ceiling, CeilingPlan, OPERATION_BYTES};
+use selfchain_bench::ceiling::{Ceiling, CeilingPlan, MlDsa, OPERATION_BYTES};
 use selfchain_bench::machine::{Commit, Machine, build_flags, load_average_1m};
 use selfchain_bench::report::{Report, SCHEMA};
+use selfchain_types::crypto::Scheme;
 use std::error::Error;
 use std::path::Path;
 
@@ -20,6 +21,7 @@ pub fn ceiling(flags: &Flags, tell: &mut Tell<'_>) -> Result<Report, BenchError>
     report.ceiling = measure_ceiling(
         &folder,
         operations,
+        flags.shape().scheme,
         Duration::from_secs(flags.seconds.min(EACH_MAX_S)),
         tell,
     )?;
@@ -29,10 +31,11 @@ pub fn ceiling(flags: &Flags, tell: &mut Tell<'_>) -> Result<Report, BenchError>
 /// Longer measurements of one limit say nothing more.
 const EACH_MAX_S: u64 = 10;
 
-/// This machine's limits for transactions of `operations` each.
+/// This machine's limits for transactions of `operations` each, signed under `scheme`.
 pub(super) fn measure_ceiling(
     folder: &Path,
     operations: usize,
+    scheme: Scheme,
     each: Duration,
     tell: &mut Tell<'_>,
 ) -> Result<Ceiling, BenchError> {
@@ -44,6 +47,12 @@ pub(super) fn measure_ceiling(
             SMALL_BLOCK_BYTES
         } else {
             8_190 * OPERATION_BYTES
+        },
+        beside: match scheme {
+            Scheme::Ed25519MlDsa44 => Some(MlDsa::Of44),
+            Scheme::Ed25519MlDsa65 => Some(MlDsa::Of65),
+            // With SLH-DSA many operations share a signature: nothing is measured against what checking alone could do.
+            Scheme::Ed25519 | Scheme::Ed25519SlhDsa128s | Scheme::Ed25519SlhDsa128f => None,
         },
         quic: Some(quic),
         ..CeilingPlan::default()

@@ -34,7 +34,7 @@ pub fn peers(flags: &Flags, postgres: Option<String>, tell: &mut Tell<'_>) -> Re
         seconds: plan.each.as_secs_f64(),
         ..blank("peers", &folder)
     };
-    report.ceiling = measure_ceiling(&folder, BATCH.into(), CEILING_EACH, tell)?;
+    report.ceiling = measure_ceiling(&folder, BATCH.into(), flags.shape().scheme, CEILING_EACH, tell)?;
     if plan.postgres.is_none() {
         report.notes.push(
             "PostgreSQL: not measured; --postgres CONNECTION, from bench/peers/postgres.sh start".into(),

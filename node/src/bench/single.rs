@@ -18,6 +18,7 @@ use selfchain_bench::prepared::{PreparedHeader, PreparedReader};
 use selfchain_bench::report::{Report, Trial};
 use selfchain_bench::rig::Rig;
 use selfchain_types::codec;
+use selfchain_types::crypto::Scheme;
 use selfchain_types::genesis::Plane;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -46,7 +47,13 @@ pub fn prepare_file(flags: &Flags, tell: &mut Tell<'_>) -> Result<PreparedHeader
     let rate_per_s = match flags.rate {
         Rate::PerSecond(rate_per_s) => rate_per_s,
         Rate::Max | Rate::Share(_) => {
-            let ceiling = measure_ceiling(&single.folder, single.operations(), CEILING_EACH, tell)?;
+            let ceiling = measure_ceiling(
+                &single.folder,
+                single.operations(),
+                single.scheme(),
+                CEILING_EACH,
+                tell,
+            )?;
             single.most_per_s(&ceiling)
         }
     };
@@ -129,6 +136,10 @@ impl<'a> Single<'a> {
         self.load.shape().operations
     }
 
+    fn scheme(&self) -> Scheme {
+        self.load.shape().scheme
+    }
+
     fn window(&self) -> u64 {
         let of_bytes = WINDOW_BYTES / self.load.envelope_len();
         codec::wide(
@@ -159,11 +170,11 @@ impl<'a> Single<'a> {
 
     fn measure(&self, tier: &str, tell: &mut Tell<'_>) -> Result<Report, BenchError> {
         let mut report = self.blank(tier);
-        let before = measure_ceiling(&self.folder, self.operations(), CEILING_EACH, tell)?;
+        let before = measure_ceiling(&self.folder, self.operations(), self.scheme(), CEILING_EACH, tell)?;
         report.ceiling = before;
         let (pace, rate_per_s) = self.pace(&mut report, tell)?;
         self.pass(pace, rate_per_s, &mut report, tell)?;
-        let after = measure_ceiling(&self.folder, self.operations(), CEILING_EACH, tell)?;
+        let after = measure_ceiling(&self.folder, self.operations(), self.scheme(), CEILING_EACH, tell)?;
         report.ceiling = Ceiling::mean(&before, &after);
         report.ceilings = vec![before, after];
         report

@@ -51,7 +51,7 @@ impl<T: Ticket> Replica<T> {
         keys.iter().filter(is_missing).cloned().collect()
     }
 
-    /// Signs with this key too, wherever a set names it, as [`Plane::hold`] says.
+    /// Signs with this key too, wherever a set names it, as `Plane::hold` says.
     pub fn hold(&mut self, key: SigningKey) {
         let id = key.id();
         if self.own.contains(&id) {

@@ -73,7 +73,7 @@ pub struct Plan {
     pub blackouts: u64,
     /// Times when the network is cut in two.
     pub partitions: u64,
-    /// Times when an honest validator's clock goes back by [`STEP_NS`] for a while: it objects to what the others
+    /// Times when an honest validator's clock goes back by `STEP_NS` for a while: it objects to what the others
     /// propose, whatever it is locked on.
     pub clock_steps: u64,
     /// The network is cut into two halves from the beginning, for so long.
