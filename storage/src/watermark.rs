@@ -1,9 +1,10 @@
 //! The guard against signing twice: how far a validator may have signed, kept apart from its journal.
 //!
-//! One small file of two slots, written in turn, 512 bytes apart. A slot says the last place that was signed at, and a
-//! height up to which more may be signed. The place is written before each message leaves, without a sync: it outlives
-//! the process, not the power. The height is durable before anything at it is signed, and goes ahead by many at once, so
-//! that it costs a sync seldom. Fields are little endian:
+//! One small file of four slots, 512 bytes apart. A slot says the last place that was signed at, and a height up to which
+//! more may be signed. The place is written before each message leaves, to the first two slots in turn and without a
+//! sync: it outlives the process, not the power. The height is durable before anything at it is signed, in the last two
+//! slots in turn, and goes ahead by many at once, so that it costs a sync seldom. Whatever a loss of power does to slots
+//! that were not synced, one of the last two is whole. Fields are little endian:
 //!
 //! | bytes | field |
 //! |---|---|
@@ -19,12 +20,13 @@
 //! | 16 | which start of the machine wrote it |
 //! | 8 | BLAKE3 of the 120 bytes above |
 
+use core::ops::Range;
 use std::io;
 use std::sync::Arc;
 
 use selfchain_types::Hash;
 
-use crate::disk::{Disk, File};
+use crate::disk::{Disk, File, UNPUBLISHED_SUFFIX};
 
 /// Why the guard cannot be used. Whoever meets this must not sign.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +42,7 @@ pub enum WatermarkError {
         /// The chain that it is of.
         of: Hash,
     },
-    /// Neither slot checks.
+    /// No slot checks.
     #[error(
         "the guard against signing twice does not check, so what was signed is not known: bring it back, or start with another \
          key"
@@ -161,6 +163,8 @@ pub struct Watermark {
     /// Whether what was found may be older than what was written last: the machine lost its power meanwhile.
     is_doubtful: bool,
     ahead: u64,
+    /// Counts syncs: the one before left the other slot of its pair.
+    syncs: u64,
     poisoned: bool,
 }
 
@@ -176,31 +180,40 @@ impl Watermark {
         boot: [u8; 16],
         ahead: u64,
     ) -> Result<Self, WatermarkError> {
-        let file = disk.open_or_create(WATERMARK_PATH).map_err(failed("open"))?;
-        let is_new = file.is_empty().map_err(failed("measure"))?;
-        let newest = newest_slot(&*file)?;
+        let file = match disk.open(WATERMARK_PATH) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            opened => Some(opened.map_err(failed("open"))?),
+        };
+        let newest = file.as_deref().map_or(Ok(None), newest_slot)?;
+        // The durable slot that counts is not the one to be written next.
+        let durable_turn = file.as_deref().map_or(Ok(0), newest_durable)?;
         let newest = match newest {
-            None if !is_new => return Err(WatermarkError::Damaged),
+            None if file.is_some() => return Err(WatermarkError::Damaged),
             Some(slot) if slot.chain != chain => return Err(WatermarkError::OtherChain { of: slot.chain }),
             newest => newest,
         };
         let found = newest.map_or(Signed::default(), |slot| slot.signed);
+        let slot = WatermarkSlot {
+            chain,
+            signed: found,
+            count: newest.map_or(0, |slot| slot.count),
+            boot,
+        };
+        let file = match file {
+            Some(file) => file,
+            None => create(&*disk, &slot)?,
+        };
         let mut watermark = Self {
             file,
             _disk: disk,
-            slot: WatermarkSlot {
-                chain,
-                signed: found,
-                count: newest.map_or(0, |slot| slot.count),
-                boot,
-            },
+            slot,
             found,
             is_doubtful: newest.is_some_and(|slot| slot.boot != boot),
             ahead: ahead.max(1),
+            syncs: durable_turn.wrapping_add(1),
             poisoned: false,
         };
         // Durable before anything is signed, so that the next start knows which of the machine's this was.
-        watermark.write()?;
         watermark.sync()?;
         Ok(watermark)
     }
@@ -231,7 +244,6 @@ impl Watermark {
         }
         self.found = self.found.max(other.signed);
         self.slot.signed = self.slot.signed.max(other.signed);
-        self.write()?;
         self.sync()
     }
 
@@ -243,12 +255,11 @@ impl Watermark {
     pub fn advance(&mut self, place: Place, hash: Hash) -> Result<(), WatermarkError> {
         self.slot.signed.place = place;
         self.slot.signed.hash = hash;
-        let reserves = place.height > self.slot.signed.through;
-        if reserves {
+        if place.height > self.slot.signed.through {
             self.slot.signed.through = place.height.saturating_add(self.ahead);
+            return self.sync();
         }
-        self.write()?;
-        if reserves { self.sync() } else { Ok(()) }
+        self.write(0)
     }
 
     /// Makes what was noted outlive the power too.
@@ -256,16 +267,20 @@ impl Watermark {
     /// # Errors
     /// [`WatermarkError`].
     pub fn sync(&mut self) -> Result<(), WatermarkError> {
+        self.write(PAIR)?;
+        self.syncs += 1;
         let synced = self.file.sync().map_err(failed("sync"));
         self.fatal(synced)
     }
 
-    fn write(&mut self) -> Result<(), WatermarkError> {
+    /// Writes one slot of the pair that begins there.
+    fn write(&mut self, pair: u64) -> Result<(), WatermarkError> {
         if self.poisoned {
             return Err(WatermarkError::Poisoned);
         }
         self.slot.count += 1;
-        let offset = self.slot.count % SLOTS * SLOT_DISTANCE;
+        let turn = if pair == 0 { self.slot.count } else { self.syncs };
+        let offset = (pair + turn % PAIR) * SLOT_DISTANCE;
         let written = self
             .file
             .write_at(offset, &self.slot.encode())
@@ -292,21 +307,45 @@ pub fn read_watermark(disk: &dyn Disk) -> Result<Option<WatermarkSlot>, Watermar
     slot.map(Some).ok_or(WatermarkError::Damaged)
 }
 
-/// The slot that was written last. One that is torn gives way to the other.
+/// A file with one slot, whole or not there.
+fn create(disk: &dyn Disk, slot: &WatermarkSlot) -> Result<Arc<dyn File>, WatermarkError> {
+    let aside = format!("{WATERMARK_PATH}{UNPUBLISHED_SUFFIX}");
+    let file = disk.create(&aside).map_err(failed("create"))?;
+    file.write_at(PAIR * SLOT_DISTANCE, &slot.encode())
+        .map_err(failed("write"))?;
+    file.set_len(2 * PAIR * SLOT_DISTANCE).map_err(failed("write"))?;
+    file.sync().map_err(failed("sync"))?;
+    disk.rename(&aside, WATERMARK_PATH)
+        .map_err(failed("put in place"))?;
+    disk.sync_dir("").map_err(failed("put in place"))?;
+    Ok(file)
+}
+
+/// The slot that was written last. One that is torn gives way to the others.
 fn newest_slot(file: &dyn File) -> Result<Option<WatermarkSlot>, WatermarkError> {
+    Ok(newest_of(file, 0..2 * PAIR)?.map(|(_, slot)| slot))
+}
+
+/// Which of the durable slots was written last.
+fn newest_durable(file: &dyn File) -> Result<u64, WatermarkError> {
+    Ok(newest_of(file, PAIR..2 * PAIR)?.map_or(0, |(number, _)| number - PAIR))
+}
+
+fn newest_of(file: &dyn File, numbers: Range<u64>) -> Result<Option<(u64, WatermarkSlot)>, WatermarkError> {
     let len = file.len().map_err(failed("measure"))?;
-    let mut newest: Option<WatermarkSlot> = None;
-    for offset in (0..SLOTS).map(|slot| slot * SLOT_DISTANCE) {
+    let mut newest: Option<(u64, WatermarkSlot)> = None;
+    for number in numbers {
+        let offset = number * SLOT_DISTANCE;
         let mut bytes = [0; WATERMARK_BYTES];
         if len < offset + crate::metrics::len_u64(WATERMARK_BYTES) {
             continue;
         }
         file.read_at(offset, &mut bytes).map_err(failed("read"))?;
-        let slot = WatermarkSlot::decode(&bytes);
-        newest = match (newest, slot) {
-            (Some(one), Some(other)) if other.count < one.count => Some(one),
-            (one, other) => other.or(one),
-        };
+        if let Some(slot) = WatermarkSlot::decode(&bytes)
+            && newest.is_none_or(|(_, newest)| newest.count <= slot.count)
+        {
+            newest = Some((number, slot));
+        }
     }
     Ok(newest)
 }
@@ -325,7 +364,8 @@ fn failed(action: &'static str) -> impl Fn(io::Error) -> WatermarkError {
 pub const WATERMARK_PATH: &str = "guard";
 const MAGIC: &[u8; 8] = b"SCguard1";
 const CHECKED_LEN: usize = 120;
-const SLOTS: u64 = 2;
+/// Slots of each kind.
+const PAIR: u64 = 2;
 const SLOT_DISTANCE: u64 = 512;
 
 #[cfg(test)]
@@ -364,23 +404,46 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_slot_gives_way_to_the_one_before_and_two_are_damage() {
+    fn torn_slots_give_way_to_older_ones_and_no_whole_one_is_damage() {
         let disk = MemoryDisk::new();
         let mut guard = open(&disk, 1).unwrap();
-        guard.advance(at(3, 0, 1), Hash([1; 32])).unwrap();
-        guard.advance(at(3, 0, 2), Hash([2; 32])).unwrap();
+        for step in 1..4 {
+            guard.advance(at(3, 0, step), Hash([step; 32])).unwrap();
+        }
         let file = disk.open(WATERMARK_PATH).unwrap();
-        let newest = guard.slot.count % SLOTS * SLOT_DISTANCE;
+        let place = || read_watermark(&disk).unwrap().unwrap().signed.place;
+        assert_eq!(place(), at(3, 0, 3));
+        // As after a loss of power: of what was not synced nothing may be whole, and of the pair that is, one.
+        let newest = guard.slot.count % PAIR * SLOT_DISTANCE;
         file.write_at(newest + 60, &[9]).unwrap();
-        let read = read_watermark(&disk).unwrap().unwrap();
-        assert_eq!(
-            (read.signed.place, read.signed.hash),
-            (at(3, 0, 1), Hash([1; 32]))
-        );
+        assert_eq!(place(), at(3, 0, 2));
         file.write_at((newest + SLOT_DISTANCE) % (2 * SLOT_DISTANCE) + 60, &[9])
             .unwrap();
+        assert_eq!(place(), at(3, 0, 1), "what was reserved with it was synced");
+        let reserved = (PAIR + (guard.syncs - 1) % PAIR) * SLOT_DISTANCE;
+        file.write_at(reserved + 60, &[9]).unwrap();
+        assert_eq!(place(), Place::default());
+        assert_eq!(open(&disk, 1).unwrap().found(), Signed::default());
+        for slot in 0..2 * PAIR {
+            file.write_at(slot * SLOT_DISTANCE + 60, &[9]).unwrap();
+        }
         assert!(matches!(open(&disk, 1), Err(WatermarkError::Damaged)));
         assert!(matches!(read_watermark(&disk), Err(WatermarkError::Damaged)));
+    }
+
+    #[test]
+    fn the_durable_slot_that_counts_is_never_the_one_written_next() {
+        let disk = MemoryDisk::new();
+        for start in 1..6 {
+            let mut guard = open(&disk, start).unwrap();
+            for _ in 0..3 {
+                let file = disk.open(WATERMARK_PATH).unwrap();
+                let counts = newest_durable(&*file).unwrap();
+                let next = (guard.syncs) % PAIR;
+                assert_ne!(counts, next);
+                guard.sync().unwrap();
+            }
+        }
     }
 
     #[test]

@@ -235,7 +235,7 @@ fn a_certificate_may_end_a_chain_and_goes_with_it() {
     world.check(by, &chain(5_000), "insufficient_funds:5000/1000 linked_failed");
     assert_eq!(world.ledger.identities().count(), 0);
     world.check(&[ALICE, ROOT], &chain(5), "linked_failed not_authorized");
-    assert_eq!(world.ledger.key(&id(CAROL)), None);
+    assert_eq!(world.ledger.identity_of(&id(CAROL)), None);
     world.check(by, &chain(5), "ok ok");
     assert_eq!(world.ledger.identities().count(), 1);
 }

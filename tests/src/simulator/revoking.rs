@@ -71,9 +71,10 @@ impl Revoker {
     ) -> Vec<Vec<u8>> {
         let mut due = Vec::new();
         if self.way == Revoking::Identity && self.begun.is_none() {
+            let body = self.body(true);
             let first = Self::renewed(&mut self.certifies, tip, || {
                 let signers = [(&self.root, OWN_LANE, 1), (&self.key, OWN_LANE, 1)];
-                certify(chain, tip, &self.body(true), &signers)
+                certify(chain, tip, &body, &signers)
             });
             let done = block_of(&first.tx_id);
             due.push(first.bytes.clone());
@@ -99,14 +100,14 @@ impl Revoker {
             due.push(sent.bytes.clone());
         }
         if tip.0 >= begun.0 + AFTER && self.met.is_empty() {
-            let way = self.way;
+            let (way, body) = (self.way, self.body(false));
             let revokes = Self::renewed(&mut self.revokes, tip, || match way {
                 Revoking::Key => {
                     let revoke = Operation::revoke_key(1, self.key.id());
                     let builder = EnvelopeBuilder::new(chain, tip, VALIDITY, vec![revoke]);
                     builder.sign(&[(&self.key, OWN_LANE, 1)])
                 }
-                Revoking::Identity => certify(chain, tip, &self.body(false), &[(&self.root, OWN_LANE, 2)]),
+                Revoking::Identity => certify(chain, tip, &body, &[(&self.root, OWN_LANE, 2)]),
             });
             due.push(revokes.bytes.clone());
         }

@@ -14,7 +14,6 @@ use selfchain_types::identity::{
 };
 use selfchain_types::message::Detail;
 use selfchain_types::{Envelope, EnvelopeBuilder, Genesis, Hash, Height, KeyId, Operation};
-use serde_json::json;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};

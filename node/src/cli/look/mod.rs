@@ -7,7 +7,6 @@ mod validators;
 mod consensus;
 mod evidence;
 
-use super::access;
 use super::arguments::{ConsensusCommand, LookArguments};
 use super::init::{of_store, open_data};
 use super::output::Output;
