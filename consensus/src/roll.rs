@@ -391,8 +391,26 @@ impl Roll {
                 Ok(())
             }
             Change::Forfeit { member } => self.set_bond(*member, 0),
+            Change::Replaced { key, by } => self.replace(key, by.as_ref()),
             // What a network is for is the plane's to know.
             Change::Network { .. } => Err(ChangeRefusal::Network),
+        }
+    }
+
+    fn replace(&mut self, key: &KeyId, by: Option<&PublicKey>) -> Result<(), ChangeRefusal> {
+        let waits_for = |member: &Member| member.next_key.as_ref().map(PublicKey::id);
+        let has = |member: &Member| member.key.id() == *key || waits_for(member) == Some(*key);
+        let found = self.members.iter().find(|(_, member)| has(member));
+        let (number, member) = found.ok_or(ChangeRefusal::Unknown)?;
+        let number = *number;
+        match by {
+            None => self.set_bond(number, 0),
+            Some(by) if member.next_key.as_ref() == Some(by) => Ok(()),
+            Some(by) => {
+                self.check_free(by)?;
+                self.with(number, |member| member.next_key = Some(by.clone()));
+                Ok(())
+            }
         }
     }
 

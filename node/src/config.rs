@@ -224,6 +224,9 @@ planes! {
         /// So many blocks behind the others, it begins at a snapshot of theirs instead of fetching every block, and
         /// gives up the blocks that it has. Zero: only where nobody has the next block any more.
         join_behind_blocks: u64 = JOIN_BEHIND_BLOCKS, "blocks", 0..=1_000_000_000_000;
+        /// Directory of the guard against signing twice, best on another disk: what was signed is known there even when
+        /// the data directory is an older one. `off`: beside the journal.
+        guard_dir: Option<PathBuf> = None, "directory | off";
     }
 
     /// What survives power loss, and how much of it is kept.

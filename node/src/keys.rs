@@ -1,155 +1,26 @@
-//! Key files: a secret key at rest, readable by its owner alone, put in place whole or not at all.
+//! Key files: a secret key at rest, readable by its owner alone, put in place whole or not at all; as it is, or sealed
+//! under a passphrase. Format: `docs/formats/key-file.md`.
 
-use selfchain_types::Hash;
+mod fault;
+mod passphrase;
+mod place;
+mod text;
+
+pub use fault::{KeyError, KeyFault};
+pub use passphrase::{PASSPHRASE_BYTES_MAX, Passphrase};
+pub use text::KeyFile;
+
+#[cfg(feature = "network")]
+use selfchain_types::crypto::passphrase::Cost;
 use selfchain_types::crypto::{Scheme, SigningKey, random_seed};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use thiserror::Error;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use zeroize::Zeroizing;
 
-/// Why a key file was not read or written.
-#[derive(Debug, Error)]
-pub enum KeyError {
-    /// There is one by that name; a key is never overwritten.
-    #[error("{path} exists; a key is never overwritten: name another file, or move that one away yourself")]
-    Exists {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Others than its owner may read or write it.
-    #[error("{path} has mode {mode:04o}, so others may read or change this key: run `chmod 600 {path}`")]
-    Permissions {
-        /// The file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// It does not hold what a key file holds.
-    #[error("{path} is not a key file: {fault}")]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        fault: KeyFault,
-    },
-    /// The operating system refused.
-    #[error("cannot {what} {path}: {source}")]
-    Io {
-        /// What was tried.
-        what: &'static str,
-        /// On which file.
-        path: PathBuf,
-        /// What it said.
-        source: io::Error,
-    },
-}
-
-/// What is wrong with a key file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum KeyFault {
-    /// It is longer than any key file.
-    #[error("it is longer than {len_max} bytes")]
-    Long {
-        /// The most a key file has.
-        len_max: u64,
-    },
-    /// A line is none of `name = "value"`, a comment, or empty.
-    #[error("line {line} is not `name = \"value\"`")]
-    Line {
-        /// Which.
-        line: usize,
-    },
-    /// A name is missing or there twice.
-    #[error("`{name}` must be there once")]
-    Field {
-        /// The name.
-        name: &'static str,
-    },
-    /// The scheme is not known.
-    #[error("its scheme is not known to this version")]
-    Scheme,
-    /// The seed is not 64 hexadecimal characters.
-    #[error("its seed is not 64 hexadecimal characters")]
-    Seed,
-    /// It is of a scheme that a node's key may not have: the handshake of TLS proves Ed25519.
-    #[error("a node's key must be of the scheme ed25519, this one is of {scheme}")]
-    Node {
-        /// The scheme's name.
-        scheme: &'static str,
-    },
-    /// This program was built without its scheme.
-    #[error("this program was built without its scheme")]
-    NotBuilt,
-    /// The public key is not the seed's.
-    #[error("its public key does not belong to its seed: one of them was changed")]
-    Public,
-}
-
 /// Most bytes of a key file.
-const FILE_LEN_MAX: u64 = 8_192;
-/// The mode of a key file: its owner reads and writes, nobody else does anything.
-const MODE: u32 = 0o600;
-
-/// Writes `key` to a new file at `path`, durable when this returns. After a crash the file is whole or absent.
-///
-/// # Errors
-/// [`KeyError::Exists`], [`KeyError::Io`].
-pub fn write(path: &Path, key: &SigningKey) -> Result<(), KeyError> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let aside = folder.join(format!(".{name}.{}.new", std::process::id()));
-    let failed = |what| {
-        let path = path.to_owned();
-        move |source| KeyError::Io { what, path, source }
-    };
-    write_aside(&aside, key).map_err(failed("write"))?;
-    // A hard link, unlike a rename, never replaces a file that is there.
-    let placed = fs::hard_link(&aside, path);
-    fs::remove_file(&aside).map_err(failed("remove the unfinished copy of"))?;
-    match placed {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            Err(KeyError::Exists { path: path.into() })
-        }
-        placed => placed.map_err(failed("put in place")),
-    }?;
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(failed("sync the folder of"))
-}
-
-fn write_aside(aside: &Path, key: &SigningKey) -> io::Result<()> {
-    match fs::remove_file(aside) {
-        // A crash of a process with this number left it.
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(MODE)
-        .open(aside)?;
-    // The process's umask may have taken bits away, never added any.
-    file.set_permissions(fs::Permissions::from_mode(MODE))?;
-    file.write_all(text(key).as_bytes())?;
-    file.sync_all()
-}
-
-fn text(key: &SigningKey) -> Zeroizing<String> {
-    let public = key.public();
-    let seed = hex(key.seed().as_slice());
-    Zeroizing::new(format!(
-        "# A secret key of Selfchain. Whoever reads this file can sign with it.\n# Key id: {}\nscheme = \"{}\"\npublic = \"{}\"\nseed = \"{}\"\n",
-        key.id(),
-        public.scheme().name(),
-        hex(public.as_bytes()).as_str(),
-        seed.as_str(),
-    ))
-}
+const FILE_LEN_MAX: u64 = 16_384;
 
 /// The node's key, in its data directory.
 pub const NODE_KEY_FILE: &str = "node.key";
@@ -157,23 +28,75 @@ pub const NODE_KEY_FILE: &str = "node.key";
 /// The key that a validator rotates to, beside it.
 pub const NEXT_KEY_FILE: &str = "next.key";
 
+/// Writes `key` to a new file at `path`, durable when this returns. After a crash the file is whole or absent.
+///
+/// # Errors
+/// [`KeyError::Exists`], [`KeyError::Io`].
+pub fn write(path: &Path, key: &SigningKey) -> Result<(), KeyError> {
+    place::new(path, text::plain(key, None).as_bytes())
+}
+
+/// As [`write`](fn@write), sealed under a passphrase.
+///
+/// # Errors
+/// [`KeyError`].
+#[cfg(feature = "network")]
+pub fn write_sealed(
+    path: &Path,
+    key: &SigningKey,
+    passphrase: &Passphrase,
+    cost: Cost,
+    guard: Option<&[u8]>,
+) -> Result<(), KeyError> {
+    let text = text::sealed(key, passphrase, cost, guard).map_err(of(path))?;
+    place::new(path, text.as_bytes())
+}
+
+/// As [`write`](fn@write), with what a validator may have signed so far.
+///
+/// # Errors
+/// [`KeyError::Exists`], [`KeyError::Io`].
+pub fn write_guarded(path: &Path, key: &SigningKey, guard: Option<&[u8]>) -> Result<(), KeyError> {
+    place::new(path, text::plain(key, guard).as_bytes())
+}
+
+/// Seals the file at `path` under a passphrase, in the place of what it was: whole before and after, whatever happens
+/// in between. The old bytes may still be found on the disk until it writes over them.
+///
+/// # Errors
+/// [`KeyError`].
+#[cfg(feature = "network")]
+pub fn seal(path: &Path, key: &SigningKey, passphrase: &Passphrase, cost: Cost) -> Result<(), KeyError> {
+    let guard = open(path)?.guard().map(<[u8]>::to_vec);
+    let text = text::sealed(key, passphrase, cost, guard.as_deref()).map_err(of(path))?;
+    // What cannot be read back must not take the place of what can.
+    let read = KeyFile::parse(&text)
+        .and_then(|file| file.unlock(passphrase))
+        .map_err(of(path))?;
+    assert!(read.id() == key.id(), "a sealed key opens as the same key");
+    place::over(path, text.as_bytes())
+}
+
 /// Reads the key at `path`, or makes one there from the operating system's random numbers.
 ///
 /// # Errors
 /// [`KeyError`].
 pub fn open_or_create(path: &Path) -> Result<SigningKey, KeyError> {
     let key = match read(path) {
-        Err(KeyError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            create(path, Scheme::Ed25519)
-        }
+        Err(error) if error.is_absent() => create(path, Scheme::Ed25519),
         found => found,
     }?;
+    check_node(path, key)
+}
+
+/// The key, if a node may have it as its own.
+///
+/// # Errors
+/// [`KeyError::Format`].
+pub fn check_node(path: &Path, key: SigningKey) -> Result<SigningKey, KeyError> {
     match key.public().scheme() {
         Scheme::Ed25519 => Ok(key),
-        other => Err(KeyError::Format {
-            path: path.into(),
-            fault: KeyFault::Node { scheme: other.name() },
-        }),
+        other => Err(of(path)(KeyFault::Node { scheme: other.name() })),
     }
 }
 
@@ -182,25 +105,59 @@ pub fn open_or_create(path: &Path) -> Result<SigningKey, KeyError> {
 /// # Errors
 /// [`KeyError`].
 pub fn create(path: &Path, scheme: Scheme) -> Result<SigningKey, KeyError> {
+    let key = draw(path, scheme)?;
+    write(path, &key)?;
+    Ok(key)
+}
+
+/// A new key for the file at `path`, which is not written.
+///
+/// # Errors
+/// [`KeyError`].
+pub fn draw(path: &Path, scheme: Scheme) -> Result<SigningKey, KeyError> {
     let seed = random_seed().map_err(|error| KeyError::Io {
         what: "draw random numbers for",
         path: path.into(),
         source: io::Error::other(error.to_string()),
     })?;
-    let key = SigningKey::of_scheme(scheme, &seed).map_err(|_| KeyError::Format {
-        path: path.into(),
-        fault: KeyFault::NotBuilt,
-    })?;
-    write(path, &key)?;
-    Ok(key)
+    SigningKey::of_scheme(scheme, &seed).map_err(|_| of(path)(KeyFault::NotBuilt))
 }
 
-/// Reads the key at `path`.
+/// Reads the key at `path`, which no passphrase seals.
 ///
 /// # Errors
 /// [`KeyError::Permissions`] where others may read or write the file, [`KeyError::Format`],
 /// [`KeyError::Io`].
 pub fn read(path: &Path) -> Result<SigningKey, KeyError> {
+    open(path)?.key().map_err(of(path))
+}
+
+/// Reads the key at `path`, with the passphrase if it is sealed and there is one.
+///
+/// # Errors
+/// As [`read`], and [`KeyError::Format`] with [`KeyFault::Passphrase`].
+#[cfg(feature = "network")]
+pub fn read_with(path: &Path, passphrase: Option<&Passphrase>) -> Result<SigningKey, KeyError> {
+    let file = open(path)?;
+    match passphrase {
+        Some(passphrase) => file.unlock(passphrase),
+        None => file.key(),
+    }
+    .map_err(of(path))
+}
+
+/// Reads the file at `path`, whose key may be sealed: its public half is known.
+///
+/// # Errors
+/// As [`read`].
+pub fn open(path: &Path) -> Result<KeyFile, KeyError> {
+    let bytes = read_private(path, FILE_LEN_MAX)?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| of(path)(KeyFault::Text))?;
+    KeyFile::parse(text).map_err(of(path))
+}
+
+/// Reads a file that only its owner may read or write, of at most so many bytes.
+fn read_private(path: &Path, len_max: u64) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     let failed = |source| KeyError::Io {
         what: "read",
         path: path.into(),
@@ -215,52 +172,20 @@ pub fn read(path: &Path) -> Result<SigningKey, KeyError> {
             mode,
         });
     }
-    let mut text = Zeroizing::new(String::with_capacity(usize::from(u16::MAX)));
-    file.take(FILE_LEN_MAX + 1)
-        .read_to_string(&mut text)
-        .map_err(failed)?;
-    parse(&text).map_err(|fault| KeyError::Format {
-        path: path.into(),
-        fault,
-    })
+    // Room for all of it, so that no copy stays behind when it grows.
+    let room = usize::try_from(len_max + 1).unwrap_or(usize::MAX);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(room));
+    file.take(len_max + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if u64::try_from(bytes.len()).is_ok_and(|len| len > len_max) {
+        return Err(of(path)(KeyFault::Long { len_max }));
+    }
+    Ok(bytes)
 }
 
-fn parse(text: &str) -> Result<SigningKey, KeyFault> {
-    if u64::try_from(text.len()).is_ok_and(|len| len > FILE_LEN_MAX) {
-        return Err(KeyFault::Long {
-            len_max: FILE_LEN_MAX,
-        });
-    }
-    let mut fields: [(&'static str, Option<&str>); 3] = [("scheme", None), ("public", None), ("seed", None)];
-    for (line, content) in (1..)
-        .zip(text.lines())
-        .map(|(line, content)| (line, content.trim()))
-    {
-        if content.is_empty() || content.starts_with('#') {
-            continue;
-        }
-        let (name, value) = content.split_once('=').ok_or(KeyFault::Line { line })?;
-        let value = value
-            .trim()
-            .strip_prefix('"')
-            .and_then(|rest| rest.strip_suffix('"'));
-        let value = value.ok_or(KeyFault::Line { line })?;
-        let field = fields.iter_mut().find(|(known, _)| *known == name.trim());
-        let (name, place) = field.ok_or(KeyFault::Line { line })?;
-        if place.replace(value).is_some() {
-            return Err(KeyFault::Field { name });
-        }
-    }
-    let [scheme, public, seed] = fields.map(|(name, value)| value.ok_or(KeyFault::Field { name }));
-    let scheme = Scheme::from_name(scheme?).ok_or(KeyFault::Scheme)?;
-    let seed = Hash::from_hex(seed?).ok_or(KeyFault::Seed)?;
-    let seed = Zeroizing::new(seed.0);
-    let key = SigningKey::of_scheme(scheme, &seed).map_err(|_| KeyFault::NotBuilt)?;
-    if hex(key.public().as_bytes()).as_str() == public?.to_ascii_lowercase() {
-        Ok(key)
-    } else {
-        Err(KeyFault::Public)
-    }
+/// What is wrong with the file at `path`.
+fn of(path: &Path) -> impl FnOnce(KeyFault) -> KeyError + use<> {
+    let path = path.to_owned();
+    move |fault| KeyError::Format { path, fault }
 }
 
 /// Lower-case hexadecimal, wiped when dropped.
@@ -274,98 +199,21 @@ pub fn hex(bytes: &[u8]) -> Zeroizing<String> {
     text
 }
 
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
-mod tests {
-    use super::*;
-
-    fn key() -> SigningKey {
-        SigningKey::from_seed(&[7; 32])
+/// Reads hexadecimal of either case, wiped when dropped; `None` for anything else.
+pub fn unhex(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else {
+        return None;
+    };
+    let mut bytes = Zeroizing::new(Vec::with_capacity(pairs.len()));
+    for pair in pairs {
+        let digit = |byte: u8| char::from(byte).to_digit(16);
+        let byte = digit(pair[0])? * 16 + digit(pair[1])?;
+        bytes.push(u8::try_from(byte).ok()?);
     }
-
-    #[test]
-    fn a_key_reads_back_and_only_its_owner_may() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("node.key");
-        write(&path, &key()).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
-        assert_eq!(
-            fs::read_dir(folder.path()).unwrap().count(),
-            1,
-            "nothing is left beside it"
-        );
-        let read = read(&path).unwrap();
-        assert_eq!((read.id(), read.seed()), (key().id(), key().seed()));
-    }
-
-    #[test]
-    fn a_key_of_any_scheme_reads_back_and_a_node_has_the_first() {
-        let folder = tempfile::tempdir().unwrap();
-        for scheme in Scheme::ALL {
-            let path = folder.path().join(scheme.name());
-            let made = create(&path, scheme).unwrap();
-            assert_eq!(
-                (made.public().scheme(), read(&path).unwrap().id()),
-                (scheme, made.id())
-            );
-            let opened = open_or_create(&path);
-            assert_eq!(opened.is_ok(), scheme == Scheme::Ed25519, "{}", scheme.name());
-        }
-    }
-
-    #[test]
-    fn refuses_a_key_that_others_may_read_or_write() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("node.key");
-        write(&path, &key()).unwrap();
-        for mode in [0o640, 0o604, 0o620, 0o601] {
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            let error = read(&path).unwrap_err();
-            assert!(matches!(error, KeyError::Permissions { mode: got, .. } if got == mode));
-            assert!(error.to_string().contains("chmod 600"));
-        }
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
-        assert!(read(&path).is_ok());
-    }
-
-    #[test]
-    fn never_overwrites_a_key() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("node.key");
-        write(&path, &key()).unwrap();
-        let again = write(&path, &SigningKey::from_seed(&[8; 32]));
-        assert!(matches!(again, Err(KeyError::Exists { .. })));
-        assert_eq!(read(&path).unwrap().id(), key().id());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn a_key_is_made_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(NODE_KEY_FILE);
-        let made = open_or_create(&path).unwrap().id();
-        assert_eq!(open_or_create(&path).unwrap().id(), made);
-    }
-
-    #[test]
-    fn refuses_a_file_that_is_no_key() {
-        let text = text(&key());
-        assert!(parse(&text).is_ok());
-        let check = |text: &str, want: KeyFault| assert_eq!(parse(text).unwrap_err(), want, "{text}");
-        check("", KeyFault::Field { name: "scheme" });
-        check("hello", KeyFault::Line { line: 1 });
-        check(
-            &format!("{}seed = \"00\"", text.as_str()),
-            KeyFault::Field { name: "seed" },
-        );
-        check(&text.replace("ed25519", "rsa"), KeyFault::Scheme);
-        check(&text.replace("seed = \"07", "seed = \"zz"), KeyFault::Seed);
-        check(&text.replace("seed = \"07", "seed = \"08"), KeyFault::Public);
-        check(
-            &"#".repeat(9_000),
-            KeyFault::Long {
-                len_max: FILE_LEN_MAX,
-            },
-        );
-    }
+    Some(bytes)
 }
+
+#[cfg(test)]
+#[path = "keys/keys_tests.rs"]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests;

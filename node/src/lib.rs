@@ -28,6 +28,8 @@ pub mod drive;
 #[cfg(feature = "network")]
 pub mod hindrance;
 #[cfg(feature = "network")]
+pub mod guard;
+#[cfg(feature = "network")]
 mod mesh;
 #[cfg(feature = "network")]
 pub mod validating;

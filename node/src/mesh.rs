@@ -3,7 +3,7 @@
 
 use crate::config::PeerAddress;
 use crate::drive::{FromPeer, Peers};
-use crate::keys::{self, KeyError};
+use crate::keys::{self, Passphrase};
 use crate::replica::{GUEST_FIRST, Outgoing, To};
 use crate::validating::ValidatorConfig;
 use bytes::Bytes;
@@ -14,7 +14,6 @@ use selfchain_types::peer::Lane;
 use selfchain_types::seam::standing::Held;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,6 +34,7 @@ pub(crate) struct Mesh {
     /// The key that the chain names of this node for the next height, if it names one.
     named: Option<PublicKey>,
     next_key: Option<PathBuf>,
+    passphrase: Option<Passphrase>,
     book: Book,
     /// Who is not there, for whoever has to know: guests that are none any more, and those below.
     gone: RefCell<VecDeque<u32>>,
@@ -48,15 +48,15 @@ pub(crate) struct Mesh {
 const FIRST_LINK_MAX: Duration = Duration::from_secs(2);
 
 /// The key to come, if its file is there and holds one.
-pub(crate) fn read_next_key(path: &Path) -> Option<SigningKey> {
-    match keys::read(path) {
+pub(crate) fn read_next_key(path: &Path, passphrase: Option<&Passphrase>) -> Option<SigningKey> {
+    match keys::read_with(path, passphrase) {
         Ok(key) if key.public().scheme() == Scheme::Ed25519 => Some(key),
         Ok(key) => {
             let scheme = key.public().scheme().name();
             tracing::warn!(scheme, "a validator cannot rotate to a key of this scheme");
             None
         }
-        Err(KeyError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
+        Err(error) if error.is_absent() => None,
         Err(error) => {
             tracing::warn!(error = %error, "the key that this validator rotates to cannot be read");
             None
@@ -72,6 +72,7 @@ impl Mesh {
             keys,
             named: None,
             next_key: config.next_key.clone(),
+            passphrase: config.passphrase.clone(),
             book: Book::new(config.peers.clone()),
             gone: RefCell::default(),
             awaited: RefCell::default(),
@@ -247,7 +248,7 @@ impl Peers for Mesh {
     }
 
     fn next_key(&mut self, missing: &[PublicKey]) -> Option<SigningKey> {
-        let key = read_next_key(self.next_key.as_deref()?)?;
+        let key = read_next_key(self.next_key.as_deref()?, self.passphrase.as_ref())?;
         if !missing.contains(key.public()) {
             return None;
         }

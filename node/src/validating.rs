@@ -2,8 +2,10 @@
 
 use crate::config::PeerAddress;
 use crate::drive::Validating;
+use crate::guard::{self, GuardError};
 use crate::hindrance::Hindrance;
 use crate::joining::JoinConfig;
+use crate::keys::Passphrase;
 use crate::mesh::{Mesh, read_next_key};
 use crate::replica::Agreement;
 use crate::standing::{Reveals, says};
@@ -34,6 +36,12 @@ pub struct ValidatorConfig {
     pub peers: Vec<PeerAddress>,
     /// The file of the key that this one rotates to. It may come while the node runs.
     pub next_key: Option<PathBuf>,
+    /// What that file is sealed under, if it is.
+    pub passphrase: Option<Passphrase>,
+    /// The directory of the guard against signing twice; without one it lies beside the journal.
+    pub guard_dir: Option<PathBuf>,
+    /// What the key's file says was signed with it on another machine.
+    pub carried: Option<Vec<u8>>,
     /// How long a proposal is waited for in a first round.
     pub propose_timeout: Duration,
     /// How long votes are waited for in a first round.
@@ -50,6 +58,9 @@ impl Default for ValidatorConfig {
             listen: None,
             peers: Vec::new(),
             next_key: None,
+            passphrase: None,
+            guard_dir: None,
+            carried: None,
             propose_timeout: Duration::from_secs(1),
             vote_timeout: Duration::from_millis(500),
             hindrance: Hindrance::None,
@@ -72,6 +83,9 @@ pub enum ValidatingError {
     /// The journal.
     #[error("the journal of votes could not be opened")]
     Journal(#[from] JournalError),
+    /// The guard.
+    #[error("the guard against signing twice could not be opened")]
+    Guard(#[from] GuardError),
     /// The links.
     #[error("the links to the other validators could not be started")]
     Links(#[from] links::StartError),
@@ -129,6 +143,7 @@ pub fn agreement(
         keys: core::iter::once(key).chain(next).map(SigningKey::copy).collect(),
         reveals: Box::new(reveals),
         scoring: None,
+        guard: None,
     }
 }
 
@@ -148,8 +163,11 @@ pub fn validating(
     let genesis = chain.genesis();
     let validators = genesis.validators.len();
     let listen = config.listen.ok_or(ValidatingError::NoListen { validators })?;
+    let (guard_dir, carried) = (config.guard_dir.as_deref(), config.carried.as_deref());
+    let guard = guard::open(guard_dir, &disk, genesis.chain_id(), carried)?;
     let journal = Journal::open(disk, JournalConfig::default(), chain.tip().height.0)?;
-    let next = config.next_key.as_deref().and_then(read_next_key);
+    let next = config.next_key.as_deref();
+    let next = next.and_then(|path| read_next_key(path, config.passphrase.as_ref()));
     // The set says which of them counts, also after a restart in the middle of a rotation.
     let set = chain.validators();
     let is_in_set = |key: &&SigningKey| set.iter().any(|one| one.key == *key.public());
@@ -188,7 +206,10 @@ pub fn validating(
         metrics: links.metrics(),
     };
     let validating = Validating {
-        agreement: agreement(genesis, key, next.as_ref(), waits(config)),
+        agreement: Agreement {
+            guard: Some(guard),
+            ..agreement(genesis, key, next.as_ref(), waits(config))
+        },
         journal,
         is_starving: config.hindrance == Hindrance::Starving,
         peers: config.hindrance.hinder(

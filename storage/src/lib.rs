@@ -31,6 +31,7 @@ pub mod log;
 pub mod metrics;
 pub mod nodes;
 pub mod snapshots;
+pub mod watermark;
 
 pub use disk::{Disk, FaultyDisk, File, FileDisk, MemoryDisk};
 pub use handovers::HandoverFile;
@@ -40,3 +41,4 @@ pub use log::{LogConfig, Sealing, SegmentLog, SegmentReader, SegmentSummary};
 pub use metrics::StorageMetrics;
 pub use nodes::NodeFile;
 pub use snapshots::{ChunkEntry, SnapshotConfig, SnapshotFile, Snapshots, chunk_hash};
+pub use watermark::{Place, Signed, Watermark, WatermarkError, WatermarkSlot, read_watermark};

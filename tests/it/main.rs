@@ -23,6 +23,7 @@ mod past;
 mod process;
 mod retention;
 mod scores;
+mod secrets;
 mod simulator;
 mod stage;
 mod tidy;

@@ -1,6 +1,7 @@
 //! The set of validators changes by operations, what it has at stake is money, and what blocks earn is paid: whole
 //! chains with the real standings, each replayed, verified and restored in the middle.
 
+mod identities;
 pub mod world;
 
 use selfchain::standing::{found, standing, with_network};

@@ -6,8 +6,8 @@ use selfchain::types::genesis::Plane;
 use selfchain_ai::proposer::Traces;
 use selfchain_ai::proposer::cost::cost;
 use selfchain_tests::simulator::{
-    Broken, Control, EPOCH_BLOCKS, Failing, Load, Outcome, Plan, THREE_FAILING, Trace, compared, header, run,
-    run_alone, traced, traces,
+    Broken, Control, EPOCH_BLOCKS, Failing, Guards, Load, Outcome, Plan, Revoking, THREE_FAILING, Trace,
+    compared, header, run, run_alone, traced, traces,
 };
 
 const SEEDS: u64 = 200;
@@ -36,6 +36,7 @@ fn every_seed_holds_with_power_cuts_partitions_loss_and_a_lying_validator() {
     for (plan, outcome) in outcomes {
         let outcome = outcome.unwrap_or_else(|broken| panic!("{broken}\nrepeat: {}", plan.command()));
         assert!(outcome.height >= HEIGHTS && outcome.transactions > 0);
+        assert_eq!(outcome.guarded, 0, "a guard held back what it should not");
         assert!(
             outcome.scored > 0,
             "nothing was scored\nrepeat: {}",
@@ -261,6 +262,84 @@ fn without_a_journal_an_honest_validator_signs_twice() {
     let broken = broken_without(Control::NoJournal, 60, HEIGHTS);
     let is_seen = |broken: &Broken| matches!(broken, Broken::DoubleSign { .. } | Broken::Fork { .. });
     assert!(broken.iter().any(is_seen), "{broken:?}");
+}
+
+#[test]
+fn a_directory_that_goes_back_signs_nothing_twice_as_long_as_its_guard_does_not() {
+    let runs = |guards: Guards| -> Vec<(Plan, Result<Outcome, Broken>)> {
+        let plans = (0..40).into_par_iter().map(|seed| Plan {
+            guards,
+            ..Plan::rolling(seed, plane(seed), HEIGHTS)
+        });
+        plans.map(|plan| (plan.clone(), run(&plan))).collect()
+    };
+    let mut went_back = 0;
+    for (plan, outcome) in runs(Guards::Apart) {
+        let outcome = outcome.unwrap_or_else(|broken| panic!("{broken}\n{plan:?}"));
+        went_back += u64::from(outcome.rolled_back);
+    }
+    assert!(
+        went_back > 20,
+        "{went_back} directories that went back are too few to show anything"
+    );
+    let broken: Vec<Broken> = runs(Guards::Off)
+        .into_iter()
+        .filter_map(|(_, run)| run.err())
+        .collect();
+    let twice = |broken: &Broken| matches!(broken, Broken::DoubleSign { .. });
+    assert!(
+        broken.iter().any(twice),
+        "without a guard nobody signed twice: {broken:?}"
+    );
+}
+
+#[test]
+fn guards_alone_keep_validators_from_signing_twice_when_journals_are_lost() {
+    let runs = (0..40).into_par_iter().map(|seed| Plan {
+        guards: Guards::Apart,
+        is_one_lying: false,
+        blackouts: 0,
+        calm_ns_max: 20_000_000_000,
+        ..Plan::of_seed(seed, plane(seed), 7, 30).without(Control::NoJournal)
+    });
+    let outcomes: Vec<Result<Outcome, Broken>> = runs.map(|plan| run(&plan)).collect();
+    // So many may be silent at one height that it is never decided: that is the price, and no fork.
+    let stalled = |broken: &Broken| matches!(broken, Broken::Stalled { .. });
+    let broken: Vec<&Broken> = outcomes.iter().filter_map(|one| one.as_ref().err()).collect();
+    assert!(broken.iter().all(|one| stalled(one)), "{broken:?}");
+    assert!(broken.len() < outcomes.len() / 2, "{} runs stalled", broken.len());
+}
+
+#[test]
+fn what_a_revoked_key_signs_is_refused_on_every_node_from_the_next_height_on() {
+    let plans: Vec<Plan> = (0..24)
+        .map(|seed| Plan {
+            revoking: Some(if seed % 3 == 0 {
+                Revoking::Key
+            } else {
+                Revoking::Identity
+            }),
+            ..Plan::of_seed(seed, plane(seed), 4, 40)
+        })
+        .collect();
+    let outcomes: Vec<(Plan, Result<Outcome, Broken>)> = plans
+        .into_par_iter()
+        .map(|plan| (plan.clone(), run(&plan)))
+        .collect();
+    let (mut there, mut next) = (0, 0);
+    for (plan, outcome) in outcomes {
+        let outcome = outcome.unwrap_or_else(|broken| panic!("{broken}\nrepeat: {}", plan.command()));
+        assert!(
+            outcome.revoked.is_some(),
+            "not every node met the revocation: {plan:?}"
+        );
+        there += outcome.signed_when_revoked.0;
+        next += outcome.signed_when_revoked.1;
+    }
+    assert!(
+        there > 50 && next > 50,
+        "{there} counted at that height and {next} at the next: too few to show anything"
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod blocks;
 mod hashes;
+mod identity;
 mod messages;
 mod pages;
 mod proofs;
@@ -97,6 +98,7 @@ fn formats() -> Vec<Format> {
         format("standing", "standing", standing::tables()),
         format("request", "message", messages::requests()),
         format("reply", "message", messages::replies()),
+        format("identity", "identity", identity::bodies()),
         format("sections", "containers", records::sections()),
     ]
 }

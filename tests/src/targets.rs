@@ -8,9 +8,10 @@ use selfchain_types::account::Balances;
 use selfchain_types::ballot::Ballot;
 use selfchain_types::block::{BlockResult, Body, Header, MODELS_MAX, Row};
 use selfchain_types::certificate::Certificate;
-use selfchain_types::codec::{known_sections, put_section_versioned, sections};
+use selfchain_types::codec::{known_sections, put_bytes_u32, put_section_versioned, sections};
 use selfchain_types::envelope::{EnvelopeView, SIGNERS_MAX};
 use selfchain_types::evidence::Evidence;
+use selfchain_types::identity::{IDENTITY_MAGIC, IdentityBody, IdentityCertificate};
 use selfchain_types::message::{Answer, Committed, Reply, Request};
 use selfchain_types::peer::PeerMessage;
 use selfchain_types::roots::{Roots, Table};
@@ -21,7 +22,7 @@ use zerocopy::IntoBytes;
 pub type Target = fn(&[u8]);
 
 /// Every target with the name of its program in `fuzz/` and of its vectors in `vectors/`.
-pub const TARGETS: [(&str, Target); 15] = [
+pub const TARGETS: [(&str, Target); 16] = [
     ("ballot", ballot),
     ("body", body),
     ("certificate", certificate),
@@ -29,6 +30,7 @@ pub const TARGETS: [(&str, Target); 15] = [
     ("evidence", evidence),
     ("genesis", genesis),
     ("header", header),
+    ("identity", identity),
     ("peer", peer),
     ("reply", reply),
     ("request", request),
@@ -84,6 +86,20 @@ pub fn envelope(data: &[u8]) {
             assert!(expected.contains(&why), "{why}");
         }
     }
+}
+
+/// [`IdentityBody::decode`], and the file around it without a signature that counts.
+pub fn identity(data: &[u8]) {
+    assert!(IdentityCertificate::decode(data).is_err(), "nobody signed it");
+    let mut file = IDENTITY_MAGIC.to_vec();
+    put_bytes_u32(&mut file, data);
+    put_bytes_u32(&mut file, &[]);
+    assert!(IdentityCertificate::decode(&file).is_err(), "nobody signed it");
+    let Ok(body) = IdentityBody::decode(data) else {
+        return;
+    };
+    assert_eq!(body.check(), Ok(()));
+    assert_eq!(body.encode(), data);
 }
 
 /// [`Request::decode`].

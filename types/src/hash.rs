@@ -249,6 +249,16 @@ pub const REVEAL: Domain = Domain::named("selfchain/reveal/v1");
 pub const EPOCH: Domain = Domain::named("selfchain/epoch/v1");
 /// The seed of one draw of a proposer: over `epoch seed 32 ‖ height u64 ‖ round u32`.
 pub const DRAW: Domain = Domain::named("selfchain/draw/v1");
+/// A node's id: over `root scheme u16 ‖ root public keys`.
+pub const NODE_ID: Domain = Domain::named("selfchain/node-id/v1");
+/// The body of a certificate of a node's identity.
+pub const IDENTITY: Domain = Domain::named("selfchain/identity/v1");
+/// What an identity's root signs: over `root key_id ‖ hash of the body`.
+pub const IDENTITY_SIGN: Domain = Domain::named("selfchain/identity-sign/v1");
+/// Leaf of the table of identities.
+pub const IDENTITY_RECORD: Domain = Domain::named("selfchain/identity-record/v1");
+/// The sum of a sealed key file: over its text up to there; and what tells its passphrase: over 32 derived bytes.
+pub const KEY_FILE: Domain = Domain::named("selfchain/key-file/v1");
 /// A snapshot that one validator sends another, by its index.
 pub const SNAPSHOT: Domain = Domain::named("selfchain/snapshot/v1");
 

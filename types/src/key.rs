@@ -52,12 +52,14 @@ pub struct KeyRecord {
     pub id: KeyId,
     /// Height at which it was registered; 0 if it was not.
     pub registered: U64,
-    /// Height at which it was revoked; 0 if it was not.
+    /// Last height at which what it signs counts, of this block or one to come; 0 if it was not revoked.
     pub revoked: U64,
     /// Scheme code; 0 until registered.
     pub scheme: U16,
+    /// Number + 1 of the identity that the key is or was of, as its root or certified by it; 0 for none.
+    pub identity: U32,
     /// Zero.
-    pub reserved: [u8; 14],
+    pub reserved: [u8; 10],
     /// Last counter used on each lane; 0 before the first.
     pub lanes: [U64; LANES],
 }
@@ -70,7 +72,8 @@ impl KeyRecord {
             registered: U64::ZERO,
             revoked: U64::ZERO,
             scheme: U16::ZERO,
-            reserved: [0; 14],
+            identity: U32::ZERO,
+            reserved: [0; 10],
             lanes: [U64::ZERO; LANES],
         }
     }

@@ -34,6 +34,7 @@ pub mod roots;
 pub mod policy;
 pub mod risk;
 pub mod quality;
+pub mod identity;
 pub mod receipt;
 pub mod genesis;
 pub mod message;

@@ -92,6 +92,8 @@ pub enum Kind {
     Address = 19,
     /// Lets another network decide how often who is asked to propose; by the chain's authority.
     SetQuality = 20,
+    /// Certifies the keys of a node's identity, or revokes it; by its root.
+    Certify = 21,
 }
 
 impl Kind {
@@ -119,6 +121,7 @@ impl Kind {
             Reveals,
             Address,
             SetQuality,
+            Certify,
         ]
         .into_iter()
         .find(|kind| kind.code() == code)
@@ -130,6 +133,11 @@ impl Kind {
             self,
             Self::Join | Self::Bond | Self::Rotate | Self::Reveals | Self::Address | Self::SetQuality
         )
+    }
+
+    /// Whether it may change who the validators are, which is not taken back: it may end a chain, and nothing follows it.
+    pub const fn may_seat(self) -> bool {
+        self.is_of_validators() || matches!(self, Self::Certify)
     }
 
     /// Its code on the wire.
@@ -419,6 +427,12 @@ impl Operation {
             .pointing(offset, len)
     }
 
+    /// Certifies the keys of the node `node`: the body of its identity certificate, `len` bytes, lies at `offset` of the
+    /// attachments.
+    pub fn certify(id: u128, node: Hash, (offset, len): (u32, u32)) -> Self {
+        Self::of(Kind::Certify, id).naming(node).pointing(offset, len)
+    }
+
     /// The same with these flags set too.
     pub fn flagged(mut self, flags: OperationFlags) -> Self {
         self.flags = (self.flags.get() | flags.0).into();
@@ -522,6 +536,7 @@ mod tests {
         assert_eq!(Kind::from_code(18), Some(Kind::Reveals));
         assert_eq!(Kind::from_code(19), Some(Kind::Address));
         assert_eq!(Kind::from_code(20), Some(Kind::SetQuality));
-        assert_eq!(Kind::from_code(21), None);
+        assert_eq!(Kind::from_code(21), Some(Kind::Certify));
+        assert_eq!(Kind::from_code(22), None);
     }
 }

@@ -182,6 +182,20 @@ codes! {
         LastValidator = 108, "last_validator";
         /// No quality network, or one that this chain's plane does not take.
         NetworkInvalid = 109, "network_invalid";
+        /// The attachment is no identity certificate's body, or another node's.
+        IdentityInvalid = 110, "identity_invalid";
+        /// The identity's certificate has this serial or a higher one.
+        IdentitySerial = 111, "identity_serial";
+        /// It follows another certificate than the identity's last.
+        IdentityPrevious = 112, "identity_previous";
+        /// It does not count at this height.
+        IdentityHeights = 113, "identity_heights";
+        /// The identity was revoked, and stays so.
+        IdentityRevoked = 114, "identity_revoked";
+        /// Another identity has or had the key, or it is revoked.
+        IdentityKey = 115, "identity_key";
+        /// The key is an identity's, whose root alone certifies the one to come.
+        IdentityBound = 116, "identity_bound";
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::message::Message;
 use arc_malachitebft_core_types::TimeoutKind;
-use selfchain_types::ballot::EXTENSION_BYTES_MAX;
+use selfchain_types::ballot::{Ballot, EXTENSION_BYTES_MAX};
 use selfchain_types::codec::{DecodeError, Reader, put_bytes_u32, wide};
 use selfchain_types::{Hash, Height};
 
@@ -106,6 +106,14 @@ impl Record {
         };
         reader.finish()?;
         Ok(Self { height, entry })
+    }
+}
+
+/// The ballot that a record of the journal holds, if it holds one.
+pub fn journaled(record: &[u8]) -> Option<Ballot> {
+    match Record::decode(record).ok()?.entry {
+        Entry::Message(Message::Ballot(ballot)) => Some(ballot),
+        _ => None,
     }
 }
 

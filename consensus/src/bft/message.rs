@@ -171,6 +171,14 @@ pub fn check(bytes: &[u8], chain_id: &Hash, height: Height, set: &[Validator]) -
         })
 }
 
+/// The ballot that a message is, if it is no list of them.
+pub fn said(bytes: &[u8]) -> Option<Ballot> {
+    match bytes.first() {
+        Some(KIND_POLKA..=KIND_PRECOMMITS) => None,
+        _ => Ballot::decode(bytes).ok(),
+    }
+}
+
 fn place(ballots: &[Ballot]) -> Option<(At, Round)> {
     let first = ballots.first()?;
     Some((At(first.height.0), Round::new(first.round)))

@@ -17,6 +17,7 @@ mod plane;
 mod plane_tests;
 
 pub use self::core::OBJECTION_ROUND_MAX;
-pub use message::check;
+pub use journal::journaled;
+pub use message::{check, said};
 pub use plane::Bft;
 pub use timers::Options;

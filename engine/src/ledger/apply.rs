@@ -162,9 +162,7 @@ impl Ledger {
             Action::RevokeKey(key) => {
                 let record = self.keys.records[*key];
                 self.note(|| Undo::Key(*key, record));
-                if record.revoked.get() == 0 {
-                    self.keys.change(*key).revoked = height.0.into();
-                }
+                self.revoke(*key, height);
                 Ok(Applied::default())
             }
             Action::SetSession(grant) => {
@@ -200,6 +198,13 @@ impl Ledger {
                 Ok(Applied::default())
             }
             Action::Seat(seating) => self.apply_seating(seating, height, cause),
+            Action::Certify(certifying) => {
+                self.certify(certifying, height);
+                for seating in certifying.seats() {
+                    self.apply_seating(seating, height, cause)?;
+                }
+                Ok(Applied::default())
+            }
             Action::Report(_) | Action::Record => Ok(Applied::default()),
         }
     }

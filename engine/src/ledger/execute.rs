@@ -659,9 +659,13 @@ impl Ledger {
             let mark = block.mark();
             self.hold(&mut action, &mark, now).map_err(Stop::Refused)?;
         }
-        if let (Action::Seat(seating), Some(validators)) = (&mut action, &mut block.validators) {
-            self.seat(seating, validators.standing, signed)
-                .map_err(Stop::Refused)?;
+        if let Some(validators) = &mut block.validators {
+            match &mut action {
+                Action::Seat(seating) => self.seat(seating, validators.standing, signed),
+                Action::Certify(certifying) => self.seat_certificate(certifying, validators.standing),
+                _ => Ok(()),
+            }
+            .map_err(Stop::Refused)?;
         }
         let cause = Cause::Operation(block.next_position());
         self.apply(&action, block.height, cause)

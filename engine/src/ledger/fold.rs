@@ -398,6 +398,10 @@ impl Ledger {
             self.seat(seating, validators.standing, signed)
                 .map_err(|one| refused(one.outcome))?;
         }
+        if let (Action::Certify(certifying), Some(validators)) = (&mut action, &mut record.validators) {
+            self.seat_certificate(certifying, validators.standing)
+                .map_err(|one| refused(one.outcome))?;
+        }
         let cause = Cause::Operation(position);
         self.apply(&action, record.height, cause)
             .map_err(|source| FoldError::Impossible { cause, source })?;

@@ -58,7 +58,7 @@ fn check_flags(kind: Kind, operation: &Operation) -> Result<(), Outcome> {
     let known = match kind {
         Kind::Transfer => OperationFlags::TRANSFER,
         // What was said to the standing of validators is not taken back: nothing may follow that could fail.
-        _ if kind.is_of_validators() => OperationFlags::default(),
+        _ if kind.may_seat() => OperationFlags::default(),
         _ => OperationFlags::LINKED,
     };
     if flags.0 & !known.0 != 0 {
@@ -128,7 +128,7 @@ fn used_fields(kind: Kind, operation: &Operation) -> u16 {
         Kind::Join => NAME | AMOUNT | PENDING | DATA_64 | CODE,
         Kind::Bond => NAME | AMOUNT | PENDING,
         Kind::Rotate => NAME | DATA_64 | CODE,
-        Kind::Reveals | Kind::Address | Kind::SetQuality => NAME | DATA_64,
+        Kind::Reveals | Kind::Address | Kind::SetQuality | Kind::Certify => NAME | DATA_64,
     }
 }
 

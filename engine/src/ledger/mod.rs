@@ -34,6 +34,7 @@ mod sessions;
 mod policies;
 mod judge;
 mod bonds;
+mod identities;
 mod validators;
 
 mod dense;
@@ -47,6 +48,8 @@ mod slab;
 mod chain_tests;
 #[cfg(test)]
 mod hold_tests;
+#[cfg(test)]
+mod identity_tests;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]

@@ -125,6 +125,7 @@ impl Ledger {
                 Ok(check(may, Outcome::ModelInvalid)?)
             }
             Action::PreferModel(account, model) => Ok(self.permit_preference(*account, *model, signed)?),
+            Action::Certify(certifying) => Ok(self.permit_certificate(certifying, signed)?),
             // Those who know the validators decide it: `seat`.
             Action::RegisterKey(_) | Action::Record | Action::Seat(_) => Ok(()),
         }

@@ -1,6 +1,7 @@
 //! Finds what an operation names and says what it would do; whether it may is for `permit`.
 
 use super::Ledger;
+use super::identities::Certifying;
 use super::signed::Signed;
 use super::validators::Seating;
 use selfchain_types::account::{AccountCold, AccountHot};
@@ -54,6 +55,8 @@ pub(super) enum Action {
     PreferModel(u32, Option<Hash>),
     /// Changes who the validators are, or what they have.
     Seat(Seating),
+    /// Certifies the keys of an identity, or revokes it.
+    Certify(Box<Certifying>),
     /// Says something about an account's past.
     Report(u32),
     /// Says something that only the log keeps.
@@ -175,6 +178,10 @@ impl Ledger {
             }
             Kind::Join | Kind::Bond | Kind::Rotate | Kind::Reveals | Kind::Address | Kind::SetQuality => {
                 self.resolve_seating(kind, operation, signed).map(Action::Seat)
+            }
+            Kind::Certify => {
+                let certifying = self.resolve_certificate(operation, signed)?;
+                Ok(Action::Certify(Box::new(certifying)))
             }
         }
     }

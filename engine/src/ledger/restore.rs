@@ -14,9 +14,10 @@ use selfchain_types::account::{AccountCold, AccountHot};
 use selfchain_types::asset::AssetRecord;
 use selfchain_types::codec::{DecodeError, Reader};
 use selfchain_types::crypto::{PublicKey, Scheme};
+use selfchain_types::identity::IdentityRecord;
 use selfchain_types::key::{KeyRecord, SessionRecord};
 use selfchain_types::roots::Table;
-use selfchain_types::{AccountId, AssetId, Genesis, Hash, Height, TimeNs};
+use selfchain_types::{AccountId, AssetId, Genesis, Hash, Height, KeyId, TimeNs};
 use thiserror::Error;
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
@@ -160,6 +161,14 @@ impl Restoring {
                 assets.add(*record);
                 Ok(())
             }),
+            (Table::Identities, _) => each::<IdentityRecord>(table, rest, |_, record| {
+                let identities = &mut self.ledger.identities;
+                let at = identities.records.len();
+                let is_known = identities.find(&record.node).is_some();
+                refuse(is_known, table, at, "its node is there already")?;
+                identities.add(*record);
+                Ok(())
+            }),
             (Table::Policies, _) if self.ledger.policies.version == 0 => {
                 let accounts = self.ledger.accounts.len();
                 self.ledger.policies = Policies::restore(rest, accounts).map_err(decode)?;
@@ -193,6 +202,7 @@ impl Restoring {
             (Table::Keys, part::PUBLIC_KEYS) => Ok(self.publics),
             (Table::Assets, part::RECORDS) => Ok(ledger.assets.records.len()),
             (Table::Sessions, part::RECORDS) => Ok(self.sessions.len()),
+            (Table::Identities, part::RECORDS) => Ok(ledger.identities.records.len()),
             (Table::Policies | Table::Models | Table::Bonds | Table::Chain, part::RECORDS) => Ok(0),
             _ => Err(Fault::Decode(
                 table,
@@ -262,6 +272,7 @@ impl Restoring {
         self.check_assets()?;
         self.check_pendings()?;
         self.check_sessions()?;
+        self.check_identities()?;
         let mut ledger = self.ledger;
         let slab = slab_of(self.pendings, pendings, Table::Pendings)?;
         ledger.pendings =
@@ -331,6 +342,30 @@ impl Restoring {
         Ok(())
     }
 
+    /// Every key of an identity is known as its key; a key may be of one that lists it no more.
+    fn check_identities(&self) -> Result<(), Fault> {
+        let Ledger { keys, identities, .. } = &self.ledger;
+        for (at, record) in (0..).zip(identities.records.iter()) {
+            let its = |id: &KeyId| {
+                let key = keys.find(id).map(|key| &keys.records[key]);
+                key.is_some_and(|key| key.identity.get() == at + 1)
+            };
+            let knows = its(&record.root) && record.signing().all(|(_, id)| its(&id));
+            refuse(!knows, Table::Identities, at, "a key is not its own")?;
+            refuse(
+                !is_padded(record),
+                Table::Identities,
+                at,
+                "a reserved byte is set",
+            )?;
+        }
+        let is_known = |record: &KeyRecord| record.identity.get() <= identities.records.len();
+        for (at, record) in (0..).zip(keys.records.iter()) {
+            refuse(!is_known(record), Table::Keys, at, "its identity is unknown")?;
+        }
+        Ok(())
+    }
+
     fn check_sessions(&self) -> Result<(), Fault> {
         for (at, record) in (0..).zip(self.sessions.iter()) {
             if record.account.get() == 0 {
@@ -350,6 +385,12 @@ impl Restoring {
         }
         Ok(())
     }
+}
+
+fn is_padded(record: &IdentityRecord) -> bool {
+    let known = record.signing().count();
+    let is_empty = |at: usize| record.uses[at] == 0 && record.keys[at] == KeyId::NONE;
+    record.reserved == [0; 46] && (known..record.keys.len()).all(is_empty)
 }
 
 fn refuse(is_wrong: bool, table: Table, record: u32, what: &'static str) -> Result<(), Fault> {

@@ -50,6 +50,7 @@ enum Part {
     Pendings,
     Assets,
     Sessions,
+    Identities,
     Policies,
     Models,
     Bonds,
@@ -64,6 +65,7 @@ impl Part {
             Self::Pendings => Table::Pendings,
             Self::Assets => Table::Assets,
             Self::Sessions => Table::Sessions,
+            Self::Identities => Table::Identities,
             Self::Policies => Table::Policies,
             Self::Models => Table::Models,
             Self::Bonds => Table::Bonds,
@@ -85,7 +87,8 @@ impl Part {
             Self::Accounts => Some(Self::Pendings),
             Self::Pendings => Some(Self::Assets),
             Self::Assets => Some(Self::Sessions),
-            Self::Sessions => Some(Self::Policies),
+            Self::Sessions => Some(Self::Identities),
+            Self::Identities => Some(Self::Policies),
             Self::Policies => Some(Self::Models),
             Self::Models => Some(Self::Bonds),
             Self::Bonds => Some(Self::Chain),
@@ -101,7 +104,7 @@ pub(super) struct Sweep {
     /// Height of the state that is written: keys registered after it are not in it.
     height: u64,
     /// Records of each part that has numbers without a gap.
-    lens: [u32; 5],
+    lens: [u32; 6],
     /// The tables that are hashed whole, small ones; empty for one that is not there.
     policies: Vec<u8>,
     models: Vec<u8>,
@@ -155,6 +158,7 @@ impl Sweep {
                 ledger.pendings.slab.len(),
                 ledger.assets.records.len(),
                 ledger.sessions.slab.len(),
+                ledger.identities.records.len(),
             ],
             policies: ledger.policies.bytes(),
             models: ledger.models.bytes(),
@@ -189,7 +193,7 @@ impl Sweep {
         count: u32,
         sink: &mut dyn FnMut(Table, &[u8]),
     ) -> (u32, bool) {
-        let [keys, accounts, pendings, assets, sessions] = self.lens;
+        let [keys, accounts, pendings, assets, sessions, identities] = self.lens;
         match part {
             Part::Keys => self.records(part, &ledger.keys.records, keys, count, sink),
             Part::PublicKeys => self.public_keys(ledger, count, sink),
@@ -204,6 +208,7 @@ impl Sweep {
             Part::Pendings => self.records(part, ledger.pendings.slab.slots(), pendings, count, sink),
             Part::Assets => self.records(part, &ledger.assets.records, assets, count, sink),
             Part::Sessions => self.records(part, ledger.sessions.slab.slots(), sessions, count, sink),
+            Part::Identities => self.records(part, &ledger.identities.records, identities, count, sink),
             Part::Policies | Part::Models | Part::Bonds | Part::Chain => {
                 let whole = match part {
                     Part::Policies => &self.policies,
@@ -306,6 +311,7 @@ impl Ledger {
         self.pendings.slab.slots_mut().freeze();
         self.assets.records.freeze();
         self.sessions.slab.slots_mut().freeze();
+        self.identities.records.freeze();
         self.sweep = Some(Box::new(Sweep::new(self, Moment::Freeze)));
     }
 
@@ -332,6 +338,7 @@ impl Ledger {
             .slab
             .slots_mut()
             .release(sweep.passed(Part::Sessions));
+        self.identities.records.release(sweep.passed(Part::Identities));
         self.sweep = Some(sweep);
         false
     }
@@ -348,6 +355,7 @@ impl Ledger {
             + self.pendings.slab.slots().frozen_bytes()
             + self.assets.records.frozen_bytes()
             + self.sessions.slab.slots().frozen_bytes()
+            + self.identities.records.frozen_bytes()
     }
 
     /// Gives the frozen state up.
@@ -358,5 +366,6 @@ impl Ledger {
         self.pendings.slab.slots_mut().thaw();
         self.assets.records.thaw();
         self.sessions.slab.slots_mut().thaw();
+        self.identities.records.thaw();
     }
 }

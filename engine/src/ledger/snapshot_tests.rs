@@ -33,6 +33,9 @@ fn full_world() -> World {
         ],
     );
     world.must(&[BOB], &[Operation::void(1, 5)]);
+    let first = super::identity_tests::body(ROOT, 1, Some(CAROL));
+    super::identity_tests::must(&mut world, &[ROOT, CAROL], &first);
+    world.attachments = key(CAROL).public().as_bytes().to_vec();
     world.must(
         &[ALICE],
         &[Operation::set_session(

@@ -6,6 +6,7 @@ use super::assets::Assets;
 use super::bonds::Bonds;
 use super::clock::Clock;
 use super::clock::own_time;
+use super::identities::Identities;
 use super::keys::Keys;
 use super::leaves;
 use super::pendings::HOLD_OF_PENDING;
@@ -42,6 +43,7 @@ pub struct Ledger {
     pub(super) policies: Policies,
     pub(super) models: Models,
     pub(super) bonds: Bonds,
+    pub(super) identities: Identities,
     pub(super) scratch: Scratch,
     /// A snapshot that is being taken while the ledger goes on.
     pub(super) sweep: Option<Box<Sweep>>,
@@ -182,6 +184,7 @@ impl Ledger {
             policies: Policies::new(),
             models: Models::default(),
             bonds: Bonds::default(),
+            identities: Identities::new(),
             scratch: Scratch::default(),
             sweep: None,
         }
@@ -459,6 +462,7 @@ impl Ledger {
             (Table::Validators, Some(leaves::whole(&self.rules.validators))),
             (Table::Chain, Some(leaves::whole(&self.chain_bytes()))),
             (Table::Bonds, self.bonds.root()),
+            (Table::Identities, self.identities.root()),
         ] {
             if let Some(root) = root {
                 roots.set(table, root);

@@ -17,7 +17,7 @@ use selfchain_types::account::AccountHot;
 use selfchain_types::address::decode_address;
 use selfchain_types::crypto::{PublicKey, Scheme};
 use selfchain_types::quality::Network;
-use selfchain_types::seam::standing::{Change, ChangeRefusal, Earner, Offence, Standing};
+use selfchain_types::seam::standing::{Change, ChangeRefusal, Earner, Held, Offence, Standing};
 use selfchain_types::{AccountId, Amount, AssetId, Hash, Height, KeyId, Kind, Operation, Outcome, codec};
 use std::sync::Arc;
 
@@ -192,8 +192,7 @@ impl Ledger {
             let scheme = Scheme::from_code(scheme).ok_or(Outcome::SchemeUnknown)?;
             PublicKey::new(scheme, bytes).map_err(|_| Outcome::KeyInvalid)?
         };
-        // The links between validators prove keys of this scheme.
-        check(key.scheme() == Scheme::Ed25519, Outcome::SchemeUnknown)?;
+        check(is_of_validators(key.scheme()), Outcome::SchemeUnknown)?;
         check(key.id() == *id, Outcome::KeyInvalid)?;
         Ok(key)
     }
@@ -235,6 +234,7 @@ impl Ledger {
             Change::Rotate { validator, key } => {
                 let both = signed.has_id(validator) && signed.has_id(&key.id());
                 check(both, Outcome::NotAuthorized)?;
+                check(self.may_rotate(validator, &key.id()), Outcome::IdentityBound)?;
                 standing.change(&seating.change)?;
             }
             Change::Reveals { validator, .. } | Change::Address { validator, .. } => {
@@ -245,10 +245,29 @@ impl Ledger {
                 check(signed.has_id(&self.rules.authority), Outcome::NotAuthorized)?;
                 standing.change(&seating.change)?;
             }
-            // No operation says this.
-            Change::Forfeit { .. } => return Err(Outcome::NotAuthorized.into()),
+            // No operation of this kind says these.
+            Change::Forfeit { .. } | Change::Replaced { .. } => return Err(Outcome::NotAuthorized.into()),
         }
         Ok(())
+    }
+
+    /// What becomes of the bond of the validator that signs with a key, or waits to, when it leaves; `None` where it
+    /// has no money that counts, or came in this very block: that goes back once the standing holds it no more.
+    pub(super) fn seat_of_leaver(&self, standing: &dyn Standing, key: &KeyId) -> Option<Seating> {
+        let has_it = |held: &&Held| held.keys.iter().any(|one| one.id() == *key);
+        let waits = || standing.held().iter().find(has_it).map(|held| held.number);
+        let member = standing.member(key).or_else(waits)?;
+        let bond = self.bonds.get(member).filter(|bond| bond.backing > 0)?;
+        Some(Seating {
+            change: Change::Forfeit { member },
+            account: None,
+            money: Some(Money {
+                member,
+                account: bond.account,
+                lock: 0,
+                release: bond.backing,
+            }),
+        })
     }
 
     /// More takes the validator and the owner of the money; less, either of them.
@@ -540,6 +559,11 @@ impl Ledger {
             available
         })
     }
+}
+
+/// Whether a validator may sign with a key of this scheme: the links between validators prove such keys.
+pub(super) fn is_of_validators(scheme: Scheme) -> bool {
+    scheme == Scheme::Ed25519
 }
 
 fn fits(posted: u128, pending: u128, more: u128) -> bool {

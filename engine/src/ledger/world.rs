@@ -9,7 +9,7 @@ use super::{Executed, Ledger};
 use alloc::collections::{BTreeMap, BTreeSet};
 use selfchain_types::account::Balances;
 use selfchain_types::block::{BlockResult, Exception};
-use selfchain_types::crypto::SigningKey;
+use selfchain_types::crypto::{Scheme, SigningKey};
 use selfchain_types::envelope::EnvelopeView;
 use selfchain_types::time::NS_PER_S;
 use selfchain_types::{
@@ -46,8 +46,16 @@ pub(super) const B_FREE: AccountId = AccountId(24);
 
 pub(super) const BOUND: AccountFlags = AccountFlags::DEBITS_MUST_NOT_EXCEED_CREDITS;
 
+/// The root of an identity, as is every seed from it on: those are quick to sign with.
+pub(super) const ROOT: u8 = 200;
+
 pub(super) fn key(seed: u8) -> SigningKey {
-    SigningKey::from_seed(&[seed; 32])
+    let scheme = if seed < ROOT {
+        Scheme::Ed25519
+    } else {
+        Scheme::Ed25519SlhDsa128f
+    };
+    SigningKey::of_scheme(scheme, &[seed; 32]).unwrap()
 }
 
 pub(super) fn id(seed: u8) -> KeyId {

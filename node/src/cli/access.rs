@@ -5,7 +5,7 @@ use super::settings::Settings;
 use super::{ExitStatus, Failure};
 use crate::client::{Client, ClientError, ClientOptions, Signer};
 use crate::config::Config;
-use crate::keys::{self, KeyError};
+use crate::keys::{self, KeyError, KeyFault};
 use selfchain_types::asset::AssetRecord;
 use selfchain_types::crypto::SigningKey;
 use selfchain_types::message::AccountState;
@@ -38,8 +38,8 @@ pub(super) fn connect(arguments: &NodeArguments, settings: &Settings) -> Result<
 /// Connects, and signs as the arguments say.
 pub(super) fn sign(arguments: &SignArguments, settings: &Settings) -> Result<(Client, Signer), Failure> {
     let key = match &arguments.key {
-        Some(file) => read_key(file)?,
-        None => read_key(&settings.resolve()?.config.node_key_path())?,
+        Some(file) => read_key(file, settings)?,
+        None => read_key(&settings.resolve()?.config.node_key_path(), settings)?,
     };
     let client = connect(&arguments.node, settings)?;
     let signer = client.signer(key, arguments.lane);
@@ -47,29 +47,53 @@ pub(super) fn sign(arguments: &SignArguments, settings: &Settings) -> Result<(Cl
     Ok((client, signer))
 }
 
-/// Reads a key file.
-pub(super) fn read_key(path: &Path) -> Result<SigningKey, Failure> {
-    keys::read(path).map_err(|error| {
-        let (status, next) = match &error {
-            KeyError::Format { .. } => (ExitStatus::Corrupt, "restore the file from a backup"),
-            KeyError::Permissions { .. } => (ExitStatus::Failed, ""),
-            _ => (
-                ExitStatus::Failed,
-                "make one with `selfchain keys new FILE`, or name one with --key",
-            ),
-        };
-        Failure::new(status, format!("cannot use the key {}", path.display()), next).because(&error)
+/// Reads a key file, and unlocks it with the passphrase if it is sealed.
+pub(super) fn read_key(path: &Path, settings: &Settings) -> Result<SigningKey, Failure> {
+    let file = keys::open(path).map_err(|error| key_failure(path, &error))?;
+    let key = if file.is_sealed() {
+        file.unlock(&settings.passphrase.of(path)?)
+    } else {
+        file.key()
+    };
+    key.map_err(|fault| {
+        let path = path.to_owned();
+        key_failure(&path.clone(), &KeyError::Format { path, fault })
     })
+}
+
+/// Why a key file cannot be used, and what to do.
+pub(super) fn key_failure(path: &Path, error: &KeyError) -> Failure {
+    let (status, next) = match error {
+        KeyError::Format {
+            fault: KeyFault::Passphrase,
+            ..
+        } => (
+            ExitStatus::Failed,
+            "try again with the passphrase that it was sealed under",
+        ),
+        KeyError::Format {
+            fault: KeyFault::Node { .. } | KeyFault::NotBuilt | KeyFault::Kem | KeyFault::Cost(_),
+            ..
+        } => (ExitStatus::Failed, ""),
+        KeyError::Format { .. } => (ExitStatus::Corrupt, "restore the file from a backup"),
+        KeyError::Permissions { .. } | KeyError::Exists { .. } => (ExitStatus::Failed, ""),
+        KeyError::Io { .. } if !error.is_absent() => (ExitStatus::Failed, ""),
+        KeyError::Io { .. } => (
+            ExitStatus::Failed,
+            "make one with `selfchain keys new FILE`, or name one with --key",
+        ),
+    };
+    Failure::new(status, format!("cannot use the key {}", path.display()), next).because(error)
 }
 
 fn server_key(config: &Config) -> Result<[u8; 32], Failure> {
     let path = config.node_key_path();
-    let key = keys::read(&path).map_err(|error| {
+    // The public half, which no passphrase is needed for.
+    let file = keys::open(&path).map_err(|error| {
         let next = "pass --server-key HEX; on the node, `selfchain keys show` prints it";
         Failure::usage("the node's key is not known", next).because(&error)
     })?;
-    key.public()
-        .as_bytes()
+    file.public_bytes()
         .try_into()
         .map_err(|_| Failure::usage("the node's key is no Ed25519 key", ""))
 }

@@ -2,8 +2,10 @@
 
 use super::ai::AiCommand;
 use super::demo::DemoArguments;
+use super::keys::KeysCommand;
+use super::session::SessionCommand;
 use super::settings::KeyFlags;
-use crate::bench::{PlaneArgument, SchemeArgument};
+use crate::bench::PlaneArgument;
 use crate::standing::EPOCH_BLOCKS;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -22,6 +24,10 @@ pub(super) struct Arguments {
     /// Answer with one JSON object on the last line.
     #[arg(long, global = true)]
     pub(super) json: bool,
+    /// The file of the passphrase that key files are sealed under, readable by you alone [default: env
+    /// SELFCHAIN_PASSPHRASE, else it is asked for].
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) passphrase_file: Option<PathBuf>,
     /// Listen on unused ports, for tests.
     #[arg(long = "with-unused-ports", global = true, hide = true)]
     pub(super) unused_ports: bool,
@@ -44,12 +50,15 @@ pub(super) enum Command {
     Testnet(TestnetArguments),
     /// Run the node until SIGTERM or ctrl-c, then drain.
     Run,
-    /// Make and show keys.
+    /// Make, seal, show, certify and export keys.
     #[command(subcommand)]
     Keys(KeysCommand),
     /// Open, show, limit and close accounts.
     #[command(subcommand)]
     Account(AccountCommand),
+    /// Let another key act for an account, within scope, cap and expiry; or end that.
+    #[command(subcommand)]
+    Session(SessionCommand),
     /// Create and show assets.
     #[command(subcommand)]
     Asset(AssetCommand),
@@ -160,23 +169,6 @@ pub(super) enum AccountIdsArgument {
     Free,
     /// Derived from owner, asset and salt.
     Derived,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum KeysCommand {
-    /// Make a key file, readable by you alone.
-    New {
-        /// Where.
-        file: PathBuf,
-        /// How it signs. A node's own key is of the first kind.
-        #[arg(long, value_enum, default_value_t = SchemeArgument::Ed25519)]
-        scheme: SchemeArgument,
-    },
-    /// Show a key's public half: its id and public key.
-    Show {
-        /// Which key file [default: the node's].
-        file: Option<PathBuf>,
-    },
 }
 
 /// How to reach the node.

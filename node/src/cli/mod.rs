@@ -15,6 +15,8 @@ mod init;
 mod testnet;
 mod run;
 mod keys;
+mod passphrase;
+mod session;
 mod account;
 mod held;
 mod asset;

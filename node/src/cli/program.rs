@@ -2,10 +2,11 @@
 
 use super::arguments::{Arguments, Command};
 use super::output::Output;
+use super::passphrase::PassphraseSource;
 use super::settings::Settings;
 use super::{
     ExitStatus, Failure, account, ai, asset, bench, config, demo, events, init, keys, look, report, review,
-    run, snapshot, testnet, transaction, transfer, validator, verify,
+    run, session, snapshot, testnet, transaction, transfer, validator, verify,
 };
 use clap::{CommandFactory, Parser};
 use std::ffi::OsString;
@@ -42,11 +43,13 @@ pub fn main(
     let output = Output {
         is_json: arguments.json,
     };
+    let mut env: Vec<(OsString, OsString)> = env.into_iter().collect();
     let settings = Settings {
+        passphrase: PassphraseSource::new(arguments.passphrase_file, &mut env),
         file: arguments.config,
         flags: arguments.keys,
         unused_ports: arguments.unused_ports,
-        env: env.into_iter().collect(),
+        env,
     };
     match dispatch(arguments.command, &settings, output) {
         Ok(()) => ExitStatus::Done,
@@ -67,6 +70,7 @@ fn dispatch(command: Command, settings: &Settings, output: Output) -> Result<(),
         Command::Run => run::run(settings, output),
         Command::Keys(command) => keys::keys(command, settings, output),
         Command::Account(command) => account::account(command, settings, output),
+        Command::Session(command) => session::session(&command, settings, output),
         Command::Asset(command) => asset::asset(command, settings, output),
         Command::Validator(command) => validator::validator(&command, settings, output),
         Command::Transfer(arguments) => transfer::transfer(&arguments, settings, output),

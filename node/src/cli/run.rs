@@ -69,7 +69,9 @@ async fn serve(
 
 fn start(config: &Config, settings: &Settings, output: Output, runtime: &Handle) -> Result<Node, Failure> {
     let disk = open_data("cannot start the node", &config.data_dir)?;
-    let key = access::read_key(&config.node_key_path())?;
+    let path = config.node_key_path();
+    let key = access::read_key(&path, settings)?;
+    let key = keys::check_node(&path, key).map_err(|error| access::key_failure(&path, &error))?;
     let key_log = settings
         .env
         .iter()
@@ -78,6 +80,9 @@ fn start(config: &Config, settings: &Settings, output: Output, runtime: &Handle)
     let mut node_config = config.node_config(key_log);
     node_config.scoring.models = models_in(&config.data_dir)?;
     node_config.validator.next_key = Some(config.next_key_path());
+    node_config.validator.passphrase = settings.passphrase.given()?;
+    let file = keys::open(&path).map_err(|error| access::key_failure(&path, &error))?;
+    node_config.validator.carried = file.guard().map(<[u8]>::to_vec);
     let bar = bar("recovering", output.is_json);
     let metrics = Arc::new(Metrics::default());
     let node = Node::start(

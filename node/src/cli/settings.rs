@@ -1,6 +1,7 @@
 //! The configuration of a command: its flags over the environment over the file over the defaults.
 
 use super::Failure;
+use super::passphrase::PassphraseSource;
 use crate::config::{Config, ENV_PREFIX, KEYS, Layers, Resolved, env_name, resolve};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use std::ffi::OsString;
@@ -62,6 +63,8 @@ pub(super) struct Settings {
     pub(super) flags: KeyFlags,
     pub(super) unused_ports: bool,
     pub(super) env: Vec<(OsString, OsString)>,
+    /// Not among the environment above.
+    pub(super) passphrase: PassphraseSource,
 }
 
 impl Settings {

@@ -111,7 +111,7 @@ pub(super) fn validator(
         }
         ValidatorCommand::Rotate { to, sign } => {
             let (key, _) = begin(sign, settings)?;
-            let next = access::read_key(to)?;
+            let next = access::read_key(to, settings)?;
             let attachments = [next.id().0.as_bytes().as_slice(), next.public().as_bytes()].concat();
             let len = u32::try_from(attachments.len()).unwrap_or(u32::MAX);
             let scheme = next.public().scheme().code();
@@ -164,8 +164,8 @@ fn resolve(text: &str) -> Result<SocketAddr, Failure> {
 /// The validator's key, and the chain that it is, or wants to be, a validator of.
 fn begin(sign: &SignArguments, settings: &Settings) -> Result<(SigningKey, Genesis), Failure> {
     let key = match &sign.key {
-        Some(file) => access::read_key(file)?,
-        None => access::read_key(&settings.resolve()?.config.node_key_path())?,
+        Some(file) => access::read_key(file, settings)?,
+        None => access::read_key(&settings.resolve()?.config.node_key_path(), settings)?,
     };
     let client: Client = access::connect(&sign.node, settings)?;
     let genesis = client
@@ -197,7 +197,10 @@ fn say(
     output: Output,
 ) -> Result<(), Failure> {
     let (_, signer) = access::sign(sign, settings)?;
-    let other = other.as_deref().map(access::read_key).transpose()?;
+    let other = other
+        .as_deref()
+        .map(|file| access::read_key(file, settings))
+        .transpose()?;
     // A key that is the validator's and the owner's signs once.
     let others: Vec<SigningKey> = other.into_iter().filter(|key| key.id() != signer.id()).collect();
     commit_among(what, &signer, &others, said, also, output)

@@ -10,7 +10,7 @@ use thiserror::Error;
 pub const ENV_PREFIX: &str = "SELFCHAIN_";
 
 /// Variables with the prefix that are no keys: where the file is.
-const ENV_NOT_KEYS: [&str; 1] = ["SELFCHAIN_CONFIG"];
+const ENV_NOT_KEYS: [&str; 2] = ["SELFCHAIN_CONFIG", "SELFCHAIN_PASSPHRASE"];
 
 /// The environment variable of a key: `ingest.listen` is `SELFCHAIN_INGEST__LISTEN`.
 pub fn env_name(key: &str) -> String {

@@ -50,6 +50,9 @@ impl Config {
             listen: self.validator.listen,
             peers: self.validator.peers.0.clone(),
             next_key: None,
+            passphrase: None,
+            guard_dir: self.validator.guard_dir.clone(),
+            carried: None,
             join: JoinConfig {
                 behind_blocks: self.validator.join_behind_blocks,
             },

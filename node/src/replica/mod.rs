@@ -30,11 +30,13 @@ mod exchange;
 mod deciding;
 mod following;
 mod fetched;
+mod guarding;
 mod quiet;
 mod sharing;
 
 pub use acknowledged::INCLUSION_BOUND;
 pub use allowance::{SERVED_BURST_BYTES, SERVED_BYTES_MIN, SERVED_BYTES_PER_S};
+pub use guarding::GUARD_AHEAD;
 pub use lately::{Did, Lately, PROVED_MAX};
 pub use remembered::Remembered;
 pub use replica::{

@@ -70,6 +70,9 @@ impl Quiet {
 impl<T: Ticket> Replica<T> {
     /// Whether it says nothing at the height in hand.
     pub(super) fn is_quiet(&self) -> bool {
+        if self.chain.tip().height < self.guarding.floor() {
+            return true;
+        }
         match &self.quiet {
             Quiet::No => false,
             Quiet::Listening { .. } => true,

@@ -7,6 +7,7 @@ use super::bodies::{Bodies, OWN};
 use super::catch_up::CatchUp;
 use super::deciding::Lanes;
 use super::fetched::Fetched;
+use super::guarding::Guarding;
 use super::lately::Lately;
 use super::quiet::Quiet;
 use super::remembered::Remembered;
@@ -21,7 +22,7 @@ use crate::telemetry::agreement::AgreementCounts;
 use selfchain_engine::builder::Order;
 use selfchain_engine::commit::{Block, Chain, ChainError, Proposal, VerifyError};
 use selfchain_engine::pool::{Entry, Pool};
-use selfchain_storage::{Journal, JournalError};
+use selfchain_storage::{Journal, JournalError, Watermark, WatermarkError};
 use selfchain_types::block::Row;
 use selfchain_types::certificate::Certificate;
 use selfchain_types::codec::{self, DecodeError};
@@ -125,6 +126,8 @@ pub struct Agreement {
     pub reveals: Box<Reveals>,
     /// What scores its blocks and judges the others' scores: it remembers the chain up to its tip.
     pub scoring: Option<Scoring>,
+    /// What is asked before a ballot leaves, if there is one.
+    pub guard: Option<Watermark>,
 }
 
 /// Why a replica may not go on.
@@ -139,6 +142,9 @@ pub enum ReplicaError {
     /// The journal.
     #[error("the journal failed")]
     Journal(#[from] JournalError),
+    /// The guard against signing twice.
+    #[error("the guard against signing twice failed")]
+    Guard(#[from] WatermarkError),
     /// The log could not be read.
     #[error("the log could not be read")]
     Log(#[from] LogError),
@@ -219,6 +225,7 @@ pub struct Replica<T> {
     pub(super) evidence: Vec<Vec<u8>>,
     /// Whether it says anything.
     pub(super) quiet: Quiet,
+    pub(super) guarding: Guarding,
     /// Whether it began with nothing: an empty log, and a journal without a record.
     pub(super) is_blank: bool,
     /// What it sends of its snapshots, and how it gets one.
@@ -332,6 +339,7 @@ impl<T: Ticket> Replica<T> {
             refused: Vec::new(),
             evidence: Vec::new(),
             quiet: Quiet::No,
+            guarding: Guarding::new(agreement.guard),
             is_blank: false,
             sharing: None,
         };
@@ -345,7 +353,10 @@ impl<T: Ticket> Replica<T> {
         for (height, record) in records {
             match record.split_first() {
                 Some((&RECORD_QUIET, _)) => self.quiet = Quiet::Through(Height(height)),
-                Some((&RECORD_PLANE, record)) => self.input(Input::Recovered(record.to_vec()), now)?,
+                Some((&RECORD_PLANE, record)) => {
+                    self.guard_record(record);
+                    self.input(Input::Recovered(record.to_vec()), now)?;
+                }
                 Some((&RECORD_BODY, bytes)) => {
                     // Written by this node, whole: what cannot be read is of another version.
                     if let Ok(proposal) = Proposal::new(bytes.to_vec()) {
@@ -355,6 +366,7 @@ impl<T: Ticket> Replica<T> {
                 _ => {}
             }
         }
+        self.guarding.settle(self.chain.tip().height);
         self.start(now)?;
         self.perform(now)
     }
@@ -387,6 +399,7 @@ impl<T: Ticket> Replica<T> {
     /// Gives the chain, its scorer and the pool back, and into the pool what an own proposal holds of it.
     pub fn into_parts(mut self) -> (Chain, Option<Scoring>, Pool<T>) {
         self.give_back();
+        self.guarding.close();
         (self.chain, self.scores.into_scoring(), self.pool)
     }
 
@@ -716,6 +729,9 @@ impl<T: Ticket> Replica<T> {
     /// Sends a message of the plane, once everything that it persisted before is durable.
     fn say(&mut self, to: To, bytes: &[u8]) -> Result<(), ReplicaError> {
         self.sync_journal()?;
+        if !self.may_say(bytes)? {
+            return Ok(());
+        }
         let tip = self.chain.tip().height;
         self.send(to, &PeerMessage::Plane { tip, bytes });
         Ok(())

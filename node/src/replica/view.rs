@@ -208,7 +208,9 @@ impl<T: Ticket> Replica<T> {
             tips: self.catch_up.tips().collect(),
             catching_up: CatchingUp {
                 snapshot: self.sharing.as_ref().and_then(|sharing| sharing.joining.view()),
-                quiet_through: self.quiet.through().filter(|through| tip < *through),
+                quiet_through: (self.quiet.through())
+                    .max(Some(self.guarding.floor()))
+                    .filter(|through| tip < *through),
                 ..self.catch_up.view(tip, now)
             },
             bodies: self.bodies.len(),

@@ -48,6 +48,8 @@ pub struct AgreementCounts {
     pub refused_by_others: u64,
     /// Proofs of misbehaviour that it found.
     pub evidence: u64,
+    /// Ballots of its own that it did not send, because it may have signed others there.
+    pub guarded: u64,
 }
 
 /// Why a block can never be decided.

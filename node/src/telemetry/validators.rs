@@ -300,6 +300,11 @@ pub fn encode_agreement(view: &ReplicaView) -> String {
             counts.evidence,
         ),
         (
+            "selfchain_agreement_guarded_total",
+            "Ballots of its own that this node did not send, because it may have signed others there.",
+            counts.guarded,
+        ),
+        (
             "selfchain_agreement_acknowledged_total",
             "Transactions that this node acknowledged to the other validators.",
             counts.acknowledged,

@@ -7,7 +7,7 @@ use selfchain_consensus::poai::reveal::RevealChain;
 use selfchain_consensus::schedule::proposer;
 use selfchain_types::ballot::{Ballot, Statement};
 use selfchain_types::certificate::{Certificate, Precommit, precommit_digest};
-use selfchain_types::crypto::{BatchVerifier, SigningKey};
+use selfchain_types::crypto::{BatchVerifier, Scheme, SigningKey};
 use selfchain_types::evidence::{Evidence, encode_evidence};
 use selfchain_types::genesis::{Fees, Plane, Validator};
 use selfchain_types::{
@@ -32,12 +32,19 @@ pub const FOUNDERS: [u8; 4] = [11, 12, 13, 14];
 pub const JOINER: u8 = 21;
 pub const OTHER: u8 = 22;
 pub const OWNER: u8 = 31;
+/// The root of an identity, quick to sign with.
+pub const ROOT: u8 = 200;
 const SEEDS: [u8; 9] = [ISSUER, AUTHORITY, 11, 12, 13, 14, JOINER, OTHER, OWNER];
 const REVEALS: u32 = 512;
 const BOUND: AccountFlags = AccountFlags::DEBITS_MUST_NOT_EXCEED_CREDITS;
 
 pub fn key(seed: u8) -> SigningKey {
-    SigningKey::from_seed(&[seed; 32])
+    let scheme = if seed == ROOT {
+        Scheme::Ed25519SlhDsa128f
+    } else {
+        Scheme::Ed25519
+    };
+    SigningKey::of_scheme(scheme, &[seed; 32]).unwrap()
 }
 
 pub fn id(seed: u8) -> KeyId {

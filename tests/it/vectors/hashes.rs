@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Vector, page};
 
-const DOMAINS: [(&str, Domain); 36] = [
+const DOMAINS: [(&str, Domain); 41] = [
     ("selfchain/hybrid/v1", hash::HYBRID),
     ("selfchain/hybrid-seed/v1", hash::HYBRID_SEED),
     ("selfchain/tx/v1", hash::TX),
@@ -44,6 +44,11 @@ const DOMAINS: [(&str, Domain); 36] = [
     ("selfchain/epoch/v1", hash::EPOCH),
     ("selfchain/draw/v1", hash::DRAW),
     ("selfchain/snapshot/v1", hash::SNAPSHOT),
+    ("selfchain/key-file/v1", hash::KEY_FILE),
+    ("selfchain/node-id/v1", hash::NODE_ID),
+    ("selfchain/identity/v1", hash::IDENTITY),
+    ("selfchain/identity-sign/v1", hash::IDENTITY_SIGN),
+    ("selfchain/identity-record/v1", hash::IDENTITY_RECORD),
 ];
 
 /// The hash key of each domain, the hash of nothing, and of the four bytes `00 01 02 03`.

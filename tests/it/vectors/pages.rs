@@ -34,7 +34,7 @@ const fn table(
     }
 }
 
-const TABLES: [Table; 12] = [
+const TABLES: [Table; 13] = [
     table("envelope", "\n## Front\n", "envelope", "two signers and a fee", 7),
     table("block", "\n## Header\n", "header", "two models", 16),
     table(
@@ -50,7 +50,8 @@ const TABLES: [Table; 12] = [
         prefix: "cold_",
         ..table("records", "The cold half", "records", "account", 6)
     },
-    table("records", "\n## Key\n", "records", "key", 4),
+    table("records", "\n## Key\n", "records", "key", 5),
+    table("records", "\n## Identity\n", "records", "identity", 9),
     table("records", "\n## Session\n", "records", "session", 7),
     table("records", "\n## Pending\n", "records", "pending", 12),
     table("records", "\n## Asset\n", "records", "asset", 4),

@@ -6,8 +6,9 @@ use selfchain_types::asset::AssetRecord;
 use selfchain_types::codec::{
     SECTION_VERSION, known_sections, put_section, put_section_versioned, sections as split,
 };
+use selfchain_types::identity::IdentityRecord;
 use selfchain_types::key::{KeyRecord, SessionRecord, SessionScope};
-use selfchain_types::{AccountFlags, hash};
+use selfchain_types::{AccountFlags, Hash, KeyId, hash};
 use serde_json::{Value, json};
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -39,6 +40,7 @@ pub fn records() -> Vec<Vector> {
         session_record(),
         pending_record(),
         asset_record(),
+        identity_record(),
     ]
 }
 
@@ -121,6 +123,7 @@ pub fn registered() -> KeyRecord {
     record.registered = 3.into();
     record.revoked = 9.into();
     record.scheme = 1.into();
+    record.identity = 5.into();
     record.lanes[0] = 12.into();
     record.lanes[15] = 1.into();
     record
@@ -133,6 +136,7 @@ fn key_record() -> Vector {
         "registered": record.registered.get().to_string(),
         "revoked": record.revoked.get().to_string(),
         "scheme": record.scheme.get(),
+        "identity": record.identity.get(),
         "lanes": record.lanes.iter().map(|lane| lane.get().to_string()).collect::<Vec<_>>(),
     });
     Vector::new("key", fields, record.as_bytes().to_vec(), move |bytes| {
@@ -203,6 +207,42 @@ fn pending_record() -> Vector {
         PendingRecord::read_from_bytes(bytes) == Ok(record)
     })
     .hashed("leaf", hash::PENDING.hash(record.as_bytes()))
+}
+
+/// An identity with two keys.
+fn identity_record() -> Vector {
+    let none = KeyId::NONE;
+    let record = IdentityRecord {
+        node: Hash([0x1d; 32]),
+        root: key(3).id(),
+        certificate: Hash([0x2e; 32]),
+        serial: 4.into(),
+        certified: 77.into(),
+        not_before: 70.into(),
+        not_after: 9_000.into(),
+        revoked: 0.into(),
+        roles: 5.into(),
+        uses: [1, 2, 0, 0, 0, 0],
+        reserved: [0; 46],
+        keys: [key(1).id(), key(2).id(), none, none, none, none],
+    };
+    let fields = json!({
+        "node": record.node.to_hex(),
+        "root": record.root.0.to_hex(),
+        "certificate": record.certificate.to_hex(),
+        "serial": record.serial.get().to_string(),
+        "certified": record.certified.get().to_string(),
+        "not_before": record.not_before.get().to_string(),
+        "not_after": record.not_after.get().to_string(),
+        "revoked": record.revoked.get().to_string(),
+        "roles": record.roles.get(),
+        "uses": hex(&record.uses),
+        "keys": record.keys.map(|key| key.0.to_hex()),
+    });
+    Vector::new("identity", fields, record.as_bytes().to_vec(), move |bytes| {
+        IdentityRecord::read_from_bytes(bytes) == Ok(record)
+    })
+    .hashed("leaf", hash::IDENTITY_RECORD.hash(record.as_bytes()))
 }
 
 /// An asset of two decimal digits.

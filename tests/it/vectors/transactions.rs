@@ -133,6 +133,7 @@ pub fn operations() -> Vec<Vector> {
         ("reveals", Operation::reveals(21, owner, 16)),
         ("address", Operation::address(22, owner, 16)),
         ("set_quality", Operation::set_quality(23, filled(0x0e), (8, 343))),
+        ("certify", Operation::certify(24, filled(0x1d), (0, 264))),
     ];
     let vector = |(name, operation): (_, Operation)| {
         Vector::new(

@@ -90,6 +90,14 @@ pub enum Broken {
         /// What it said.
         error: String,
     },
+    /// What a revoked key signed counted, or what it signed before did not.
+    #[error("at height {height} validator {validator} has a key revoked too soon or too late")]
+    Revocation {
+        /// Who.
+        validator: u16,
+        /// Where.
+        height: Height,
+    },
     /// The chain did not go on.
     #[error("no progress: the honest validators stand at {tips:?}, {want} was to be reached")]
     Stalled {

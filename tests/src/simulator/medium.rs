@@ -42,6 +42,14 @@ impl Medium {
         matches!(self, Self::Faulty(disk) if disk.crashed())
     }
 
+    /// A copy that goes its own way.
+    pub(super) fn duplicate(&self) -> Self {
+        match self {
+            Self::Faulty(disk) => Self::Faulty(disk.duplicate()),
+            Self::Memory(disk) => Self::Memory(disk.clone()),
+        }
+    }
+
     /// What is left when power goes now and comes back.
     pub(super) fn restart(&self) -> Self {
         match self {

@@ -11,6 +11,7 @@ mod plan;
 mod conduct;
 mod client;
 mod check;
+mod revoking;
 mod scorer;
 mod control;
 mod trust;
@@ -26,7 +27,9 @@ pub use check::Broken;
 pub use compare::{Comparison, THREE_FAILING, compare, compared};
 pub use conduct::Conduct;
 pub use networks::{Judged, judge};
-pub use plan::{Control, EPOCH_BLOCKS, Failing, Load, MODEL_AFTER, Plan, SLOW_FACTOR};
+pub use plan::{
+    Control, EPOCH_BLOCKS, Failing, Guards, Load, MODEL_AFTER, Plan, Revoking, Rolling, SLOW_FACTOR,
+};
 pub use speed::{SPEED_VALIDATORS, Speed, speed};
 pub use traces::{Trace, header, traced, traces};
 pub use world::{Outcome, run, run_alone};

@@ -110,8 +110,45 @@ pub struct Plan {
     pub network: Option<Arc<Network>>,
     /// Who loses its disk, and joins by snapshot.
     pub losing: Option<Losing>,
+    /// Whose directory goes back to a copy of before.
+    pub rolling: Option<Rolling>,
+    /// Where the guards against signing twice are.
+    pub guards: Guards,
+    /// An identity whose key is revoked on the way, by its root.
+    pub revoking: Option<Revoking>,
     /// What is taken away.
     pub control: Control,
+}
+
+/// Where the guards against signing twice are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guards {
+    /// On the disk with all else, which a power cut takes what was not synced from.
+    Beside,
+    /// On a disk of their own, which loses nothing.
+    Apart,
+    /// There are none.
+    Off,
+}
+
+/// A validator whose directory goes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rolling {
+    /// Which, by position; it is honest.
+    pub who: u16,
+    /// When the copy is made.
+    pub copied_ns: u64,
+    /// When it takes the directory's place.
+    pub back_ns: u64,
+}
+
+/// How a key is revoked that signs transactions all the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revoking {
+    /// By itself.
+    Key,
+    /// By the root of its identity.
+    Identity,
 }
 
 /// What clients send.
@@ -217,6 +254,9 @@ impl Plan {
             conducts: Vec::new(),
             network: None,
             losing: None,
+            rolling: None,
+            guards: Guards::Beside,
+            revoking: None,
             control: Control::None,
         }
     }
@@ -237,6 +277,27 @@ impl Plan {
                 cuts: random.below(6),
             }),
             ..Self::of_seed(seed, plane, validators, heights)
+        }
+    }
+
+    /// A run in which the directory of an honest validator goes back to a copy, as when a backup takes the place of a
+    /// broken disk.
+    pub fn rolling(seed: u64, plane: Plane, heights: u64) -> Self {
+        let mut random = Random(seed ^ 0x0b5e_1e7e);
+        let copied_ns = random.between(200, 2_000) * MS;
+        Self {
+            crashes: 0,
+            blackouts: 0,
+            partitions: 0,
+            is_one_lying: false,
+            without_model: None,
+            guards: Guards::Apart,
+            rolling: Some(Rolling {
+                who: 0,
+                copied_ns,
+                back_ns: copied_ns + random.between(1, 2_000) * MS,
+            }),
+            ..Self::of_seed(seed, plane, 4, heights)
         }
     }
 
@@ -265,7 +326,12 @@ impl Plan {
         let plan = Self { control, ..self };
         match control {
             Control::None | Control::NoAcknowledgements => plan,
-            Control::NoJournal => Self { crashes: 12, ..plan },
+            // What a guard apart would make good: it is another safeguard.
+            Control::NoJournal => Self {
+                crashes: 12,
+                guards: Guards::Off,
+                ..plan
+            },
             Control::NoBodies => Self {
                 blackouts: 12,
                 calm_ns_max: 30_000 * MS,

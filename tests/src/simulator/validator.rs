@@ -8,8 +8,10 @@ use super::trust::admitted;
 use crate::random::Random;
 use selfchain::drive::Scoring;
 use selfchain::joining::{JoinConfig, Joining, Offering};
-use selfchain::replica::{Committed, Event, Options, Outgoing, Replica, ReplicaError, Sharing, Ticket};
-use selfchain::storage::{Disk, Journal, JournalConfig, LogConfig, MemoryDisk, Sealing};
+use selfchain::replica::{
+    Committed, Event, GUARD_AHEAD, Options, Outgoing, Replica, ReplicaError, Sharing, Ticket,
+};
+use selfchain::storage::{Disk, Journal, JournalConfig, LogConfig, MemoryDisk, Sealing, Watermark};
 use selfchain::store::{Store, StoreConfig};
 use selfchain::sweep::{Slice, SnapshotFiler, SweepConfig, Sweeper};
 use selfchain::telemetry::Metrics;
@@ -69,6 +71,8 @@ pub(super) struct Counted {
     pub(super) starved: u64,
     /// Acknowledgements that were not signed by their senders.
     pub(super) forged: u64,
+    /// Ballots of its own that its guard held back.
+    pub(super) guarded: u64,
 }
 
 /// What a step gave.
@@ -89,6 +93,8 @@ pub(super) struct Identity<'a> {
     /// Where a liar's choices come from.
     pub(super) lies: Option<Random>,
     pub(super) metrics: &'a Arc<Metrics>,
+    /// The disk of its guard, and which start of its machine this is.
+    pub(super) guard: Option<(Arc<dyn Disk>, [u8; 16])>,
 }
 
 const MS: u64 = 1_000_000;
@@ -136,6 +142,7 @@ impl Running {
             me,
             lies,
             metrics,
+            guard,
         } = identity;
         let (control, failing) = (plan.control, plan.failing);
         let mut store = Store::open(medium.disk(), &store_config(plan))?;
@@ -156,6 +163,9 @@ impl Running {
             waits.unreachable_ns = None;
         }
         let mut agreement = agreement(genesis, key, None, waits);
+        if let Some((disk, boot)) = guard {
+            agreement.guard = Some(Watermark::open(disk, genesis.chain_id(), boot, GUARD_AHEAD)?);
+        }
         if let Some(plane) = weakened(plan, genesis, key, waits) {
             agreement.plane = plane;
         }
@@ -288,6 +298,7 @@ impl Running {
                 ahead: counts.objected_clock,
                 starved: counts.objected_starved,
                 forged: counts.acknowledgements_forged,
+                guarded: counts.guarded,
             },
         );
         Ok(Step {
@@ -298,6 +309,7 @@ impl Running {
                 ahead: self.counted.ahead - before.ahead,
                 starved: self.counted.starved - before.starved,
                 forged: self.counted.forged - before.forged,
+                guarded: self.counted.guarded - before.guarded,
             },
         })
     }

@@ -3,13 +3,15 @@
 use super::check::{Broken, Checks};
 use super::client::{Lane, MONEY, RESERVE};
 use super::medium::Medium;
-use super::plan::{Plan, SLOW_FACTOR, STEP_NS};
+use super::plan::{Guards, Plan, SLOW_FACTOR, STEP_NS};
+use super::revoking::Revoker;
 use super::scorer::MODEL;
 use super::traces::{Trace, Traces};
 use super::validator::{Failed, Identity, Running, Step, create};
 use crate::random::Random;
 use selfchain::replica::{Event, To};
 use selfchain::standing::{found, with_network};
+use selfchain::storage::{Disk, MemoryDisk};
 use selfchain::telemetry::Metrics;
 use selfchain::types::block::{Body, Row};
 use selfchain::types::crypto::SigningKey;
@@ -77,6 +79,14 @@ pub struct Outcome {
     pub starved: u64,
     /// How often one found an acknowledgement that its sender did not sign.
     pub forged: u64,
+    /// Ballots that honest validators' guards held back.
+    pub guarded: u64,
+    /// Whether a directory went back while its validator was ahead of the copy.
+    pub rolled_back: bool,
+    /// The height at which a key was revoked, if one was.
+    pub revoked: Option<u64>,
+    /// On all nodes together, its transactions that counted in that very block, and that were refused in the next.
+    pub signed_when_revoked: (u64, u64),
     /// How often a validator began at a snapshot of the others.
     pub joins: u64,
     /// The most chunks of the snapshots that a validator fetched in one life, and how often what it was sent did not
@@ -120,6 +130,12 @@ enum Happening {
     Return {
         instance: usize,
     },
+    Copy {
+        instance: usize,
+    },
+    GoBack {
+        instance: usize,
+    },
     ClockBack {
         instance: usize,
     },
@@ -139,6 +155,10 @@ enum Happening {
 struct Instance {
     position: u16,
     medium: Medium,
+    /// The disk of its guard, where it has one of its own.
+    guard: MemoryDisk,
+    /// A copy of its directory, and the tip when it was made.
+    copy: Option<(Medium, Height)>,
     running: Option<Running>,
     /// Counts its starts: what was meant for an earlier one is nobody's.
     life: u64,
@@ -180,6 +200,7 @@ struct World {
     /// When the last block was decided, and from each after the first epoch to the next.
     decided_at: u64,
     waits: Vec<u64>,
+    revoker: Option<Revoker>,
     sets: BTreeSet<Hash>,
     traces: Option<Traces>,
     outcome: Outcome,
@@ -246,6 +267,8 @@ impl World {
             instances.push(Instance {
                 position,
                 medium,
+                guard: MemoryDisk::new(),
+                copy: None,
                 running: None,
                 life: 0,
                 skew_ns: random.below(plan.skew_ns + 1) + if plan.clock_steps > 0 { STEP_NS } else { 0 },
@@ -275,6 +298,7 @@ impl World {
             replays: Vec::new(),
             decided_at: EPOCH_NS,
             waits: Vec::new(),
+            revoker: plan.revoking.map(Revoker::new),
             sets: BTreeSet::new(),
             traces: None,
             outcome: Outcome {
@@ -298,6 +322,10 @@ impl World {
                 ahead: 0,
                 starved: 0,
                 forged: 0,
+                guarded: 0,
+                rolled_back: false,
+                revoked: None,
+                signed_when_revoked: (0, 0),
                 joins: 0,
                 fetched: (0, 0),
                 messages: 0,
@@ -333,6 +361,11 @@ impl World {
     }
 
     fn close(mut self) -> (Outcome, Vec<Trace>) {
+        let honest = self.honest().count();
+        if let Some(revoker) = &self.revoker {
+            self.outcome.revoked = revoker.revoked(honest).map(|height| height.0);
+            self.outcome.signed_when_revoked = (revoker.counted_there, revoker.refused_next);
+        }
         self.outcome.height = self.checks.tip().0;
         self.outcome.virtual_ns = self.now - EPOCH_NS;
         self.outcome.sets = self.sets.len();
@@ -438,6 +471,11 @@ impl World {
             let lasts = self.random.between(200, 2_000) * MS;
             self.after(at + lasts, Happening::ClockRight { instance });
         }
+        if let Some(rolling) = self.plan.rolling {
+            let instance = usize::from(rolling.who);
+            self.after(rolling.copied_ns, Happening::Copy { instance });
+            self.after(rolling.back_ns, Happening::GoBack { instance });
+        }
         if let Some(losing) = self.plan.losing {
             let instance = usize::from(losing.who);
             let off_ns = losing.off_ns;
@@ -503,6 +541,21 @@ impl World {
                 self.is_lost = false;
                 self.power_on(instance)
             }
+            Happening::Copy { instance } => {
+                let one = &mut self.instances[instance];
+                one.copy = Some((one.medium.duplicate(), one.tip));
+                Ok(())
+            }
+            Happening::GoBack { instance } => {
+                let one = &mut self.instances[instance];
+                let Some((copy, tip)) = one.copy.take() else {
+                    return Ok(());
+                };
+                self.outcome.rolled_back = one.tip > tip;
+                (one.medium, one.running, one.tip) = (copy.restart(), None, tip);
+                one.life += 1;
+                self.power_on(instance)
+            }
             Happening::ClockBack { instance } => {
                 self.instances[instance].back_ns = STEP_NS;
                 Ok(())
@@ -558,11 +611,22 @@ impl World {
         let key = &self.keys[usize::from(position)];
         let lies = self.is_lying(position).then(|| Random(self.random.word()));
         let one = &self.instances[instance];
+        let mut boot = [0; 16];
+        let guard: Option<(Arc<dyn Disk>, [u8; 16])> = match self.plan.guards {
+            Guards::Off => None,
+            Guards::Apart => Some((Arc::new(one.guard.clone()), boot)),
+            Guards::Beside => {
+                // Each start may follow on a loss of power.
+                boot[..8].copy_from_slice(&one.life.to_le_bytes());
+                Some((one.medium.disk(), boot))
+            }
+        };
         let identity = Identity {
             key,
             me: position,
             lies,
             metrics: &self.metrics,
+            guard,
         };
         let opened = Running::open(&one.medium, &self.genesis, identity, &self.plan, now);
         match opened {
@@ -661,6 +725,7 @@ impl World {
             self.outcome.ahead += step.counted.ahead;
             self.outcome.starved += step.counted.starved;
             self.outcome.forged += step.counted.forged;
+            self.outcome.guarded += step.counted.guarded;
         }
         let has_decided = !step.committed.is_empty();
         let remembers = self.instances[instance]
@@ -691,6 +756,9 @@ impl World {
                     .unwrap_or_default();
                 let is_first = tip.height > self.checks.tip();
                 self.checks.decided(position, tip.height, tip.hash, state, &ids)?;
+                if let Some(revoker) = &mut self.revoker {
+                    revoker.executed(position, block)?;
+                }
                 if is_first {
                     self.outcome.round_max = self.outcome.round_max.max(committed.round);
                     self.outcome.later_rounds += u64::from(committed.round > 0);
@@ -900,7 +968,25 @@ impl World {
                 Ok(running.handle(Event::Clock, now)?)
             })?;
         }
+        self.revoke(tip)?;
         self.after(CLIENT_EVERY_NS, Happening::Clients);
+        Ok(())
+    }
+
+    /// The client whose key is revoked sends what it has, to all of them.
+    fn revoke(&mut self, tip: Height) -> Result<(), Broken> {
+        let Some(revoker) = self.revoker.as_mut().filter(|_| !self.is_draining) else {
+            return Ok(());
+        };
+        let checks = &self.checks;
+        let due = revoker.due(self.chain_id, tip.next(), &|tx_id| checks.block_of(tx_id));
+        for instance in self.honest().collect::<Vec<usize>>() {
+            let due = due.clone();
+            self.step(instance, |running, now| {
+                due.into_iter().for_each(|bytes| running.submit(bytes, false));
+                Ok(running.handle(Event::Clock, now)?)
+            })?;
+        }
         Ok(())
     }
 }

@@ -10,6 +10,8 @@ mod hollow;
 mod hybrid;
 #[cfg(feature = "ml-dsa")]
 mod ml_dsa;
+#[cfg(feature = "seal")]
+pub mod passphrase;
 #[cfg(feature = "std")]
 mod points;
 mod scheme;

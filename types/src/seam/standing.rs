@@ -191,6 +191,13 @@ pub enum Change {
         /// The network.
         network: Arc<Network>,
     },
+    /// A key counts no more: the validator that signs with it, or waits to, takes the other one, or leaves.
+    Replaced {
+        /// The key.
+        key: KeyId,
+        /// The key to come, if there is one.
+        by: Option<PublicKey>,
+    },
     /// A validator was found to have misbehaved: it has nothing at stake any more, whatever it signs with, and leaves.
     Forfeit {
         /// Its number.

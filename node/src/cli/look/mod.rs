@@ -7,7 +7,6 @@ mod validators;
 mod consensus;
 mod evidence;
 
-use super::access;
 use super::arguments::{ConsensusCommand, LookArguments};
 use super::init::{of_store, open_data};
 use super::output::Output;
@@ -64,7 +63,9 @@ fn what(of: Topic) -> &'static str {
 /// The object of a topic.
 fn look(of: Topic, arguments: &LookArguments, settings: &Settings, output: Output) -> Result<Value, Failure> {
     let config = settings.resolve()?.config;
-    let me = access::read_key(&config.node_key_path()).ok().map(|key| key.id());
+    let me = crate::keys::open(&config.node_key_path())
+        .ok()
+        .and_then(|file| file.id());
     let address = arguments.http.or(config.http.listen);
     let deadline = Duration::from_millis(arguments.deadline_ms.max(1));
     match address.filter(|_| !arguments.offline) {

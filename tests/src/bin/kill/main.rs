@@ -26,6 +26,11 @@ fn main() -> ExitCode {
     {
         return ended(node::serve(Path::new(directory)));
     }
+    // The program itself, for tests that look at a whole process: this is linked with all of it anyway.
+    if arguments.first().is_some_and(|word| word == "program") {
+        let status = selfchain::cli::main(std::env::args_os().skip(1), std::env::vars_os());
+        return status.code().into();
+    }
     ended(Options::read(&arguments).and_then(|options| run::run(&options)))
 }
 
