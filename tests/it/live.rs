@@ -12,11 +12,11 @@ use selfchain::storage::{Disk, MemoryDisk};
 use selfchain::store::Store;
 use selfchain::telemetry::Metrics;
 use selfchain::types::address::encode_address;
-use selfchain::types::crypto::SigningKey;
+use selfchain::types::crypto::{Scheme, SigningKey};
 use selfchain::types::genesis::Plane;
 use selfchain::types::message::Detail;
 use selfchain::types::{Amount, AssetId, Genesis, Hash, Height, KeyId};
-use selfchain::{AccountFlags, AccountId, Operation};
+use selfchain::{AccountFlags, AccountId, Operation, Outcome};
 use selfchain_transport::links::{LinkClose, PeerStatus};
 use std::cell::Cell;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -48,8 +48,8 @@ fn until(fact: impl Fn() -> bool) {
     }
 }
 
-fn key(at: usize) -> SigningKey {
-    SigningKey::from_seed(&[u8::try_from(at).unwrap() + 101; 32])
+fn key_of(scheme: Scheme, at: usize) -> SigningKey {
+    SigningKey::of_scheme(scheme, &[u8::try_from(at).unwrap() + 101; 32]).unwrap()
 }
 
 fn copy(key: &SigningKey) -> SigningKey {
@@ -125,7 +125,8 @@ impl Seat {
 
 impl Network {
     /// Four founders that run, and one who may join and knows the address of the first founder only.
-    fn start() -> Self {
+    fn start(scheme: Scheme) -> Self {
+        let key = |at| key_of(scheme, at);
         let founders: Vec<SigningKey> = (0..JOINER).map(key).collect();
         let mut genesis = Genesis::solo("live", 1, founders[0].public().clone());
         (genesis.fees.asset, genesis.fees.collector) = (COIN, RESERVE);
@@ -136,10 +137,7 @@ impl Network {
             .collect();
         let addresses: Vec<SocketAddr> = sockets.iter().map(|one| one.local_addr().unwrap()).collect();
         drop(sockets);
-        let known = |at: usize| PeerAddress {
-            key: key(at).public().as_bytes().try_into().unwrap(),
-            address: addresses[at],
-        };
+        let known = |at: usize| PeerAddress::of(key(at).public(), addresses[at]);
         let folder = tempfile::tempdir().unwrap();
         let seats = (0..=JOINER).map(|at| {
             let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
@@ -241,7 +239,8 @@ fn opening() -> Vec<Operation> {
 fn join(joiner: &SigningKey, address: &SocketAddr) -> (Vec<Operation>, Vec<u8>) {
     let mut attachments = [&[0; 32], joiner.public().as_bytes()].concat();
     let len = u32::try_from(attachments.len()).unwrap();
-    let join = Operation::join(1, joiner.id(), BOND, PURSE, 1, (0, len));
+    let scheme = joiner.public().scheme().code();
+    let join = Operation::join(1, joiner.id(), BOND, PURSE, scheme, (0, len));
     attachments.extend_from_slice(&encode_address(address));
     let address = Operation::address(2, joiner.id(), len);
     (vec![join, address], attachments)
@@ -250,12 +249,31 @@ fn join(joiner: &SigningKey, address: &SocketAddr) -> (Vec<Operation>, Vec<u8>) 
 fn rotate(from: &SigningKey, to: &SigningKey) -> (Vec<Operation>, Vec<u8>) {
     let attachments = [to.id().0.as_bytes().as_slice(), to.public().as_bytes()].concat();
     let len = u32::try_from(attachments.len()).unwrap();
-    (vec![Operation::rotate(1, from.id(), 1, (0, len))], attachments)
+    let scheme = to.public().scheme().code();
+    (vec![Operation::rotate(1, from.id(), scheme, (0, len))], attachments)
+}
+
+fn refused(signer: &Signer, others: &[SigningKey], said: (Vec<Operation>, Vec<u8>), want: Outcome) {
+    let ticket = signer.submit_among(others, said.0, said.1, Detail::Refusals);
+    let committed = signer.wait(ticket.unwrap()).unwrap();
+    let outcomes = committed.refused.iter().map(|(_, outcome, _)| *outcome);
+    assert_eq!(outcomes.collect::<Vec<_>>().first(), Some(&want));
 }
 
 #[test]
 fn a_running_network_follows_who_joins_who_takes_another_key_and_who_leaves() {
-    let mut network = Network::start();
+    follows(Scheme::Ed25519, Scheme::Ed25519MlDsa65);
+}
+
+#[test]
+fn a_running_network_of_hybrid_votes_follows_them_likewise() {
+    follows(Scheme::Ed25519MlDsa65, Scheme::Ed25519);
+}
+
+/// A network whose validators sign with one scheme, and let nobody in who would with the other.
+fn follows(scheme: Scheme, other: Scheme) {
+    let key = |at| key_of(scheme, at);
+    let mut network = Network::start(scheme);
     let client = network.client();
     let signer = client.signer(key(0), 1).unwrap();
     must(&signer, &[], opening(), Vec::new());
@@ -269,6 +287,10 @@ fn a_running_network_follows_who_joins_who_takes_another_key_and_who_leaves() {
             .is_some_and(|link| link.last == refused)
     });
     assert_eq!(network.seats[JOINER].node().tip().height, Height(0));
+    let stranger = key_of(other, JOINER);
+    let address = &network.addresses[JOINER];
+    let said = join(&stranger, address);
+    refused(&signer, &[stranger], said, Outcome::SchemeUnknown);
     let joiner = key(JOINER);
     let (operations, attachments) = join(&joiner, &network.addresses[JOINER]);
     must(&signer, &[copy(&joiner)], operations, attachments);
@@ -294,7 +316,10 @@ fn a_running_network_follows_who_joins_who_takes_another_key_and_who_leaves() {
     assert!(network.seats[0].signed(&key(1)) < Some(tip));
 
     // Another takes a key that comes while it runs.
-    let (old, new) = (key(2), SigningKey::from_seed(&[222; 32]));
+    let (old, new) = (key(2), SigningKey::of_scheme(scheme, &[222; 32]).unwrap());
+    let stranger = key_of(other, 2);
+    let said = rotate(&old, &stranger);
+    refused(&signer, &[copy(&old), stranger], said, Outcome::SchemeUnknown);
     let (operations, attachments) = rotate(&old, &new);
     must(&signer, &[copy(&old), copy(&new)], operations, attachments);
     assert_eq!(network.seats[2].node().key_id(), old.id());

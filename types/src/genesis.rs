@@ -185,6 +185,8 @@ pub struct Genesis {
     pub limits: Limits,
     /// Who may schedule upgrades.
     pub authority: KeyId,
+    /// Whether every validator, now and later, signs with a hybrid of ML-DSA; else every one with Ed25519.
+    pub pq_votes: bool,
     /// The first validators, at least one.
     pub validators: Vec<Validator>,
     /// What several validators begin with; one alone has none of it.
@@ -197,10 +199,14 @@ mod kind {
     pub(super) const LIMITS: u16 = 3;
     pub(super) const VALIDATORS: u16 = 4;
     pub(super) const FOUNDING: u16 = 5;
+    pub(super) const VOTES: u16 = 6;
 }
 
+/// What the section of votes holds: hybrid keys.
+const VOTES_HYBRID: u8 = 1;
+
 impl Genesis {
-    /// A chain of one validator with free ids, no fees and the default limits.
+    /// A chain of one validator with free ids, no fees and the default limits, whose votes are of this key's kind.
     pub fn solo(name: &str, salt: u64, validator: PublicKey) -> Self {
         Self {
             name: name.into(),
@@ -211,12 +217,18 @@ impl Genesis {
             fees: Fees::default(),
             limits: Limits::default(),
             authority: validator.id(),
+            pq_votes: validator.scheme().is_hybrid(),
             validators: alloc::vec![Validator {
                 key: validator,
                 power: 1
             }],
             founding: None,
         }
+    }
+
+    /// Whether a validator may sign with a key of this scheme.
+    pub fn is_for_votes(&self, scheme: Scheme) -> bool {
+        is_for_votes(self.pq_votes, scheme)
     }
 
     /// The chain's id: `H(genesis; canonical bytes)`.
@@ -266,6 +278,9 @@ impl Genesis {
                 out.extend_from_slice(&founding.network_file);
             });
         }
+        if self.pq_votes {
+            put_section(&mut out, kind::VOTES, |out| out.push(VOTES_HYBRID));
+        }
         out
     }
 
@@ -280,6 +295,7 @@ impl Genesis {
             kind::LIMITS,
             kind::VALIDATORS,
             kind::FOUNDING,
+            kind::VOTES,
         ];
         let parts = known_sections(bytes, kinds)?;
         let part = |at: usize| parts[at].ok_or(DecodeError::MissingSection { kind: kinds[at] });
@@ -306,7 +322,8 @@ impl Genesis {
         )?;
         let authority = KeyId(chain.hash()?);
         chain.finish()?;
-        let validators = decode_validators(part(3)?)?;
+        let pq_votes = parts[5].map(decode_votes).transpose()?.unwrap_or(false);
+        let validators = decode_validators(part(3)?, pq_votes)?;
         let founding = parts[4]
             .map(|bytes| decode_founding(bytes, validators.len()))
             .transpose()?;
@@ -319,6 +336,7 @@ impl Genesis {
             authority,
             fees: decode_fees(part(1)?)?,
             limits: decode_limits(part(2)?)?,
+            pq_votes,
             validators,
             founding,
         })
@@ -400,7 +418,25 @@ fn decode_limits(bytes: &[u8]) -> Result<Limits, DecodeError> {
     Ok(limits)
 }
 
-fn decode_validators(bytes: &[u8]) -> Result<Vec<Validator>, DecodeError> {
+fn is_for_votes(pq_votes: bool, scheme: Scheme) -> bool {
+    scheme.can_vote() && scheme.is_hybrid() == pq_votes
+}
+
+/// The one thing that the section says: that votes are hybrid.
+fn decode_votes(bytes: &[u8]) -> Result<bool, DecodeError> {
+    let mut reader = Reader::new("genesis votes", bytes);
+    let value = reader.u8()?;
+    reader.finish()?;
+    if value != VOTES_HYBRID {
+        return Err(DecodeError::Value {
+            what: "genesis votes",
+            value: u64::from(value),
+        });
+    }
+    Ok(true)
+}
+
+fn decode_validators(bytes: &[u8], pq_votes: bool) -> Result<Vec<Validator>, DecodeError> {
     let mut reader = Reader::new("genesis validators", bytes);
     let mut validators = Vec::new();
     while reader.left() > 0 {
@@ -409,9 +445,8 @@ fn decode_validators(bytes: &[u8]) -> Result<Vec<Validator>, DecodeError> {
             what: "validator scheme",
             value: u64::from(code),
         };
-        // The links between validators, and a node's port for clients, prove keys of this scheme.
         let scheme = Scheme::from_code(code)
-            .filter(|scheme| *scheme == Scheme::Ed25519)
+            .filter(|scheme| is_for_votes(pq_votes, *scheme))
             .ok_or(unknown)?;
         let key = PublicKey::new(scheme, reader.take(scheme.public_len())?).map_err(|_| unknown)?;
         validators.push(Validator {
@@ -500,6 +535,46 @@ mod tests {
         assert_ne!(other.chain_id(), genesis.chain_id());
         let bytes = genesis.to_bytes();
         assert!((0..bytes.len()).all(|cut| Genesis::decode(&bytes[..cut]).is_err()));
+    }
+
+    #[test]
+    fn a_chain_says_whether_its_votes_are_hybrid_and_no_validator_signs_otherwise() {
+        let key = |scheme: Scheme, seed: u8| {
+            PublicKey::new(scheme, &alloc::vec![seed; scheme.public_len()]).unwrap()
+        };
+        let of = |schemes: &[Scheme], pq_votes: bool| {
+            let each = (1..).zip(schemes);
+            let mut genesis = Genesis::solo("test", 1, key(schemes[0], 1));
+            genesis.pq_votes = pq_votes;
+            genesis.validators = each
+                .map(|(seed, scheme)| Validator {
+                    key: key(*scheme, seed),
+                    power: 1,
+                })
+                .collect();
+            genesis
+        };
+        let hybrids = [Scheme::Ed25519MlDsa44, Scheme::Ed25519MlDsa65];
+        let whole = of(&hybrids, true);
+        assert_eq!(Genesis::decode(&whole.to_bytes()).unwrap(), whole);
+        assert!(Genesis::solo("test", 1, key(hybrids[0], 1)).pq_votes);
+        let mut said = of(&[Scheme::Ed25519], false).to_bytes();
+        let refused = |genesis: &Genesis| {
+            let error = Genesis::decode(&genesis.to_bytes()).unwrap_err();
+            assert!(alloc::format!("{error}").contains("validator scheme"), "{error}");
+        };
+        refused(&of(&hybrids, false));
+        refused(&of(&[Scheme::Ed25519], true));
+        refused(&of(&[Scheme::Ed25519MlDsa65, Scheme::Ed25519], true));
+        refused(&of(&[Scheme::Ed25519SlhDsa128s], true));
+        for votes in [&[0][..], &[2], &[1, 1], &[]] {
+            let mut wrong = said.clone();
+            put_section(&mut wrong, kind::VOTES, |out| out.extend_from_slice(votes));
+            assert!(Genesis::decode(&wrong).is_err(), "{votes:?}");
+        }
+        assert!(Genesis::decode(&said).is_ok());
+        put_section(&mut said, kind::VOTES, |out| out.push(VOTES_HYBRID));
+        assert!(Genesis::decode(&said).is_err(), "hybrid votes of an Ed25519 key");
     }
 
     #[test]

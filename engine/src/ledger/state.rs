@@ -56,6 +56,8 @@ pub(super) struct Rules {
     pub(super) fees: Fees,
     pub(super) limits: Limits,
     pub(super) authority: KeyId,
+    /// Validators sign with hybrids of ML-DSA, else with Ed25519.
+    pub(super) pq_votes: bool,
     /// Several validators decide, and may have money at stake.
     pub(super) has_bonds: bool,
     /// The validators' bytes: a table that is hashed whole.
@@ -164,6 +166,7 @@ impl Ledger {
                 fees: genesis.fees,
                 limits: genesis.limits,
                 authority: genesis.authority,
+                pq_votes: genesis.pq_votes,
                 has_bonds: genesis.validators.len() > 1,
                 validators,
             },

@@ -192,8 +192,8 @@ impl Ledger {
             let scheme = Scheme::from_code(scheme).ok_or(Outcome::SchemeUnknown)?;
             PublicKey::new(scheme, bytes).map_err(|_| Outcome::KeyInvalid)?
         };
-        // The links between validators prove keys of this scheme.
-        check(key.scheme() == Scheme::Ed25519, Outcome::SchemeUnknown)?;
+        let is_for_votes = key.scheme().can_vote() && key.scheme().is_hybrid() == self.rules.pq_votes;
+        check(is_for_votes, Outcome::SchemeUnknown)?;
         check(key.id() == *id, Outcome::KeyInvalid)?;
         Ok(key)
     }

@@ -121,9 +121,12 @@ pub(super) struct InitArguments {
     /// Which account ids may be opened: any, or only those derived from owner, asset and salt.
     #[arg(long, value_enum, default_value_t = AccountIdsArgument::Free)]
     pub(super) account_ids: AccountIdsArgument,
+    /// Sign every block with Ed25519 and ML-DSA-65, for good.
+    #[arg(long)]
+    pub(super) pq_votes: bool,
     /// Make a directory for another node of a chain that is there, not a chain: the file `genesis` of one of its data
     /// directories.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "account_ids"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "account_ids", "pq_votes"])]
     pub(super) genesis: Option<PathBuf>,
 }
 
@@ -138,6 +141,9 @@ pub(super) struct TestnetArguments {
     /// How they agree.
     #[arg(long, value_enum, default_value_t = PlaneArgument::Stake)]
     pub(super) plane: PlaneArgument,
+    /// Every validator signs with Ed25519 and ML-DSA-65, for good: votes, blocks, links.
+    #[arg(long)]
+    pub(super) pq_votes: bool,
     /// The chain's name, for people.
     #[arg(long, default_value = "testnet")]
     pub(super) name: String,

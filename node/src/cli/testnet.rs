@@ -2,7 +2,7 @@
 
 use super::ai::{MODELS_FOLDER, is_model_file, read_model, read_network};
 use super::arguments::TestnetArguments;
-use super::init::{of_store, write_config_to};
+use super::init::{of_store, vote_scheme, write_config_to};
 use super::output::Output;
 use super::settings::Settings;
 use super::{ExitStatus, Failure};
@@ -152,10 +152,11 @@ fn make(arguments: &TestnetArguments, port_base: u16) -> Result<Testnet, Failure
         None => None,
     };
     let network = quality(arguments)?;
+    let scheme = vote_scheme(arguments.pq_votes);
     let mut signing = Vec::new();
     for directory in &directories {
         let path = directory.join(keys::NODE_KEY_FILE);
-        signing.push(keys::open_or_create(&path).map_err(|error| failed(&error))?);
+        signing.push(keys::open_or_create_of(&path, scheme).map_err(|error| failed(&error))?);
     }
     let genesis = match &network {
         Some(network) => with_network(genesis(arguments, &signing)?, network),
@@ -239,8 +240,9 @@ fn config(at: u16, port_base: u16, signing: &[SigningKey]) -> Config {
     // One that loses its disk, or comes late, has something to begin with.
     config.storage.snapshot_interval_blocks = SNAPSHOT_INTERVAL_BLOCKS;
     let others = (0u16..).zip(signing).filter(|(other, _)| *other != at);
+    // Genesis has the whole keys.
     let peers = others.map(|(other, key)| PeerAddress {
-        key: key.public().as_bytes().first_chunk().copied().unwrap_or_default(),
+        key: key.public().classical().to_vec(),
         address: port(other, 2),
     });
     config.validator.peers = Peers(peers.collect());

@@ -23,6 +23,7 @@ use crate::{Hash, KeyId, hash};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use scheme::ED25519_PUBLIC;
 use thiserror::Error;
 
 /// Why a signature does not count.
@@ -97,6 +98,12 @@ impl PublicKey {
     /// Its bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The Ed25519 key that it is, or that a hybrid begins with: what TLS proves.
+    pub fn classical(&self) -> [u8; ED25519_PUBLIC] {
+        let front = self.bytes.first_chunk();
+        *front.expect("every scheme's keys begin with one of Ed25519")
     }
 
     /// Its id.
@@ -214,6 +221,19 @@ impl SigningKey {
     /// Its public key's id.
     pub fn id(&self) -> KeyId {
         self.id
+    }
+
+    /// The Ed25519 key that it is, or that a hybrid begins with, by itself: what TLS proves.
+    #[must_use]
+    pub fn classical(&self) -> Self {
+        match &self.secret {
+            Secret::Hybrid(secret) => {
+                let first = secret.first();
+                let public = first.public().into();
+                Self::of(Secret::Ed25519(first.clone()), Scheme::Ed25519, public)
+            }
+            _ => self.copy(),
+        }
     }
 
     /// The seed, for a key file. Keep it secret.
