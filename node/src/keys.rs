@@ -159,6 +159,12 @@ pub const NODE_KEY_FILE: &str = "node.key";
 /// The key that a validator rotates to, beside it.
 pub const NEXT_KEY_FILE: &str = "next.key";
 
+/// The key that a validator signs checkpoints with, beside it.
+pub const CHECKPOINT_KEY_FILE: &str = "checkpoint.key";
+
+/// The key that it will sign them with.
+pub const NEXT_CHECKPOINT_KEY_FILE: &str = "next-checkpoint.key";
+
 /// Reads the node's key at `path`, of any scheme that validators sign with, or makes one of Ed25519 there from the
 /// operating system's random numbers.
 ///

@@ -1,5 +1,6 @@
 //! Genesis: the limits and rules that a chain is born with. Its hash is the chain's id.
 
+use crate::checkpoint::{CheckpointSet, Signer, read_checkpoint_key};
 use crate::codec::{DecodeError, Reader, known_sections, put_section, put_text_u16};
 use crate::crypto::{PublicKey, Scheme};
 use crate::quality::Network;
@@ -166,6 +167,15 @@ pub struct Founding {
     pub network_file: Vec<u8>,
 }
 
+/// Checkpoints of a chain whose votes are Ed25519: headers that validators sign with hybrid keys of their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpointing {
+    /// Blocks from one checkpoint to the next; never zero.
+    pub every_blocks: u32,
+    /// The founders' checkpoint keys, in their order.
+    pub keys: Vec<PublicKey>,
+}
+
 /// What a chain is born with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Genesis {
@@ -191,6 +201,8 @@ pub struct Genesis {
     pub validators: Vec<Validator>,
     /// What several validators begin with; one alone has none of it.
     pub founding: Option<Founding>,
+    /// Whether headers are signed by hybrid keys now and then; nothing where every vote is.
+    pub checkpoints: Option<Checkpointing>,
 }
 
 mod kind {
@@ -200,6 +212,7 @@ mod kind {
     pub(super) const VALIDATORS: u16 = 4;
     pub(super) const FOUNDING: u16 = 5;
     pub(super) const VOTES: u16 = 6;
+    pub(super) const CHECKPOINTS: u16 = 7;
 }
 
 /// What the section of votes holds: hybrid keys.
@@ -223,7 +236,23 @@ impl Genesis {
                 power: 1
             }],
             founding: None,
+            checkpoints: None,
         }
+    }
+
+    /// Who signs the first checkpoint; `None` of a chain without.
+    pub fn checkpoint_set(&self) -> Option<CheckpointSet> {
+        let checkpoints = self.checkpoints.as_ref()?;
+        let each = checkpoints.keys.iter().zip(&self.validators);
+        let signers = each.map(|(key, validator)| Signer {
+            key: key.clone(),
+            power: validator.power,
+        });
+        let powers = self.validators.iter().map(|validator| validator.power);
+        Some(CheckpointSet {
+            power: powers.fold(0, u64::saturating_add),
+            signers: signers.collect(),
+        })
     }
 
     /// Whether a validator may sign with a key of this scheme.
@@ -281,6 +310,15 @@ impl Genesis {
         if self.pq_votes {
             put_section(&mut out, kind::VOTES, |out| out.push(VOTES_HYBRID));
         }
+        if let Some(checkpoints) = &self.checkpoints {
+            put_section(&mut out, kind::CHECKPOINTS, |out| {
+                out.extend_from_slice(&checkpoints.every_blocks.to_le_bytes());
+                for key in &checkpoints.keys {
+                    out.extend_from_slice(&key.scheme().code().to_le_bytes());
+                    out.extend_from_slice(key.as_bytes());
+                }
+            });
+        }
         out
     }
 
@@ -296,6 +334,7 @@ impl Genesis {
             kind::VALIDATORS,
             kind::FOUNDING,
             kind::VOTES,
+            kind::CHECKPOINTS,
         ];
         let parts = known_sections(bytes, kinds)?;
         let part = |at: usize| parts[at].ok_or(DecodeError::MissingSection { kind: kinds[at] });
@@ -327,6 +366,9 @@ impl Genesis {
         let founding = parts[4]
             .map(|bytes| decode_founding(bytes, validators.len()))
             .transpose()?;
+        let checkpoints = parts[6]
+            .map(|bytes| decode_checkpoints(bytes, validators.len(), pq_votes))
+            .transpose()?;
         Ok(Self {
             name,
             salt,
@@ -339,6 +381,7 @@ impl Genesis {
             pq_votes,
             validators,
             founding,
+            checkpoints,
         })
     }
 }
@@ -494,6 +537,33 @@ fn decode_founding(bytes: &[u8], validators: usize) -> Result<Founding, DecodeEr
     })
 }
 
+/// A checkpoint key of each of several founders, all different, where votes are not hybrids anyway.
+fn decode_checkpoints(
+    bytes: &[u8],
+    validators: usize,
+    pq_votes: bool,
+) -> Result<Checkpointing, DecodeError> {
+    let refuse = |what, value| Err(DecodeError::Value { what, value });
+    if pq_votes || validators < 2 {
+        return refuse("genesis checkpoints where votes are hybrid or one validator decides", 1);
+    }
+    let mut reader = Reader::new("genesis checkpoints", bytes);
+    let every_blocks = reader.u32()?;
+    if every_blocks == 0 {
+        return refuse("genesis blocks from one checkpoint to the next", 0);
+    }
+    let (mut keys, mut ids) = (Vec::new(), BTreeSet::new());
+    for at in 0..validators {
+        let key = read_checkpoint_key(&mut reader)?;
+        if !ids.insert(key.id()) {
+            return refuse("checkpoint key that is there already, at place", crate::codec::wide(at));
+        }
+        keys.push(key);
+    }
+    reader.finish()?;
+    Ok(Checkpointing { every_blocks, keys })
+}
+
 /// At least one, each once, each with a power, and a total that agreement can count.
 fn check_validators(validators: &[Validator]) -> Result<(), DecodeError> {
     let refuse = |what, value| Err(DecodeError::Value { what, value });
@@ -575,6 +645,47 @@ mod tests {
         assert!(Genesis::decode(&said).is_ok());
         put_section(&mut said, kind::VOTES, |out| out.push(VOTES_HYBRID));
         assert!(Genesis::decode(&said).is_err(), "hybrid votes of an Ed25519 key");
+    }
+
+    #[test]
+    fn every_founder_has_a_checkpoint_key_of_its_own_where_there_are_checkpoints() {
+        let key = |scheme: Scheme, seed: u8| {
+            PublicKey::new(scheme, &alloc::vec![seed; scheme.public_len()]).unwrap()
+        };
+        let mut genesis = Genesis::solo("test", 1, key(Scheme::Ed25519, 1));
+        let validator = |seed| Validator {
+            key: key(Scheme::Ed25519, seed),
+            power: 5,
+        };
+        genesis.validators = alloc::vec![validator(1), validator(2)];
+        genesis.checkpoints = Some(Checkpointing {
+            every_blocks: 100,
+            keys: alloc::vec![
+                key(Scheme::Ed25519MlDsa65, 3),
+                key(Scheme::Ed25519SlhDsa128s, 4)
+            ],
+        });
+        assert_eq!(Genesis::decode(&genesis.to_bytes()).unwrap(), genesis);
+        let set = genesis.checkpoint_set().unwrap();
+        assert_eq!((set.power, set.signers.len()), (10, 2));
+        let check = |change: &dyn Fn(&mut Genesis)| {
+            let mut wrong = genesis.clone();
+            change(&mut wrong);
+            assert!(Genesis::decode(&wrong.to_bytes()).is_err(), "{wrong:?}");
+        };
+        let of = |change: fn(&mut Checkpointing)| {
+            move |genesis: &mut Genesis| genesis.checkpoints.iter_mut().for_each(change)
+        };
+        check(&of(|checkpoints| checkpoints.every_blocks = 0));
+        check(&of(|checkpoints| checkpoints.keys.truncate(1)));
+        check(&of(|checkpoints| {
+            checkpoints.keys[1] = checkpoints.keys[0].clone();
+        }));
+        check(&|genesis| {
+            let ed25519 = genesis.validators[0].key.clone();
+            genesis.checkpoints.iter_mut().for_each(|one| one.keys[0] = ed25519.clone());
+        });
+        check(&|genesis| genesis.validators.truncate(1));
     }
 
     #[test]

@@ -12,8 +12,8 @@ use crate::standing::{POWER_EACH, REVEALS, found, with_network};
 use crate::store::Store;
 use selfchain_ai::model::Predict;
 use selfchain_storage::FileDisk;
-use selfchain_types::crypto::SigningKey;
-use selfchain_types::genesis::Plane;
+use selfchain_types::crypto::{Scheme, SigningKey};
+use selfchain_types::genesis::{Checkpointing, Plane};
 use selfchain_types::quality::Network;
 use selfchain_types::{AccountId, AssetId, Genesis, Hash};
 use serde_json::json;
@@ -158,10 +158,21 @@ fn make(arguments: &TestnetArguments, port_base: u16) -> Result<Testnet, Failure
         let path = directory.join(keys::NODE_KEY_FILE);
         signing.push(keys::open_or_create_of(&path, scheme).map_err(|error| failed(&error))?);
     }
-    let genesis = match &network {
+    let mut genesis = match &network {
         Some(network) => with_network(genesis(arguments, &signing)?, network),
         None => genesis(arguments, &signing)?,
     };
+    if arguments.checkpoints > 0 && !arguments.pq_votes {
+        let key = |directory: &PathBuf| {
+            let path = directory.join(keys::CHECKPOINT_KEY_FILE);
+            keys::open_or_create_of(&path, Scheme::Ed25519MlDsa65).map(|key| key.public().clone())
+        };
+        let keys: Result<Vec<_>, _> = directories.iter().map(key).collect();
+        genesis.checkpoints = Some(Checkpointing {
+            every_blocks: arguments.checkpoints,
+            keys: keys.map_err(|error| failed(&error))?,
+        });
+    }
     for (at, directory) in (0u16..).zip(&directories) {
         let disk = FileDisk::open(directory).map_err(|error| failed(&error))?;
         let config = config(at, port_base, &signing);
