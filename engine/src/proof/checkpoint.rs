@@ -1,7 +1,7 @@
 //! Checkpoints as a chain: from genesis on each is signed by those whom the one before names, so that headers are
 //! believed whatever becomes of the signatures of votes.
 
-use super::vouch::{PROOF_BYTES_MAX, proof_sections};
+use super::vouch::proof_sections;
 use alloc::vec::Vec;
 use selfchain_types::block::Header;
 use selfchain_types::checkpoint::{
@@ -180,7 +180,7 @@ impl Checkpoint {
     /// Reads the canonical bytes. They prove nothing until [`TrustedSigners::follow`] says so.
     ///
     /// # Errors
-    /// [`DecodeError`]; also for more than [`PROOF_BYTES_MAX`] bytes.
+    /// [`DecodeError`]; also for more than [`PROOF_BYTES_MAX`](super::PROOF_BYTES_MAX) bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let kinds = [kind::HEADER, kind::NEXT, kind::SIGNATURES];
         let [header, next, signatures] = proof_sections(bytes, kinds)?;
@@ -217,7 +217,7 @@ pub fn encode_checkpoints(checkpoints: &[Checkpoint]) -> Vec<u8> {
 /// Reads what [`encode_checkpoints`] wrote.
 ///
 /// # Errors
-/// [`DecodeError`]; also for more than [`PROOF_BYTES_MAX`] bytes.
+/// [`DecodeError`]; also for more than [`PROOF_BYTES_MAX`](super::PROOF_BYTES_MAX) bytes.
 pub fn decode_checkpoints(bytes: &[u8]) -> Result<Vec<Checkpoint>, DecodeError> {
     let [chain] = proof_sections(bytes, [kind::CHAIN])?;
     let mut reader = Reader::new("checkpoints", chain);

@@ -5,9 +5,11 @@
 
 use super::replica::{Replica, ReplicaError, Ticket, To};
 use selfchain_engine::commit::Chain;
-use selfchain_engine::proof::{Checkpoint, TrustedSigners};
+use selfchain_engine::proof::{Checkpoint, CheckpointError, TrustedSigners};
 use selfchain_storage::HandoverFile;
+use selfchain_types::block::Header;
 use selfchain_types::checkpoint::{CheckpointSet, CheckpointSignature, checkpoint_digest};
+use selfchain_types::codec::wide;
 use selfchain_types::crypto::verify;
 use selfchain_types::peer::{CHECKPOINTS_MAX, PeerMessage};
 use selfchain_types::{Genesis, Hash, Height, KeyId, TimeNs};
@@ -98,35 +100,47 @@ pub struct CheckpointsView {
     pub forged: u64,
 }
 
-impl CheckpointMark {
-    /// Of a checkpoint with this header.
-    pub fn of(height: Height, block: Hash, checkpoint: &Checkpoint) -> Self {
-        let next = &checkpoint.next;
-        let power = next.signers.iter().map(|signer| signer.power).sum();
-        Self {
-            height,
-            block,
-            signatures: checkpoint.signatures.len(),
-            next: (next.signers.len(), power, next.power),
-        }
-    }
-}
-
 impl Checkpoints {
-    /// Those of a chain, and what this node has of them; `None` of a chain without.
+    /// Those of a chain, and what this node has of them, which it followed when it came; `None` of a chain without.
     ///
     /// # Errors
-    /// What the disk says, or that the file holds what does not follow from genesis.
+    /// What the disk says, or that the file holds something else.
     pub fn open(genesis: &Genesis, file: Arc<HandoverFile>) -> io::Result<Option<Self>> {
-        let Some(checkpointing) = &genesis.checkpoints else {
+        let Some(mut all) = Self::at_genesis(genesis, file) else {
             return Ok(None);
         };
-        let Some(trusted) = TrustedSigners::of_genesis(genesis) else {
+        let Some(last) = all.file.last() else {
+            return Ok(Some(all));
+        };
+        let shown = all.every.saturating_mul(wide(MARKS_MAX));
+        all.read(last.saturating_sub(shown) + 1, &mut |all, checkpoint| {
+            let header = Header::decode(&checkpoint.header).map_err(io::Error::other)?;
+            all.mark(&header, checkpoint);
+            all.trusted = TrustedSigners::new(header.height, checkpoint.next.clone());
+            Ok(())
+        })?;
+        Ok(Some(all))
+    }
+
+    /// As [`Self::open`], with every signature followed from genesis on.
+    ///
+    /// # Errors
+    /// What the disk says, or the first that does not follow.
+    pub fn follow_all(genesis: &Genesis, file: Arc<HandoverFile>) -> io::Result<Option<Self>> {
+        let Some(mut all) = Self::at_genesis(genesis, file) else {
             return Ok(None);
         };
-        let mut all = Self {
-            every: u64::from(checkpointing.every_blocks),
-            trusted,
+        let chain_id = genesis.chain_id();
+        all.read(1, &mut |all, checkpoint| {
+            all.follow(&chain_id, checkpoint).map_err(io::Error::other)
+        })?;
+        Ok(Some(all))
+    }
+
+    fn at_genesis(genesis: &Genesis, file: Arc<HandoverFile>) -> Option<Self> {
+        Some(Self {
+            every: u64::from(genesis.checkpoints.as_ref()?.every_blocks),
+            trusted: TrustedSigners::of_genesis(genesis)?,
             pending: BTreeMap::new(),
             early: Vec::new(),
             file,
@@ -134,18 +148,24 @@ impl Checkpoints {
             marks: Vec::new(),
             asked: 0,
             forged: 0,
-        };
-        let chain_id = genesis.chain_id();
-        let mut from = 1;
+        })
+    }
+
+    /// Hands out every checkpoint of the file from a height on.
+    fn read(
+        &mut self,
+        mut from: u64,
+        take: &mut dyn FnMut(&mut Self, &Checkpoint) -> io::Result<()>,
+    ) -> io::Result<()> {
         loop {
-            let records = all.file.read_from(from, CHECKPOINTS_MAX, SENT_BYTES_MAX)?;
+            let records = self.file.read_from(from, CHECKPOINTS_MAX, SENT_BYTES_MAX)?;
             if records.is_empty() {
-                return Ok(Some(all));
+                return Ok(());
             }
             for bytes in records {
                 let checkpoint = Checkpoint::decode(&bytes).map_err(io::Error::other)?;
-                all.follow(&chain_id, &checkpoint).map_err(io::Error::other)?;
-                from = all.trusted.since().0 + 1;
+                from = checkpoint.height().map_err(io::Error::other)?.0 + 1;
+                take(self, &checkpoint)?;
             }
         }
     }
@@ -155,18 +175,24 @@ impl Checkpoints {
         tip.0 / self.every * self.every > self.trusted.since().0
     }
 
-    fn follow(
-        &mut self,
-        chain_id: &Hash,
-        checkpoint: &Checkpoint,
-    ) -> Result<(), selfchain_engine::proof::CheckpointError> {
+    fn follow(&mut self, chain_id: &Hash, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
         let header = self.trusted.follow(chain_id, checkpoint)?;
-        self.marks
-            .push(CheckpointMark::of(header.height, header.hash(), checkpoint));
+        self.mark(&header, checkpoint);
+        Ok(())
+    }
+
+    fn mark(&mut self, header: &Header, checkpoint: &Checkpoint) {
+        let next = &checkpoint.next;
+        let power = next.signers.iter().map(|signer| signer.power).sum();
+        self.marks.push(CheckpointMark {
+            height: header.height,
+            block: header.hash(),
+            signatures: checkpoint.signatures.len(),
+            next: (next.signers.len(), power, next.power),
+        });
         if self.marks.len() > MARKS_MAX {
             self.marks.remove(0);
         }
-        Ok(())
     }
 
     /// Follows a checkpoint and keeps it. Whether it was new and held.

@@ -123,7 +123,7 @@ fn read(of: Topic, config: &Config, me: Option<KeyId>, output: Output) -> Result
         bar.finish_and_clear();
     }
     if of == Topic::Checkpoints {
-        let checkpoints = Checkpoints::open(&store.genesis, Arc::clone(&store.checkpoints));
+        let checkpoints = Checkpoints::follow_all(&store.genesis, Arc::clone(&store.checkpoints));
         let checkpoints = checkpoints.map_err(|error| {
             let next = "the others send them again: move the file `checkpoints` away, and start the node";
             Failure::new(ExitStatus::Corrupt, what(of), next).because(&error)
