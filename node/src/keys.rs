@@ -28,6 +28,12 @@ pub const NODE_KEY_FILE: &str = "node.key";
 /// The key that a validator rotates to, beside it.
 pub const NEXT_KEY_FILE: &str = "next.key";
 
+/// The key that a validator signs checkpoints with, beside it.
+pub const CHECKPOINT_KEY_FILE: &str = "checkpoint.key";
+
+/// The key that it will sign them with.
+pub const NEXT_CHECKPOINT_KEY_FILE: &str = "next-checkpoint.key";
+
 /// Writes `key` to a new file at `path`, durable when this returns. After a crash the file is whole or absent.
 ///
 /// # Errors
@@ -77,16 +83,30 @@ pub fn seal(path: &Path, key: &SigningKey, passphrase: &Passphrase, cost: Cost) 
     place::over(path, text.as_bytes())
 }
 
-/// Reads the key at `path`, or makes one there from the operating system's random numbers.
+/// Reads the node's key at `path`, of any scheme that validators sign with, or makes one of Ed25519 there from the
+/// operating system's random numbers.
 ///
 /// # Errors
 /// [`KeyError`].
 pub fn open_or_create(path: &Path) -> Result<SigningKey, KeyError> {
-    let key = match read(path) {
-        Err(error) if error.is_absent() => create(path, Scheme::Ed25519),
+    check_node(path, open_or(path, Scheme::Ed25519)?)
+}
+
+/// Reads the node's key at `path`, which must be of `scheme`, or makes one there.
+///
+/// # Errors
+/// [`KeyError`].
+pub fn open_or_create_of(path: &Path, scheme: Scheme) -> Result<SigningKey, KeyError> {
+    check(path, open_or(path, scheme)?, scheme.name(), |found| {
+        found == scheme
+    })
+}
+
+fn open_or(path: &Path, new: Scheme) -> Result<SigningKey, KeyError> {
+    match read(path) {
+        Err(error) if error.is_absent() => create(path, new),
         found => found,
-    }?;
-    check_node(path, key)
+    }
 }
 
 /// The key, if a node may have it as its own.
@@ -94,10 +114,26 @@ pub fn open_or_create(path: &Path) -> Result<SigningKey, KeyError> {
 /// # Errors
 /// [`KeyError::Format`].
 pub fn check_node(path: &Path, key: SigningKey) -> Result<SigningKey, KeyError> {
-    match key.public().scheme() {
-        Scheme::Ed25519 => Ok(key),
-        other => Err(of(path)(KeyFault::Node { scheme: other.name() })),
+    check(
+        path,
+        key,
+        "ed25519 or a hybrid of it with ml-dsa",
+        Scheme::can_vote,
+    )
+}
+
+fn check(
+    path: &Path,
+    key: SigningKey,
+    wanted: &'static str,
+    may: impl Fn(Scheme) -> bool,
+) -> Result<SigningKey, KeyError> {
+    let scheme = key.public().scheme();
+    if may(scheme) {
+        return Ok(key);
     }
+    let scheme = scheme.name();
+    Err(of(path)(KeyFault::Node { scheme, wanted }))
 }
 
 /// Makes a key of `scheme` at `path` from the operating system's random numbers.

@@ -42,6 +42,8 @@ pub struct ValidatorConfig {
     pub guard_dir: Option<PathBuf>,
     /// What the key's file says was signed with it on another machine.
     pub carried: Option<Vec<u8>>,
+    /// The files of its checkpoint key, and of the one to come. They may come while the node runs.
+    pub checkpoint_keys: Vec<PathBuf>,
     /// How long a proposal is waited for in a first round.
     pub propose_timeout: Duration,
     /// How long votes are waited for in a first round.
@@ -61,6 +63,7 @@ impl Default for ValidatorConfig {
             passphrase: None,
             guard_dir: None,
             carried: None,
+            checkpoint_keys: Vec::new(),
             propose_timeout: Duration::from_secs(1),
             vote_timeout: Duration::from_millis(500),
             hindrance: Hindrance::None,
@@ -218,6 +221,8 @@ pub fn validating(
             key,
         ),
         join: config.join,
+        checkpoint_keys: config.checkpoint_keys.clone(),
+        passphrase: config.passphrase.clone(),
     };
     Ok((validating, reach))
 }

@@ -94,6 +94,8 @@ pub enum Kind {
     SetQuality = 20,
     /// Certifies the keys of a node's identity, or revokes it; by its root.
     Certify = 21,
+    /// Lets a validator sign checkpoints with another key.
+    CheckpointKey = 22,
 }
 
 impl Kind {
@@ -122,6 +124,7 @@ impl Kind {
             Address,
             SetQuality,
             Certify,
+            CheckpointKey,
         ]
         .into_iter()
         .find(|kind| kind.code() == code)
@@ -131,7 +134,13 @@ impl Kind {
     pub const fn is_of_validators(self) -> bool {
         matches!(
             self,
-            Self::Join | Self::Bond | Self::Rotate | Self::Reveals | Self::Address | Self::SetQuality
+            Self::Join
+                | Self::Bond
+                | Self::Rotate
+                | Self::Reveals
+                | Self::Address
+                | Self::SetQuality
+                | Self::CheckpointKey
         )
     }
 
@@ -419,6 +428,17 @@ impl Operation {
             .pointing(offset, ADDRESS_LEN)
     }
 
+    /// Lets the validator `key` sign checkpoints with another key of this scheme, whose bytes lie at `offset` of the
+    /// attachments.
+    pub fn checkpoint_key(id: u128, key: KeyId, scheme: u16, (offset, len): (u32, u32)) -> Self {
+        Self {
+            code: scheme.into(),
+            ..Self::of(Kind::CheckpointKey, id)
+        }
+        .naming(key.0)
+        .pointing(offset, len)
+    }
+
     /// Lets the quality network `network`, whose file of `len` bytes lies at `offset` of the attachments, decide from
     /// the next epoch on how often who is asked to propose.
     pub fn set_quality(id: u128, network: Hash, (offset, len): (u32, u32)) -> Self {
@@ -537,6 +557,7 @@ mod tests {
         assert_eq!(Kind::from_code(19), Some(Kind::Address));
         assert_eq!(Kind::from_code(20), Some(Kind::SetQuality));
         assert_eq!(Kind::from_code(21), Some(Kind::Certify));
-        assert_eq!(Kind::from_code(22), None);
+        assert_eq!(Kind::from_code(22), Some(Kind::CheckpointKey));
+        assert_eq!(Kind::from_code(23), None);
     }
 }

@@ -34,11 +34,13 @@ pub enum Table {
     Bonds = 12,
     /// Dense Merkle tree over identities of nodes.
     Identities = 13,
+    /// Validators' checkpoint keys, hashed whole.
+    Checkpoints = 14,
 }
 
 impl Table {
     /// Every table, in order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Accounts,
         Self::Pendings,
         Self::Keys,
@@ -52,6 +54,7 @@ impl Table {
         Self::Contexts,
         Self::Bonds,
         Self::Identities,
+        Self::Checkpoints,
     ];
 
     /// Its number.
@@ -76,6 +79,7 @@ impl Table {
             Self::Contexts => "contexts",
             Self::Bonds => "bonds",
             Self::Identities => "identities",
+            Self::Checkpoints => "checkpoints",
         }
     }
 

@@ -6,7 +6,8 @@ use super::index::Index;
 use super::leaves::Leaves;
 use super::permit::{Refused, check};
 use super::signed::Signed;
-use super::validators::{Seating, is_of_validators};
+use super::validators::Seating;
+use selfchain_types::genesis::is_for_votes;
 use selfchain_types::identity::{IdentityBody, IdentityRecord, KeyUse, body_hash};
 use selfchain_types::seam::standing::{Change, ChangeRefusal, Standing};
 use selfchain_types::{Hash, Height, KeyId, Operation, Outcome, hash};
@@ -186,7 +187,7 @@ impl Ledger {
         let number = self.identities.find(&certifying.body.node());
         let before = number.map(|number| &self.identities.records[number]);
         let next = certifying.body.keys.consensus.clone();
-        let next = next.filter(|key| is_of_validators(key.scheme()));
+        let next = next.filter(|key| is_for_votes(self.rules.pq_votes, key.scheme()));
         // At most one of them signed consensus and comes first: nothing is taken back after it.
         for (key, signed_consensus) in certifying.dropped(before) {
             let by = next.clone().filter(|_| signed_consensus);

@@ -54,6 +54,7 @@ enum Part {
     Policies,
     Models,
     Bonds,
+    Checkpoints,
     Chain,
 }
 
@@ -69,6 +70,7 @@ impl Part {
             Self::Policies => Table::Policies,
             Self::Models => Table::Models,
             Self::Bonds => Table::Bonds,
+            Self::Checkpoints => Table::Checkpoints,
             Self::Chain => Table::Chain,
         }
     }
@@ -91,7 +93,8 @@ impl Part {
             Self::Identities => Some(Self::Policies),
             Self::Policies => Some(Self::Models),
             Self::Models => Some(Self::Bonds),
-            Self::Bonds => Some(Self::Chain),
+            Self::Bonds => Some(Self::Checkpoints),
+            Self::Checkpoints => Some(Self::Chain),
             Self::Chain => None,
         }
     }
@@ -109,6 +112,7 @@ pub(super) struct Sweep {
     policies: Vec<u8>,
     models: Vec<u8>,
     bonds: Vec<u8>,
+    checkpoints: Vec<u8>,
     chain: Vec<u8>,
     /// The part under way; `None` when all is written.
     part: Option<Part>,
@@ -163,6 +167,7 @@ impl Sweep {
             policies: ledger.policies.bytes(),
             models: ledger.models.bytes(),
             bonds: ledger.bonds.bytes(),
+            checkpoints: ledger.checkpoints.bytes(),
             chain: ledger.chain_bytes(),
             part: Some(Part::Keys),
             next: 0,
@@ -209,11 +214,12 @@ impl Sweep {
             Part::Assets => self.records(part, &ledger.assets.records, assets, count, sink),
             Part::Sessions => self.records(part, ledger.sessions.slab.slots(), sessions, count, sink),
             Part::Identities => self.records(part, &ledger.identities.records, identities, count, sink),
-            Part::Policies | Part::Models | Part::Bonds | Part::Chain => {
+            Part::Policies | Part::Models | Part::Bonds | Part::Checkpoints | Part::Chain => {
                 let whole = match part {
                     Part::Policies => &self.policies,
                     Part::Models => &self.models,
                     Part::Bonds => &self.bonds,
+                    Part::Checkpoints => &self.checkpoints,
                     _ => &self.chain,
                 };
                 if !whole.is_empty() {

@@ -4,6 +4,7 @@ use super::accounts::Accounts;
 use super::apply::Scratch;
 use super::assets::Assets;
 use super::bonds::Bonds;
+use super::checkpoints::CheckpointKeys;
 use super::clock::Clock;
 use super::clock::own_time;
 use super::identities::Identities;
@@ -44,6 +45,7 @@ pub struct Ledger {
     pub(super) models: Models,
     pub(super) bonds: Bonds,
     pub(super) identities: Identities,
+    pub(super) checkpoints: CheckpointKeys,
     pub(super) scratch: Scratch,
     /// A snapshot that is being taken while the ledger goes on.
     pub(super) sweep: Option<Box<Sweep>>,
@@ -58,6 +60,10 @@ pub(super) struct Rules {
     pub(super) fees: Fees,
     pub(super) limits: Limits,
     pub(super) authority: KeyId,
+    /// Validators sign with hybrids of ML-DSA, else with Ed25519.
+    pub(super) pq_votes: bool,
+    /// Validators have checkpoint keys.
+    pub(super) has_checkpoints: bool,
     /// Several validators decide, and may have money at stake.
     pub(super) has_bonds: bool,
     /// The validators' bytes: a table that is hashed whole.
@@ -166,6 +172,8 @@ impl Ledger {
                 fees: genesis.fees,
                 limits: genesis.limits,
                 authority: genesis.authority,
+                pq_votes: genesis.pq_votes,
+                has_checkpoints: genesis.checkpoints.is_some(),
                 has_bonds: genesis.validators.len() > 1,
                 validators,
             },
@@ -185,6 +193,7 @@ impl Ledger {
             models: Models::default(),
             bonds: Bonds::default(),
             identities: Identities::new(),
+            checkpoints: CheckpointKeys::new(genesis),
             scratch: Scratch::default(),
             sweep: None,
         }
@@ -463,6 +472,7 @@ impl Ledger {
             (Table::Chain, Some(leaves::whole(&self.chain_bytes()))),
             (Table::Bonds, self.bonds.root()),
             (Table::Identities, self.identities.root()),
+            (Table::Checkpoints, self.checkpoints.root()),
         ] {
             if let Some(root) = root {
                 roots.set(table, root);

@@ -16,6 +16,7 @@ use super::signed::Signed;
 use selfchain_types::account::AccountHot;
 use selfchain_types::address::decode_address;
 use selfchain_types::crypto::{PublicKey, Scheme};
+use selfchain_types::genesis::is_for_votes;
 use selfchain_types::quality::Network;
 use selfchain_types::seam::standing::{Change, ChangeRefusal, Earner, Held, Offence, Standing};
 use selfchain_types::{AccountId, Amount, AssetId, Hash, Height, KeyId, Kind, Operation, Outcome, codec};
@@ -48,6 +49,8 @@ pub(super) struct Seating {
     account: Option<u32>,
     /// What it does to a bond, once it is permitted.
     money: Option<Money>,
+    /// The checkpoint key that a validator gets, once it is permitted.
+    checkpoint: Option<(u32, PublicKey)>,
 }
 
 /// What a change does to a bond.
@@ -162,6 +165,16 @@ impl Ledger {
                     address: decode_address(bytes).map_err(|_| Outcome::AttachmentInvalid)?,
                 }
             }
+            Kind::CheckpointKey => {
+                let bytes = operation.attachment(signed.attachments);
+                let bytes = bytes.ok_or(Outcome::AttachmentRange)?;
+                let scheme = Scheme::from_code(operation.code.get()).filter(|scheme| scheme.is_hybrid());
+                let scheme = scheme.ok_or(Outcome::SchemeUnknown)?;
+                Change::CheckpointKey {
+                    validator: named,
+                    key: PublicKey::new(scheme, bytes).map_err(|_| Outcome::KeyInvalid)?,
+                }
+            }
             Kind::SetQuality => {
                 let bytes = operation.attachment(signed.attachments);
                 let bytes = bytes.ok_or(Outcome::AttachmentRange)?;
@@ -180,6 +193,7 @@ impl Ledger {
             change,
             account,
             money: None,
+            checkpoint: None,
         })
     }
 
@@ -192,7 +206,10 @@ impl Ledger {
             let scheme = Scheme::from_code(scheme).ok_or(Outcome::SchemeUnknown)?;
             PublicKey::new(scheme, bytes).map_err(|_| Outcome::KeyInvalid)?
         };
-        check(is_of_validators(key.scheme()), Outcome::SchemeUnknown)?;
+        check(
+            is_for_votes(self.rules.pq_votes, key.scheme()),
+            Outcome::SchemeUnknown,
+        )?;
         check(key.id() == *id, Outcome::KeyInvalid)?;
         Ok(key)
     }
@@ -241,6 +258,14 @@ impl Ledger {
                 check(signed.has_id(validator), Outcome::NotAuthorized)?;
                 standing.change(&seating.change)?;
             }
+            Change::CheckpointKey { validator, key } => {
+                let both = signed.has_id(validator) && signed.has_id(&key.id());
+                check(both, Outcome::NotAuthorized)?;
+                standing.change(&seating.change)?;
+                let member = standing.member(validator).ok_or(Outcome::ValidatorUnknown)?;
+                check(self.checkpoints.takes(member, key), Outcome::KeyExists)?;
+                seating.checkpoint = Some((member, key.clone()));
+            }
             Change::Network { .. } => {
                 check(signed.has_id(&self.rules.authority), Outcome::NotAuthorized)?;
                 standing.change(&seating.change)?;
@@ -267,6 +292,7 @@ impl Ledger {
                 lock: 0,
                 release: bond.backing,
             }),
+            checkpoint: None,
         })
     }
 
@@ -354,6 +380,9 @@ impl Ledger {
         height: Height,
         cause: Cause,
     ) -> Result<Applied, Impossible> {
+        if let Some((member, key)) = &seating.checkpoint {
+            self.checkpoints.set(*member, key.clone());
+        }
         let Some(money) = seating.money else {
             return Ok(Applied::default());
         };
@@ -392,6 +421,11 @@ impl Ledger {
             accounts,
             is_held: false,
         })
+    }
+
+    /// The checkpoint key of the validator with this number.
+    pub fn checkpoint_key(&self, member: u32) -> Option<&PublicKey> {
+        self.checkpoints.get(member)
     }
 
     /// Starts a block for validators: offences cost what they cost, then bonds that may go are given back.
@@ -434,6 +468,8 @@ impl Ledger {
                 unlock(self, member, bond, lost, 0, false)?;
             }
         }
+        self.checkpoints
+            .retain(|member| validators.standing.holds(member).is_some());
         let due: Vec<(u32, Bond, bool)> = self
             .bonds
             .iter()
@@ -559,11 +595,6 @@ impl Ledger {
             available
         })
     }
-}
-
-/// Whether a validator may sign with a key of this scheme: the links between validators prove such keys.
-pub(super) fn is_of_validators(scheme: Scheme) -> bool {
-    scheme == Scheme::Ed25519
 }
 
 fn fits(posted: u128, pending: u128, more: u128) -> bool {

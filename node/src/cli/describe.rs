@@ -127,6 +127,7 @@ fn kind(kind: Kind) -> &'static str {
         Kind::Address => "address",
         Kind::SetQuality => "set_quality",
         Kind::Certify => "certify",
+        Kind::CheckpointKey => "checkpoint_key",
     }
 }
 

@@ -83,6 +83,7 @@ fn start(config: &Config, settings: &Settings, output: Output, runtime: &Handle)
     node_config.validator.passphrase = settings.passphrase.given()?;
     let file = keys::open(&path).map_err(|error| access::key_failure(&path, &error))?;
     node_config.validator.carried = file.guard().map(<[u8]>::to_vec);
+    node_config.validator.checkpoint_keys = config.checkpoint_key_paths().into();
     let bar = bar("recovering", output.is_json);
     let metrics = Arc::new(Metrics::default());
     let node = Node::start(
@@ -334,6 +335,7 @@ impl Probe for NodeProbe {
             Topic::Validators => overview.validators(),
             Topic::Consensus => overview.consensus(),
             Topic::Evidence => overview.evidence(),
+            Topic::Checkpoints => overview.checkpoints(),
         })
     }
 }

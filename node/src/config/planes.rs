@@ -53,6 +53,7 @@ impl Config {
             passphrase: None,
             guard_dir: self.validator.guard_dir.clone(),
             carried: None,
+            checkpoint_keys: Vec::new(),
             join: JoinConfig {
                 behind_blocks: self.validator.join_behind_blocks,
             },

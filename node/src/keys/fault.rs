@@ -92,11 +92,13 @@ pub enum KeyFault {
     /// The seed is not 64 hexadecimal characters.
     #[error("its seed is not 64 hexadecimal characters")]
     Seed,
-    /// It is of a scheme that a node's key may not have: the handshake of TLS proves Ed25519.
-    #[error("a node's key must be of the scheme ed25519, this one is of {scheme}")]
+    /// It is of a scheme that a node's key may not have: every vote is signed with it.
+    #[error("a node's key must be of {wanted}, this one is of {scheme}")]
     Node {
         /// The scheme's name.
         scheme: &'static str,
+        /// What it may be of.
+        wanted: &'static str,
     },
     /// It signs nothing: others seal messages to it.
     #[error("it is a key to seal to, and signs nothing")]

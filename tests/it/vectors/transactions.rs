@@ -134,6 +134,10 @@ pub fn operations() -> Vec<Vector> {
         ("address", Operation::address(22, owner, 16)),
         ("set_quality", Operation::set_quality(23, filled(0x0e), (8, 343))),
         ("certify", Operation::certify(24, filled(0x1d), (0, 264))),
+        (
+            "checkpoint key",
+            Operation::checkpoint_key(24, owner, Scheme::Ed25519MlDsa65.code(), (8, 1_984)),
+        ),
     ];
     let vector = |(name, operation): (_, Operation)| {
         Vector::new(

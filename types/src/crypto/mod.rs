@@ -22,9 +22,9 @@ pub use batch::{BatchItem, BatchVerifier};
 pub use scheme::Scheme;
 
 use crate::{Hash, KeyId, hash};
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use scheme::ED25519_PUBLIC;
 use thiserror::Error;
 
 /// Why a signature does not count.
@@ -64,11 +64,13 @@ pub enum SignatureError {
     },
 }
 
-/// A public key with its scheme: what the registry holds.
+/// A public key with its scheme: what the registry holds. A copy shares its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicKey {
     scheme: Scheme,
-    bytes: Box<[u8]>,
+    bytes: Arc<[u8]>,
+    /// Hashed once: hybrids have thousands of bytes.
+    id: KeyId,
 }
 
 impl PublicKey {
@@ -85,10 +87,15 @@ impl PublicKey {
                 want,
             });
         }
-        Ok(Self {
+        Ok(Self::of(scheme, bytes))
+    }
+
+    fn of(scheme: Scheme, bytes: &[u8]) -> Self {
+        Self {
             scheme,
             bytes: bytes.into(),
-        })
+            id: KeyId::of(scheme, bytes),
+        }
     }
 
     /// Its scheme.
@@ -101,9 +108,15 @@ impl PublicKey {
         &self.bytes
     }
 
+    /// The Ed25519 key that it is, or that a hybrid begins with: what TLS proves.
+    pub fn classical(&self) -> [u8; ED25519_PUBLIC] {
+        let front = self.bytes.first_chunk();
+        *front.expect("every scheme's keys begin with one of Ed25519")
+    }
+
     /// Its id.
     pub fn id(&self) -> KeyId {
-        KeyId::of(self.scheme, &self.bytes)
+        self.id
     }
 }
 
@@ -128,7 +141,6 @@ pub fn verify(scheme: Scheme, public: &[u8], message: &[u8], signature: &[u8]) -
 pub struct SigningKey {
     secret: Secret,
     public: PublicKey,
-    id: KeyId,
 }
 
 /// What a key signs with.
@@ -145,8 +157,8 @@ impl SigningKey {
     /// The Ed25519 key of this seed (RFC 8032 §5.1.5).
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         let secret = ed25519::Secret::from_seed(seed);
-        let public = secret.public().into();
-        Self::of(Secret::Ed25519(secret), Scheme::Ed25519, public)
+        let public = secret.public();
+        Self::of(Secret::Ed25519(secret), Scheme::Ed25519, &public)
     }
 
     /// The key of this seed under any scheme; for a hybrid both keys follow from it. With SLH-DSA-SHA2-128s this takes
@@ -159,17 +171,13 @@ impl SigningKey {
             return Ok(Self::from_seed(seed));
         }
         let secret = hybrid::Secret::from_seed(scheme, seed)?;
-        let public = secret.public().into();
-        Ok(Self::of(Secret::Hybrid(Arc::new(secret)), scheme, public))
+        let public = secret.public();
+        Ok(Self::of(Secret::Hybrid(Arc::new(secret)), scheme, &public))
     }
 
-    fn of(secret: Secret, scheme: Scheme, bytes: Box<[u8]>) -> Self {
-        let public = PublicKey { scheme, bytes };
-        Self {
-            id: public.id(),
-            secret,
-            public,
-        }
+    fn of(secret: Secret, scheme: Scheme, bytes: &[u8]) -> Self {
+        let public = PublicKey::of(scheme, bytes);
+        Self { secret, public }
     }
 
     /// A key of which everybody knows the signatures, for a simulation that measures all but signing: its public key is
@@ -178,15 +186,8 @@ impl SigningKey {
     #[cfg(all(feature = "std", any(test, feature = "controls")))]
     pub fn hollow(number: u8) -> Option<Self> {
         let secret = hollow::Hollow::new(number)?;
-        let public = PublicKey {
-            scheme: Scheme::Ed25519,
-            bytes: secret.public().into(),
-        };
-        Some(Self {
-            id: public.id(),
-            secret: Secret::Hollow(secret),
-            public,
-        })
+        let public = secret.public();
+        Some(Self::of(Secret::Hollow(secret), Scheme::Ed25519, &public))
     }
 
     /// The same key once more. Not `Clone`: a key is not copied by accident.
@@ -195,7 +196,6 @@ impl SigningKey {
         Self {
             secret: self.secret.clone(),
             public: self.public.clone(),
-            id: self.id,
         }
     }
 
@@ -215,7 +215,19 @@ impl SigningKey {
 
     /// Its public key's id.
     pub fn id(&self) -> KeyId {
-        self.id
+        self.public.id()
+    }
+
+    /// The Ed25519 key that it is, or that a hybrid begins with, by itself: what TLS proves.
+    #[must_use]
+    pub fn classical(&self) -> Self {
+        match &self.secret {
+            Secret::Hybrid(secret) => {
+                let first = secret.first();
+                Self::of(Secret::Ed25519(first.clone()), Scheme::Ed25519, &first.public())
+            }
+            _ => self.copy(),
+        }
     }
 
     /// The seed, for a key file. Keep it secret.
@@ -241,7 +253,7 @@ impl SigningKey {
 
 impl core::fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "SigningKey({})", self.id)
+        write!(f, "SigningKey({})", self.id())
     }
 }
 
