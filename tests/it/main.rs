@@ -21,6 +21,7 @@ mod packs;
 mod parsers;
 mod past;
 mod process;
+mod proofs;
 mod retention;
 mod scores;
 mod simulator;

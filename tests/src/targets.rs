@@ -4,6 +4,7 @@
 //! panics when a parser breaks its word: it accepts a value whose canonical bytes are not the bytes it read,
 //! or makes more of them than they can hold.
 
+use selfchain_engine::proof::{ProofFile, Trust, TrustedSet};
 use selfchain_types::account::Balances;
 use selfchain_types::ballot::Ballot;
 use selfchain_types::block::{BlockResult, Body, Header, MODELS_MAX, Row};
@@ -14,14 +15,14 @@ use selfchain_types::evidence::Evidence;
 use selfchain_types::message::{Answer, Committed, Reply, Request};
 use selfchain_types::peer::PeerMessage;
 use selfchain_types::roots::{Roots, Table};
-use selfchain_types::{Amount, Envelope, Genesis, Hash, Refusal, Verified};
+use selfchain_types::{Amount, Envelope, Genesis, Hash, Height, Refusal, Verified};
 use zerocopy::IntoBytes;
 
 /// A parser under test: it takes any bytes.
 pub type Target = fn(&[u8]);
 
 /// Every target with the name of its program in `fuzz/` and of its vectors in `vectors/`.
-pub const TARGETS: [(&str, Target); 15] = [
+pub const TARGETS: [(&str, Target); 17] = [
     ("ballot", ballot),
     ("body", body),
     ("certificate", certificate),
@@ -30,6 +31,7 @@ pub const TARGETS: [(&str, Target); 15] = [
     ("genesis", genesis),
     ("header", header),
     ("peer", peer),
+    ("proof", proof),
     ("reply", reply),
     ("request", request),
     ("result", result),
@@ -37,6 +39,7 @@ pub const TARGETS: [(&str, Target); 15] = [
     ("row", row),
     ("sections", container),
     ("text", text),
+    ("trust", trust),
 ];
 
 /// [`Envelope::decode`] and the signatures behind it.
@@ -93,6 +96,32 @@ pub fn request(data: &[u8]) {
     };
     assert_eq!(Request::number(data), Some(number));
     assert_eq!(request.encode(number), data);
+}
+
+/// [`ProofFile::decode`], and what verifying makes of it.
+pub fn proof(data: &[u8]) {
+    let Ok(file) = ProofFile::decode(data) else {
+        return;
+    };
+    let nobody = Trust {
+        chain_id: file.chain_id,
+        root_lag: 2,
+        set: TrustedSet::new(Height(1), Vec::new()),
+    };
+    assert!(file.verify(&nobody).is_err(), "nobody decides anything");
+    let bytes = file.to_bytes();
+    // Sections that were passed over are in no value.
+    assert!(bytes == data || bytes.len() < data.len());
+    assert_eq!(ProofFile::decode(&bytes), Ok(file));
+}
+
+/// [`Trust::read`]: a genesis or a validators file.
+pub fn trust(data: &[u8]) {
+    let Ok(trust) = Trust::read(data) else {
+        return;
+    };
+    let text = trust.to_text();
+    assert_eq!(Trust::read(text.as_bytes()), Ok(trust));
 }
 
 /// [`Reply::decode`]: what a client reads from a node that it may not trust.

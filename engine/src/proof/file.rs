@@ -275,11 +275,19 @@ impl ProofFile {
             (Some(bytes), None, None) => Claim::Operation(OperationReceipt::decode(bytes)?.into()),
             (None, Some(bytes), None) => Claim::Account(AccountProof::decode(bytes)?.into()),
             (None, None, Some(bytes)) => Claim::Consistency(ConsistencyProof::decode(bytes)?.into()),
-            (None, None, None) => return Err(DecodeError::MissingSection { kind: kind::OPERATION }),
+            (None, None, None) => {
+                return Err(DecodeError::MissingSection {
+                    kind: kind::OPERATION,
+                });
+            }
             _ => {
                 return Err(DecodeError::Value {
                     what: "claims of a proof file",
-                    value: [operation, account, consistency].iter().flatten().map(|_| 1).sum(),
+                    value: [operation, account, consistency]
+                        .iter()
+                        .flatten()
+                        .map(|_| 1)
+                        .sum(),
                 });
             }
         };
@@ -295,7 +303,9 @@ fn decode_handovers(bytes: &[u8]) -> Result<Vec<Handover>, DecodeError> {
     let mut reader = Reader::new("proof handovers", bytes);
     let count = reader.u32()?;
     if count == 0 {
-        return Err(DecodeError::EmptySection { kind: kind::HANDOVERS });
+        return Err(DecodeError::EmptySection {
+            kind: kind::HANDOVERS,
+        });
     }
     let mut handovers = Vec::new();
     for _ in 0..count {
@@ -378,5 +388,9 @@ fn decided(receipt: &OperationReceipt) -> Decided {
 
 #[cfg(test)]
 #[path = "file_tests.rs"]
-#[allow(clippy::unwrap_used, clippy::as_conversions, reason = "tests fail by panicking")]
+#[allow(
+    clippy::unwrap_used,
+    clippy::as_conversions,
+    reason = "tests fail by panicking"
+)]
 mod tests;

@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::proof::{CertifiedHeader, Mountain, consistency_path, inclusion_path};
+use alloc::vec;
 use selfchain_types::certificate::{Certificate, Precommit, precommit_digest};
 use selfchain_types::codec::put_section_versioned;
 use selfchain_types::crypto::SigningKey;
 use selfchain_types::genesis::{Validator, validators_hash};
-use alloc::vec;
 use selfchain_types::{AccountId, AssetId, KeyId, TimeNs, receipt};
 
 const CHAIN: Hash = Hash([1; 32]);
@@ -37,7 +37,13 @@ fn operation() -> Operation {
 
 fn leaf(at: u64) -> Hash {
     let root = receipt::operation_leaf(&operation(), Outcome::Ok, Amount(3), 255);
-    receipt::leaf(&Hash([at as u8; 32]), &root, Height(at / 2 + 1), (at % 2) as u32, 1)
+    receipt::leaf(
+        &Hash([at as u8; 32]),
+        &root,
+        Height(at / 2 + 1),
+        (at % 2) as u32,
+        1,
+    )
 }
 
 /// The header of a height, decided by all of `seeds`. It commits to the receipts up to the height two before.
@@ -120,10 +126,7 @@ fn consistency(old: CertifiedHeader, new: CertifiedHeader) -> Claim {
 
 /// Over both changes: one header before the first, one after the second.
 fn over_two_changes() -> ProofFile {
-    let claim = consistency(
-        decided(9, &FIRST, &FIRST),
-        decided(40, &THIRD, &THIRD),
-    );
+    let claim = consistency(decided(9, &FIRST, &FIRST), decided(40, &THIRD, &THIRD));
     file(handovers(), claim)
 }
 
@@ -176,7 +179,13 @@ fn whoever_knows_a_later_set_needs_no_changes_before_it() {
     assert_eq!((said.height, said.transaction_index), (Height(3), 1));
     let error = proof.verify(&founders()).unwrap_err();
     assert!(
-        matches!(error, ProofFileError::Header { height: Height(40), .. }),
+        matches!(
+            error,
+            ProofFileError::Header {
+                height: Height(40),
+                ..
+            }
+        ),
         "{error}"
     );
     // A set is trusted from its first height on, not before.
@@ -186,14 +195,23 @@ fn whoever_knows_a_later_set_needs_no_changes_before_it() {
         got: Height(30),
         since: Height(33),
     };
-    assert_eq!(error, ProofFileError::Header { height: Height(30), source });
+    assert_eq!(
+        error,
+        ProofFileError::Header {
+            height: Height(30),
+            source
+        }
+    );
 }
 
 #[test]
 fn changes_that_are_swapped_left_out_doubled_or_beyond_the_header_are_named() {
     let whole = over_two_changes();
     let check = |handovers: Vec<Handover>| {
-        let forged = ProofFile { handovers, ..whole.clone() };
+        let forged = ProofFile {
+            handovers,
+            ..whole.clone()
+        };
         ProofFile::decode(&forged.to_bytes())
             .unwrap()
             .verify(&founders())
@@ -201,11 +219,20 @@ fn changes_that_are_swapped_left_out_doubled_or_beyond_the_header_are_named() {
     };
     let [first, second] = [0, 1].map(|at| whole.handovers[at].clone());
     let swapped = check(vec![second.clone(), first.clone()]);
-    assert!(matches!(swapped, ProofFileError::Handover { number: 1, .. }), "{swapped}");
+    assert!(
+        matches!(swapped, ProofFileError::Handover { number: 1, .. }),
+        "{swapped}"
+    );
     let without = check(vec![second.clone()]);
-    assert!(matches!(without, ProofFileError::Handover { number: 1, .. }), "{without}");
+    assert!(
+        matches!(without, ProofFileError::Handover { number: 1, .. }),
+        "{without}"
+    );
     let doubled = check(vec![first.clone(), first.clone(), second.clone()]);
-    assert!(matches!(doubled, ProofFileError::Handover { number: 2, .. }), "{doubled}");
+    assert!(
+        matches!(doubled, ProofFileError::Handover { number: 2, .. }),
+        "{doubled}"
+    );
     let beyond = handover(48, &THIRD, &FIRST);
     assert_eq!(
         check(vec![first, second, beyond]),
@@ -227,14 +254,20 @@ fn another_chain_another_order_and_young_headers_prove_nothing() {
     assert_eq!(proof.verify(&other), Err(ProofFileError::Chain { got, want }));
     let young = decided(2, &FIRST, &FIRST);
     let of_genesis = file(Vec::new(), consistency(young.clone(), decided(9, &FIRST, &FIRST)));
-    assert!(of_genesis.verify(&founders()).is_ok(), "no receipts are a prefix of all");
+    assert!(
+        of_genesis.verify(&founders()).is_ok(),
+        "no receipts are a prefix of all"
+    );
     let far = Trust {
         root_lag: 3,
         ..founders()
     };
     assert!(matches!(
         of_genesis.verify(&far),
-        Err(ProofFileError::Young { height: Height(2), root_lag: 3 })
+        Err(ProofFileError::Young {
+            height: Height(2),
+            root_lag: 3
+        })
     ));
     let Claim::Consistency(mut backwards) = over_two_changes().claim else {
         panic!("a consistency")
@@ -255,8 +288,12 @@ fn there_is_exactly_one_claim_and_only_ignorable_sections_are_passed_over() {
         assert_eq!(holds(&more), want);
     }
     let mut bare = Vec::new();
-    put_section(&mut bare, kind::CHAIN, |out| out.extend_from_slice(CHAIN.as_bytes()));
-    let missing = DecodeError::MissingSection { kind: kind::OPERATION };
+    put_section(&mut bare, kind::CHAIN, |out| {
+        out.extend_from_slice(CHAIN.as_bytes())
+    });
+    let missing = DecodeError::MissingSection {
+        kind: kind::OPERATION,
+    };
     assert_eq!(ProofFile::decode(&bare), Err(missing));
     let mut two = file(Vec::new(), operation_at(0, decided(9, &FIRST, &FIRST))).to_bytes();
     let Claim::Consistency(second) = over_two_changes().claim else {
@@ -273,7 +310,9 @@ fn there_is_exactly_one_claim_and_only_ignorable_sections_are_passed_over() {
     put_section(&mut empty, kind::CONSISTENCY, |out| out.extend(second.to_bytes()));
     assert_eq!(
         ProofFile::decode(&empty),
-        Err(DecodeError::EmptySection { kind: kind::HANDOVERS })
+        Err(DecodeError::EmptySection {
+            kind: kind::HANDOVERS
+        })
     );
     assert!(ProofFile::decode(&vec![0; PROOF_BYTES_MAX + 1]).is_err());
 }

@@ -166,14 +166,22 @@ fn validator(text: &str) -> Option<Validator> {
 
 fn hex(text: &str) -> Option<Vec<u8>> {
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let digit = |byte: u8| {
+        char::from(byte)
+            .to_digit(16)
+            .and_then(|digit| u8::try_from(digit).ok())
+    };
     let byte = |pair: &[u8; 2]| Some(digit(pair[0])? << 4 | digit(pair[1])?);
     rest.is_empty().then(|| pairs.iter().map(byte).collect())?
 }
 
 fn wrong((line, text): (usize, &str), what: &'static str) -> TrustError {
     let got = text.chars().take(GOT_CHARS_MAX).collect::<String>();
-    let got = if got.len() < text.len() { got + "…" } else { text.to_owned() };
+    let got = if got.len() < text.len() {
+        got + "…"
+    } else {
+        text.to_owned()
+    };
     TrustError::Line { line, what, got }
 }
 
@@ -188,10 +196,7 @@ mod tests {
 
     fn trust() -> Trust {
         let key = |seed: u8| SigningKey::from_seed(&[seed; 32]).public().clone();
-        let hybrid = PublicKey::new(
-            Scheme::Ed25519SlhDsa128s,
-            &[key(3).as_bytes(), &[7; 32]].concat(),
-        );
+        let hybrid = PublicKey::new(Scheme::Ed25519SlhDsa128s, &[key(3).as_bytes(), &[7; 32]].concat());
         let validators = [key(1), key(2), hybrid.unwrap()].into_iter().zip(1..);
         Trust {
             chain_id: Hash([0xab; 32]),
