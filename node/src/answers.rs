@@ -1,18 +1,18 @@
 //! Answers: what the log, the index and the receipts' tree say of the past.
 
+use crate::proving::SINCE_GENESIS;
 use crate::recover::prefix;
 use crate::store::{Store, StoreError};
 use selfchain_engine::commit::{Prepared, Transaction, actual_amount, operation_leaves};
-
-use selfchain_engine::proof::{self, Nodes, OperationReceipt, inclusion_path};
+use selfchain_engine::proof::{self, FollowError, Nodes, OperationReceipt, inclusion_path};
 use selfchain_storage::index::{self, Position};
-use selfchain_storage::{IndexReader, NodeFile};
+use selfchain_storage::{HandoverFile, IndexReader, NodeFile, Snapshots};
 use selfchain_types::account::Balances;
 use selfchain_types::block::{BlockResult, Header, Row};
 use selfchain_types::message::{ChangePosition, Committed, HistoryRow};
 use selfchain_types::receipt::NOT_SCORED;
 use selfchain_types::seam::log::{LogError, LogReader};
-use selfchain_types::{AccountId, Hash, Height, Outcome, TimeNs, codec};
+use selfchain_types::{AccountId, Genesis, Hash, Height, Outcome, TimeNs, codec};
 use std::io;
 use std::sync::Arc;
 use thiserror::Error;
@@ -24,7 +24,10 @@ pub struct Past {
     reader: Arc<dyn LogReader>,
     index: IndexReader,
     receipt_nodes: Arc<NodeFile>,
-    root_lag: u64,
+    pub(crate) genesis: Arc<Genesis>,
+    pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) handovers: Arc<HandoverFile>,
+    pub(crate) root_lag: u64,
 }
 
 impl core::fmt::Debug for Past {
@@ -70,6 +73,61 @@ pub enum AnswerError {
         /// Blocks.
         by: u64,
     },
+    /// The verifier knows the validators only from a later height on.
+    #[error("header {by} is from before height {since}, from which on the verifier knows the validators")]
+    BeforeSince {
+        /// The header that would prove it.
+        by: Height,
+        /// From where on they are known.
+        since: Height,
+    },
+    /// The heights come the wrong way round.
+    #[error("height {old} is not before height {new}")]
+    Order {
+        /// The one that should be earlier.
+        old: Height,
+        /// The one that should be later.
+        new: Height,
+    },
+    /// So many changes of the set of validators fit into no proof.
+    #[error(
+        "the changes of the set of validators are longer than a proof may be: prove it to whoever knows a later set"
+    )]
+    TooLong,
+    /// The state of that height cannot be rebuilt.
+    #[error(
+        "accounts of height {height} cannot be proved: the first height that can is {first}, the newest {last}"
+    )]
+    OutOfReach {
+        /// What was asked for.
+        height: Height,
+        /// The first that can.
+        first: Height,
+        /// The newest that can.
+        last: Height,
+    },
+    /// Rebuilding the state takes more than a running node does for anybody.
+    #[error(
+        "the state of height {height} is {blocks} blocks after the nearest snapshot, and a running node folds at most \
+         {blocks_max}: ask a stopped one"
+    )]
+    TooFar {
+        /// What was asked for.
+        height: Height,
+        /// Blocks to fold.
+        blocks: u64,
+        /// Most of them.
+        blocks_max: u64,
+    },
+    /// One past state is rebuilt at a time.
+    #[error("another past state is being rebuilt")]
+    Busy,
+    /// The node stops.
+    #[error("the node is shutting down")]
+    Stopped,
+    /// A change of the set of validators does not hold.
+    #[error("a change of the set of validators does not hold")]
+    Unbelieved(#[from] FollowError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -101,6 +159,9 @@ impl Past {
             reader: store.log_reader(),
             index: store.index.reader(),
             receipt_nodes: Arc::clone(&store.receipt_nodes),
+            genesis: Arc::new(store.genesis.clone()),
+            snapshots: Arc::clone(&store.snapshots),
+            handovers: Arc::clone(&store.handovers),
             root_lag: store.genesis.plane.root_lag(),
         }
     }
@@ -138,7 +199,7 @@ impl Past {
     }
 
     /// The block at `height` and a transaction's place in it, handed to `use_it`.
-    fn with_transaction<T>(
+    pub(crate) fn with_transaction<T>(
         &self,
         tx_id: &Hash,
         use_it: impl FnOnce(&Prepared<'_>, usize) -> Result<T, AnswerError>,
@@ -174,7 +235,9 @@ impl Past {
     /// # Errors
     /// [`AnswerError`].
     pub fn receipt(&self, tx_id: &Hash, operation: u32) -> Result<OperationReceipt, AnswerError> {
-        self.with_transaction(tx_id, |block, index| self.prove(block, index, operation))
+        self.with_transaction(tx_id, |block, index| {
+            self.prove(block, index, operation, SINCE_GENESIS)
+        })
     }
 
     /// As [`Past::receipt`], for the transaction at a known place.
@@ -189,17 +252,20 @@ impl Past {
     ) -> Result<OperationReceipt, AnswerError> {
         let row = self.reader.read(height.0)?;
         let block = Prepared::new(height, &row).map_err(StoreError::from)?;
-        self.prove(&block, codec::index(index), operation)
+        self.prove(&block, codec::index(index), operation, SINCE_GENESIS)
     }
 
-    fn prove(
+    /// With the first header from `since` on that commits to it.
+    pub(crate) fn prove(
         &self,
         block: &Prepared<'_>,
         index: usize,
         operation: u32,
+        since: Height,
     ) -> Result<OperationReceipt, AnswerError> {
         let height = block.header().height;
-        let proving = self.proving_row(height)?;
+        let by = Height(height.0 + self.root_lag).max(since);
+        let proving = self.proving_row(height, by)?;
         let row = Row::decode(&proving).map_err(|source| decode(height, source))?;
         let header = Header::decode(row.header).map_err(|source| decode(height, source))?;
         let transaction = block.transactions().get(index).ok_or(AnswerError::NotFound {
@@ -215,12 +281,12 @@ impl Past {
         let outcome = Outcome::from_code(block.result().outcomes[codec::index(position)])
             .expect("a decoded result holds known outcomes");
         let receipt_index = self.receipts_before(height)? + codec::wide(index);
-        let nodes = FileNodes(&self.receipt_nodes);
-        let receipt_path = inclusion_path(receipt_index, header.receipts_size, &nodes).map_err(|_| {
-            AnswerError::NotFound {
-                what: "the receipt's path",
-            }
-        })?;
+        let receipt_path =
+            inclusion_path(receipt_index, header.receipts_size, &self.nodes()).map_err(|_| {
+                AnswerError::NotFound {
+                    what: "the receipt's path",
+                }
+            })?;
         Ok(OperationReceipt {
             operation: *taken,
             outcome,
@@ -243,9 +309,13 @@ impl Past {
         })
     }
 
-    /// The row whose header commits to the receipts of `height`.
-    fn proving_row(&self, height: Height) -> Result<Arc<[u8]>, AnswerError> {
-        let by = Height(height.0 + self.root_lag);
+    /// Nodes of the receipts' tree.
+    pub(crate) fn nodes(&self) -> impl Nodes + '_ {
+        FileNodes(&self.receipt_nodes)
+    }
+
+    /// The row of a header that commits to the receipts of `height`.
+    fn proving_row(&self, height: Height, by: Height) -> Result<Arc<[u8]>, AnswerError> {
         self.reader.read(by.0).map_err(|error| match error {
             LogError::NotFound { .. } => AnswerError::NotYetProvable { height, by },
             other => other.into(),
@@ -322,7 +392,7 @@ fn history_row(row: &index::HistoryRow) -> HistoryRow {
     }
 }
 
-fn decode(height: Height, source: codec::DecodeError) -> AnswerError {
+pub(crate) fn decode(height: Height, source: codec::DecodeError) -> AnswerError {
     StoreError::Verify(selfchain_engine::commit::VerifyError::Decode {
         height,
         what: "row",

@@ -5,13 +5,13 @@
 
 use crate::answers::{AnswerError, Past, committed};
 use crate::keys::{self, KeyError};
+use crate::proving::SINCE_GENESIS;
 use crate::recover::Progress;
 use crate::store::{Store, StoreConfig, StoreError};
 use crate::sweep::{Slice, SnapshotFiler, SweepConfig, Sweeper};
 use selfchain_consensus::Solo;
 use selfchain_engine::commit::{Chain, ChainError, Folded, Proposing};
-
-use selfchain_engine::proof::OperationReceipt;
+use selfchain_engine::proof::{OperationReceipt, ProofFile};
 use selfchain_storage::{Disk, FileDisk};
 use selfchain_types::account::Balances;
 use selfchain_types::crypto::SigningKey;
@@ -461,6 +461,45 @@ impl Ledger {
         Ok(self
             .past
             .receipt_at(committed.height, committed.index, operation)?)
+    }
+
+    /// A proof file that an operation was decided, and how: for whoever has this chain's genesis file.
+    ///
+    /// # Errors
+    /// [`LedgerError::Answer`].
+    pub fn prove_operation(&self, committed: &Committed, operation: u32) -> Result<ProofFile, LedgerError> {
+        let (height, index) = (committed.height, committed.index);
+        let proof = self
+            .past
+            .prove_operation_at(height, index, operation, SINCE_GENESIS);
+        Ok(proof?)
+    }
+
+    /// A proof file of an account's balances as they are: for whoever has this chain's genesis file. Decides an empty
+    /// block where no header commits to them yet.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn prove_account(&mut self, account: AccountId) -> Result<ProofFile, LedgerError> {
+        let unknown = LedgerError::AccountUnknown(account);
+        let path = self.chain.account_path(account).ok_or(unknown)?;
+        if self.chain.tip().height < path.by {
+            while self.chain.tip().height < path.by {
+                self.decide(Vec::new())?;
+            }
+            self.store.log.sync()?;
+            self.file_slices();
+        }
+        Ok(self.past.prove_account(path, SINCE_GENESIS)?)
+    }
+
+    /// A proof file that the receipts up to height `old` are the first of those up to `new`: for whoever has this
+    /// chain's genesis file.
+    ///
+    /// # Errors
+    /// [`LedgerError::Answer`].
+    pub fn prove_consistency(&self, old: Height, new: Height) -> Result<ProofFile, LedgerError> {
+        Ok(self.past.prove_consistency(old, new, SINCE_GENESIS)?)
     }
 
     /// The past: log, index, receipts.

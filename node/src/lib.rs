@@ -15,6 +15,7 @@ pub mod joining;
 pub mod remember;
 pub mod sweep;
 pub mod answers;
+pub mod proving;
 pub mod keys;
 pub mod ledger;
 pub mod verify;

@@ -103,7 +103,10 @@ impl NodeService {
                 | Query::Key(_)
                 | Query::Asset(_)
                 | Query::Holds { .. }
-                | Query::Policy(_)),
+                | Query::Policy(_)
+                | Query::ProveAccount {
+                    at: Height::GENESIS, ..
+                }),
             ) => match self.state_queries.offer((query, tag)) {
                 Ok(()) => (self.wake_order)(),
                 Err((_, tag)) => self.refuse_to(&tag, Refusal::IntakeFull, "too many questions wait".into()),

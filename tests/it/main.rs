@@ -22,6 +22,7 @@ mod parsers;
 mod past;
 mod pq_votes;
 mod process;
+mod proofs;
 mod retention;
 mod scores;
 mod secrets;

@@ -95,6 +95,8 @@ fn formats() -> Vec<Format> {
         format("roots", "roots", blocks::roots()),
         format("receipt", "receipt", blocks::receipts()),
         format("proofs", "receipt", proofs::proofs()),
+        format("proof", "proof", proofs::files()),
+        format("trust", "trust", proofs::trusts()),
         format("records", "records", records::records()),
         format("standing", "standing", standing::tables()),
         format("request", "message", messages::requests()),

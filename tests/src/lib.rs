@@ -5,3 +5,11 @@ pub mod relay;
 pub mod random;
 pub mod targets;
 pub mod simulator;
+pub mod proofs;
+#[allow(
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a part of the tests, where a chain that cannot be made is a failed one"
+)]
+#[path = "../it/members/world.rs"]
+pub mod world;

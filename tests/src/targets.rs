@@ -4,7 +4,7 @@
 //! panics when a parser breaks its word: it accepts a value whose canonical bytes are not the bytes it read,
 //! or makes more of them than they can hold.
 
-use selfchain_engine::proof::{Checkpoint, TrustedSigners};
+use selfchain_engine::proof::{Checkpoint, ProofFile, Trust, TrustedSet, TrustedSigners};
 use selfchain_types::account::Balances;
 use selfchain_types::ballot::Ballot;
 use selfchain_types::block::{BlockResult, Body, Header, MODELS_MAX, Row};
@@ -24,7 +24,7 @@ use zerocopy::IntoBytes;
 pub type Target = fn(&[u8]);
 
 /// Every target with the name of its program in `fuzz/` and of its vectors in `vectors/`.
-pub const TARGETS: [(&str, Target); 17] = [
+pub const TARGETS: [(&str, Target); 19] = [
     ("ballot", ballot),
     ("body", body),
     ("certificate", certificate),
@@ -35,6 +35,7 @@ pub const TARGETS: [(&str, Target); 17] = [
     ("header", header),
     ("identity", identity),
     ("peer", peer),
+    ("proof", proof),
     ("reply", reply),
     ("request", request),
     ("result", result),
@@ -42,6 +43,7 @@ pub const TARGETS: [(&str, Target); 17] = [
     ("row", row),
     ("sections", container),
     ("text", text),
+    ("trust", trust),
 ];
 
 /// [`Envelope::decode`] and the signatures behind it.
@@ -112,6 +114,32 @@ pub fn request(data: &[u8]) {
     };
     assert_eq!(Request::number(data), Some(number));
     assert_eq!(request.encode(number), data);
+}
+
+/// [`ProofFile::decode`], and what verifying makes of it.
+pub fn proof(data: &[u8]) {
+    let Ok(file) = ProofFile::decode(data) else {
+        return;
+    };
+    let nobody = Trust {
+        chain_id: file.chain_id,
+        root_lag: 2,
+        set: TrustedSet::new(Height(1), Vec::new()),
+    };
+    assert!(file.verify(&nobody).is_err(), "nobody decides anything");
+    let bytes = file.to_bytes();
+    // Sections that were passed over are in no value.
+    assert!(bytes == data || bytes.len() < data.len());
+    assert_eq!(ProofFile::decode(&bytes), Ok(file));
+}
+
+/// [`Trust::read`]: a genesis or a validators file.
+pub fn trust(data: &[u8]) {
+    let Ok(trust) = Trust::read(data) else {
+        return;
+    };
+    let text = trust.to_text();
+    assert_eq!(Trust::read(text.as_bytes()), Ok(trust));
 }
 
 /// [`Reply::decode`]: what a client reads from a node that it may not trust.

@@ -90,6 +90,33 @@ pub enum Query {
     /// What is done about scores of what an account pays, or of the whole chain ([`AccountId::NONE`]):
     /// [`Answer::Policy`].
     Policy(AccountId),
+    /// A proof file about an operation: [`Answer::Proof`].
+    ProveOperation {
+        /// The transaction.
+        tx_id: Hash,
+        /// Which of its operations.
+        operation: u32,
+        /// From which height on the verifier knows the validators; 1 for genesis.
+        since: Height,
+    },
+    /// A proof file about an account: [`Answer::Proof`].
+    ProveAccount {
+        /// The account.
+        account: AccountId,
+        /// After which block; 0 for the newest that a header commits to.
+        at: Height,
+        /// From which height on the verifier knows the validators; 1 for genesis.
+        since: Height,
+    },
+    /// A proof file that the receipts of one height are the first of those of another: [`Answer::Proof`].
+    ProveConsistency {
+        /// The earlier height.
+        old: Height,
+        /// The later one; 0 for the newest that a header commits to.
+        new: Height,
+        /// From which height on the verifier knows the validators; 1 for genesis.
+        since: Height,
+    },
 }
 
 /// Most holds in one answer.
@@ -294,6 +321,8 @@ pub enum Answer {
     Holds(Vec<HoldRecord>, u32),
     /// To [`Query::Policy`].
     Policy(PolicyState),
+    /// To [`Query::ProveOperation`], [`Query::ProveAccount`] and [`Query::ProveConsistency`]: the file's bytes.
+    Proof(Vec<u8>),
 }
 
 mod request_kind {
@@ -315,6 +344,9 @@ mod query_kind {
     pub(super) const BALANCE_AT: u8 = 10;
     pub(super) const HOLDS: u8 = 11;
     pub(super) const POLICY: u8 = 12;
+    pub(super) const PROVE_OPERATION: u8 = 13;
+    pub(super) const PROVE_ACCOUNT: u8 = 14;
+    pub(super) const PROVE_CONSISTENCY: u8 = 15;
 }
 
 mod reply_kind {
@@ -427,6 +459,25 @@ impl Query {
             }
             Self::Holds { from } => put(out, query_kind::HOLDS, &from.to_le_bytes()),
             Self::Policy(account) => put(out, query_kind::POLICY, &account.0.to_le_bytes()),
+            Self::ProveOperation {
+                tx_id,
+                operation,
+                since,
+            } => {
+                put(out, query_kind::PROVE_OPERATION, tx_id.as_bytes());
+                out.extend_from_slice(&operation.to_le_bytes());
+                out.extend_from_slice(&since.0.to_le_bytes());
+            }
+            Self::ProveAccount { account, at, since } => {
+                put(out, query_kind::PROVE_ACCOUNT, &account.0.to_le_bytes());
+                out.extend_from_slice(&at.0.to_le_bytes());
+                out.extend_from_slice(&since.0.to_le_bytes());
+            }
+            Self::ProveConsistency { old, new, since } => {
+                put(out, query_kind::PROVE_CONSISTENCY, &old.0.to_le_bytes());
+                out.extend_from_slice(&new.0.to_le_bytes());
+                out.extend_from_slice(&since.0.to_le_bytes());
+            }
         }
     }
 
@@ -454,6 +505,21 @@ impl Query {
             },
             query_kind::HOLDS => Self::Holds { from: reader.u32()? },
             query_kind::POLICY => Self::Policy(AccountId(reader.u128()?)),
+            query_kind::PROVE_OPERATION => Self::ProveOperation {
+                tx_id: reader.hash()?,
+                operation: reader.u32()?,
+                since: Height(reader.u64()?),
+            },
+            query_kind::PROVE_ACCOUNT => Self::ProveAccount {
+                account: AccountId(reader.u128()?),
+                at: Height(reader.u64()?),
+                since: Height(reader.u64()?),
+            },
+            query_kind::PROVE_CONSISTENCY => Self::ProveConsistency {
+                old: Height(reader.u64()?),
+                new: Height(reader.u64()?),
+                since: Height(reader.u64()?),
+            },
             value => {
                 return Err(DecodeError::Value {
                     what: "query kind",
@@ -639,6 +705,7 @@ mod answer_kind {
     pub(super) const RECEIPT: u8 = 9;
     pub(super) const HOLDS: u8 = 10;
     pub(super) const POLICY: u8 = 11;
+    pub(super) const PROOF: u8 = 13;
 }
 
 impl Answer {
@@ -678,6 +745,7 @@ impl Answer {
             }
             Self::Genesis(bytes) => put(out, answer_kind::GENESIS, bytes),
             Self::Receipt(bytes) => put(out, answer_kind::RECEIPT, bytes),
+            Self::Proof(bytes) => put(out, answer_kind::PROOF, bytes),
             Self::Holds(holds, next) => {
                 put(out, answer_kind::HOLDS, &next.to_le_bytes());
                 holds
@@ -737,6 +805,7 @@ impl Answer {
             }
             answer_kind::GENESIS => Self::Genesis(reader.rest().to_vec()),
             answer_kind::RECEIPT => Self::Receipt(reader.rest().to_vec()),
+            answer_kind::PROOF => Self::Proof(reader.rest().to_vec()),
             value => {
                 return Err(DecodeError::Value {
                     what: "answer kind",
@@ -785,6 +854,21 @@ mod tests {
             Request::Query(Query::Receipt {
                 tx_id: Hash([1; 32]),
                 operation: 2,
+            }),
+            Request::Query(Query::ProveOperation {
+                tx_id: Hash([1; 32]),
+                operation: 2,
+                since: Height(3),
+            }),
+            Request::Query(Query::ProveAccount {
+                account: AccountId(7),
+                at: Height(9),
+                since: Height(3),
+            }),
+            Request::Query(Query::ProveConsistency {
+                old: Height(4),
+                new: Height(0),
+                since: Height(3),
             }),
             Request::Subscribe { from: Height(5) },
         ] {

@@ -163,6 +163,8 @@ pub struct Chain {
     pub(super) receipts: Mountain,
     pub(super) tip: Tip,
     pub(super) roots: Roots,
+    /// The tables of roots after the heights `tip − ROOT_LAG .. tip`, or as many of the last as are known.
+    pub(super) past_roots: VecDeque<Roots>,
     /// After the heights `tip − ROOT_LAG + 1 ..= tip`: the front is what the next header commits to.
     pub(super) commitments: VecDeque<Commitment>,
 }
@@ -177,6 +179,8 @@ pub struct ChainSnapshot {
     /// The receipts' peaks at the tip.
     pub receipts: Mountain,
     pub(super) commitments: Vec<Commitment>,
+    /// Every table's root after the heights before the tip that its header and the next ones commit to.
+    pub(super) past_roots: Vec<Roots>,
     /// The standing's two tables; empty where one validator decides.
     pub(super) tables: [Vec<u8>; 2],
     pub(super) certified: Vec<Certified>,
@@ -226,6 +230,7 @@ impl Chain {
             receipts,
             tip,
             roots,
+            past_roots: VecDeque::new(),
             commitments: commitments.into(),
         };
         if chain.commitments.is_empty() {
@@ -252,7 +257,7 @@ impl Chain {
         if height != snapshot.tip.height {
             return Err(RestoreError::Root(Table::Validators));
         }
-        let chain = Self::at(
+        let mut chain = Self::at(
             genesis,
             council,
             ledger,
@@ -260,6 +265,8 @@ impl Chain {
             snapshot.tip,
             snapshot.commitments,
         );
+        chain.past_roots = snapshot.past_roots.into();
+        chain.past_roots.truncate(chain.lag());
         match chain.roots.first_difference(&snapshot.roots) {
             None => Ok(chain),
             Some(table) => Err(RestoreError::Root(table)),
@@ -273,6 +280,7 @@ impl Chain {
             roots: self.roots.clone(),
             receipts: self.receipts.clone(),
             commitments: self.commitments.iter().cloned().collect(),
+            past_roots: self.past_roots.iter().cloned().collect(),
             tables: self.council.tables(),
             certified: self.council.all_certified().collect(),
         }
@@ -567,7 +575,14 @@ impl Chain {
     ) -> Vec<Hash> {
         self.council.set_roots(&mut roots);
         let nodes = self.append_receipts(leaves);
-        self.roots = roots;
+        let before = core::mem::replace(&mut self.roots, roots);
+        // Without commitments the blocks before were folded without roots, and these are older ones.
+        if !self.commitments.is_empty() {
+            self.past_roots.push_back(before);
+        }
+        if self.past_roots.len() > self.lag() {
+            self.past_roots.pop_front();
+        }
         self.tip = Tip {
             height: header.height,
             hash,

@@ -7,10 +7,12 @@ mod receipts;
 mod judge;
 mod replay;
 mod snapshot;
+mod account_path;
 mod anchor;
 mod verify;
 
 pub use crate::ledger::Executed;
+pub use account_path::AccountPath;
 pub use anchor::{Anchor, AnchorError};
 pub use candidate::Candidate;
 pub use chain::{Block, Chain, ChainError, ChainSnapshot, Proposing, RestoreError, Tip, Transaction};

@@ -171,6 +171,7 @@ impl Chain {
                 time_ns: block.header.time_ns,
             };
             self.commitments.clear();
+            self.past_roots.clear();
             nodes
         };
         Ok(Folded {

@@ -3,7 +3,10 @@
 use super::chain::{ChainSnapshot, Commitment, Tip};
 use super::council::Certified;
 use crate::proof::Mountain;
-use selfchain_types::codec::{DecodeError, Reader, known_sections, put_section};
+use selfchain_types::codec::{
+    DecodeError, Reader, SECTION_VERSION, known_sections, put_bytes_u32, put_section, put_section_versioned,
+    sections,
+};
 use selfchain_types::roots::Roots;
 use selfchain_types::{Height, TimeNs};
 
@@ -15,6 +18,7 @@ mod kind {
     pub(super) const VALIDATORS: u16 = 5;
     pub(super) const PLANE: u16 = 6;
     pub(super) const CERTIFIED: u16 = 7;
+    pub(super) const PAST_ROOTS: u16 = 8;
 }
 
 impl ChainSnapshot {
@@ -46,6 +50,16 @@ impl ChainSnapshot {
                     out.extend_from_slice(&certified.height.0.to_le_bytes());
                     out.extend_from_slice(&certified.round.to_le_bytes());
                     out.extend_from_slice(certified.block.as_bytes());
+                }
+            });
+        }
+        if !self.past_roots.is_empty() {
+            // Whoever does not know it can do without: it only proves accounts sooner.
+            put_section_versioned(&mut out, kind::PAST_ROOTS, SECTION_VERSION, true, |out| {
+                for roots in &self.past_roots {
+                    let mut bytes = Vec::new();
+                    roots.encode(&mut bytes);
+                    put_bytes_u32(out, &bytes);
                 }
             });
         }
@@ -99,8 +113,24 @@ impl ChainSnapshot {
             roots: Roots::decode(part(1)?)?,
             receipts: Mountain::decode(part(2)?)?,
             commitments,
+            past_roots: past_roots(bytes)?,
             tables: [table(4), table(5)],
             certified,
         })
     }
+}
+
+/// The tables of roots of a manifest that has them.
+fn past_roots(bytes: &[u8]) -> Result<Vec<Roots>, DecodeError> {
+    let mut all = Vec::new();
+    for section in sections(bytes) {
+        let section = section?;
+        if section.kind == kind::PAST_ROOTS && section.version == SECTION_VERSION {
+            let mut reader = Reader::new("snapshot past roots", section.bytes);
+            while reader.left() > 0 {
+                all.push(Roots::decode(reader.bytes_u32()?)?);
+            }
+        }
+    }
+    Ok(all)
 }

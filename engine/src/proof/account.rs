@@ -4,6 +4,7 @@ use super::tree::{self, PathError};
 use super::vouch::{ProofError, Proved, proof_sections, put_path, read_path, vouch};
 use alloc::vec::Vec;
 use selfchain_types::account::{self, AccountCold, AccountHot};
+use selfchain_types::block::Header;
 use selfchain_types::codec::{DecodeError, Reader, put_section};
 use selfchain_types::genesis::Validator;
 use selfchain_types::roots::{Roots, Table};
@@ -44,6 +45,12 @@ impl AccountProof {
     /// [`ProofError`], naming the first link that does not hold.
     pub fn verify(&self, chain_id: &Hash, validators: &[Validator]) -> Result<Proved, ProofError> {
         let (header, proved) = vouch(&self.header, &self.certificate, chain_id, validators)?;
+        self.holds_in(&header)?;
+        Ok(proved)
+    }
+
+    /// Checks that a header, which is believed, commits to it.
+    pub(super) fn holds_in(&self, header: &Header) -> Result<(), ProofError> {
         let got = self.roots.state_root();
         if got != header.state_root {
             return Err(ProofError::Roots {
@@ -54,7 +61,7 @@ impl AccountProof {
         let want = self.roots.get(Table::Accounts).unwrap_or_else(tree::empty_root);
         let got = self.accounts_root()?;
         if got == want {
-            Ok(proved)
+            Ok(())
         } else {
             Err(PathError::Root { got, want }.into())
         }

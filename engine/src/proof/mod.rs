@@ -10,14 +10,20 @@ mod vouch;
 
 mod account;
 mod receipt;
+mod consistency;
 mod handover;
 mod checkpoint;
+mod trust;
+mod file;
 
 pub use account::{AccountProof, path_sides};
 pub use checkpoint::{Checkpoint, CheckpointError, TrustedSigners, decode_checkpoints, encode_checkpoints};
+pub use consistency::{CertifiedHeader, ConsistencyProof};
 pub use dense::DenseTree;
+pub use file::{Claim, Decided, ProofFile, ProofFileError, Proven, Receipts, Statement};
 pub use handover::{FollowError, Handover, TrustedSet};
 pub use mountain::{Mountain, Nodes, consistency_path, inclusion_path, verify_consistency};
 pub use receipt::OperationReceipt;
 pub use tree::{PathError, root, verify_inclusion};
+pub use trust::{TRUST_BYTES_MAX, Trust, TrustError};
 pub use vouch::{PROOF_BYTES_MAX, ProofError, Proved};

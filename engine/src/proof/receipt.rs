@@ -3,6 +3,7 @@
 use super::tree::{root_from, verify_inclusion};
 use super::vouch::{ProofError, Proved, proof_sections, put_path, read_path, vouch};
 use alloc::vec::Vec;
+use selfchain_types::block::Header;
 use selfchain_types::codec::{DecodeError, Reader, put_section};
 use selfchain_types::genesis::Validator;
 use selfchain_types::{Amount, Hash, Height, Operation, Outcome, receipt};
@@ -56,6 +57,12 @@ impl OperationReceipt {
     /// [`ProofError`], naming the first link that does not hold.
     pub fn verify(&self, chain_id: &Hash, validators: &[Validator]) -> Result<Proved, ProofError> {
         let (header, proved) = vouch(&self.header, &self.certificate, chain_id, validators)?;
+        self.holds_in(&header)?;
+        Ok(proved)
+    }
+
+    /// Checks that a header, which is believed, commits to it.
+    pub(super) fn holds_in(&self, header: &Header) -> Result<(), ProofError> {
         let operation = receipt::operation_leaf(&self.operation, self.outcome, self.actual, self.score);
         let operations_root = root_from(
             &operation,
@@ -72,7 +79,7 @@ impl OperationReceipt {
             &self.receipt_path,
             &header.receipts_root,
         )?;
-        Ok(proved)
+        Ok(())
     }
 
     /// The canonical bytes.

@@ -3,6 +3,7 @@
 use super::ai::AiCommand;
 use super::demo::DemoArguments;
 use super::keys::KeysCommand;
+use super::proof::ProofCommand;
 use super::session::SessionCommand;
 use super::settings::KeyFlags;
 use crate::bench::PlaneArgument;
@@ -82,6 +83,9 @@ pub(super) enum Command {
     Tx(TxArguments),
     /// Show a block.
     Block(BlockArguments),
+    /// Make and verify proofs that are files: of an operation, of an account's balances, of the ledger's consistency.
+    #[command(subcommand)]
+    Proof(ProofCommand),
     /// Print events, one JSON object a line.
     Events(EventsArguments),
     /// Show who the validators are: power, reputation, offences, and what each did last.

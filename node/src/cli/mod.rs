@@ -27,6 +27,7 @@ mod report;
 mod review;
 mod explain;
 mod transaction;
+mod proof;
 mod events;
 mod verify;
 mod look;

@@ -5,8 +5,8 @@ use super::output::Output;
 use super::passphrase::PassphraseSource;
 use super::settings::Settings;
 use super::{
-    ExitStatus, Failure, account, ai, asset, bench, config, demo, events, init, keys, look, report, review,
-    run, session, snapshot, testnet, transaction, transfer, validator, verify,
+    ExitStatus, Failure, account, ai, asset, bench, config, demo, events, init, keys, look, proof, report,
+    review, run, session, snapshot, testnet, transaction, transfer, validator, verify,
 };
 use clap::{CommandFactory, Parser};
 use std::ffi::OsString;
@@ -80,6 +80,7 @@ fn dispatch(command: Command, settings: &Settings, output: Output) -> Result<(),
         Command::Report(arguments) => report::report(&arguments, settings, output),
         Command::Tx(arguments) => transaction::tx(&arguments, settings, output),
         Command::Block(arguments) => transaction::block(&arguments, settings, output),
+        Command::Proof(command) => proof::proof(&command, settings, output),
         Command::Events(arguments) => events::events(&arguments, settings, output),
         Command::Validators(arguments) => look::validators(&arguments, settings, output),
         Command::Consensus(command) => look::consensus(&command, settings, output),

@@ -282,6 +282,18 @@ impl Client {
         }
     }
 
+    /// The bytes of the proof file that a query asks for: [`Query::ProveOperation`], [`Query::ProveAccount`] or
+    /// [`Query::ProveConsistency`]. They prove nothing until they are verified.
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`Refusal::Pruned`] below the first height that can be proved.
+    pub fn prove(&self, query: Query) -> Result<Vec<u8>, ClientError> {
+        match self.ask(query)? {
+            Answer::Proof(bytes) => Ok(bytes),
+            _ => Err(unexpected("a proof")),
+        }
+    }
+
     /// Asks anything.
     ///
     /// # Errors

@@ -107,6 +107,7 @@ impl Agree {
         let mut shown: Option<Instant> = None;
         while !self.fault.is_raised() {
             self.state.answer(self.replica.chain());
+            self.replica.want_through(self.state.wanted_through());
             if let Err(error) = self.round(&mut durable) {
                 self.fault.raise(&error);
                 break;
@@ -293,7 +294,7 @@ impl Agree {
                 tag.refuse(refusal, text);
             }
         }
-        self.state.queries.close();
+        self.state.close();
         self.past.close();
         self.to.close();
         (chain, scoring)

@@ -21,6 +21,8 @@ pub mod record;
 pub mod publish;
 pub mod project;
 pub mod past;
+pub mod covering;
+pub mod rebuild;
 mod fault;
 mod pipeline;
 

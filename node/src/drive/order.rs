@@ -115,7 +115,7 @@ impl Order {
             self.metrics.refused(refusal, 1);
             tag.refuse(refusal, text);
         }
-        self.state.queries.close();
+        self.state.close();
         self.past.close();
         self.to.close();
         (self.chain, self.scoring)
@@ -176,7 +176,11 @@ impl Order {
         // Where operations bring their own time, a block without any moves it by 1 ns: nothing expires in it.
         let is_clocked = self.chain.genesis().op_time == OpTime::Block;
         let overdue = |due: TimeNs| is_clocked && now().is_ok_and(|now| due <= now);
-        self.pool.has_ready() || empties_due > 0 || self.chain.ledger().next_expiry().is_some_and(overdue)
+        let is_proof_due = self.state.wanted_through() > self.chain.tip().height;
+        is_proof_due
+            || self.pool.has_ready()
+            || empties_due > 0
+            || self.chain.ledger().next_expiry().is_some_and(overdue)
     }
 
     fn is_block_full(&self) -> bool {

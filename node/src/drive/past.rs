@@ -2,10 +2,13 @@
 
 use super::intake::elapsed_ns;
 use super::queue::Queue;
+use super::rebuild::Rebuilder;
 use super::tag::{RETRY_AFTER_MS, Tag};
 use crate::answers::{AnswerError, Past};
 use crate::telemetry::Metrics;
 use core::time::Duration;
+use selfchain_engine::commit::AccountPath;
+use selfchain_engine::proof::ProofFile;
 use selfchain_types::message::{Answer, HISTORY_ROWS_MAX, Query, Refused, Reply};
 use selfchain_types::{Hash, Height, Refusal};
 use std::sync::Arc;
@@ -24,13 +27,22 @@ pub enum PastJob {
         /// Whom to answer.
         tag: Tag,
     },
+    /// An account's path, whose header is durable, becomes a proof.
+    Account {
+        /// The path.
+        path: Box<AccountPath>,
+        /// From which height on the verifier knows the validators.
+        since: Height,
+        /// Whom to answer.
+        tag: Tag,
+    },
 }
 
 impl PastJob {
     /// Whom to answer.
     pub fn tag(&self) -> &Tag {
         match self {
-            Self::Query(_, tag) | Self::Duplicate { tag, .. } => tag,
+            Self::Query(_, tag) | Self::Duplicate { tag, .. } | Self::Account { tag, .. } => tag,
         }
     }
 }
@@ -45,6 +57,8 @@ pub struct PastThread {
     pub genesis: Vec<u8>,
     /// Counts.
     pub metrics: Arc<Metrics>,
+    /// Rebuilds past states, one at a time.
+    pub rebuilder: Rebuilder,
 }
 
 const IDLE_WAIT: Duration = Duration::from_millis(100);
@@ -56,28 +70,44 @@ impl PastThread {
             if self.from.wait(IDLE_WAIT) {
                 self.from.gauge();
                 while let Some(job) = self.from.pop() {
-                    self.answer(&job);
+                    self.answer(job);
                 }
                 self.from.gauge();
             }
         }
+        self.rebuilder.stop();
     }
 
-    fn answer(&self, job: &PastJob) {
-        let reply = match job {
+    fn answer(&self, job: PastJob) {
+        if let PastJob::Query(Query::ProveAccount { account, at, since }, tag) = &job {
+            let (account, at, since) = (*account, *at, *since);
+            if let Err(error) = self.rebuilder.begin(&self.past, account, at, since, tag.clone()) {
+                self.reply(&job, &refused(&error));
+            }
+            return;
+        }
+        let reply = match &job {
             PastJob::Query(query, _) => self
                 .query(query)
                 .map(Reply::Answer)
                 .unwrap_or_else(|error| refused(&error)),
             PastJob::Duplicate { tx_id, height, .. } => self.duplicate(tx_id, *height),
+            PastJob::Account { path, since, .. } => {
+                let proof = self.past.prove_account((**path).clone(), *since);
+                proof_reply(proof)
+            }
         };
-        match &reply {
+        self.reply(&job, &reply);
+    }
+
+    fn reply(&self, job: &PastJob, reply: &Reply) {
+        match reply {
             Reply::Refused(refused) => self.metrics.refused(refused.refusal, 1),
             Reply::Committed(_) => self.metrics.refused(Refusal::Duplicate, 1),
             Reply::Accepted | Reply::Answer(_) => {}
         }
-        job.tag().answer(&reply);
-        if let PastJob::Query(_, tag) = job {
+        job.tag().answer(reply);
+        if let PastJob::Query(_, tag) | PastJob::Account { tag, .. } = job {
             self.metrics.query_latency.record(elapsed_ns(tag.received));
         }
     }
@@ -100,13 +130,22 @@ impl PastThread {
             Query::Receipt { tx_id, operation } => {
                 Answer::Receipt(self.past.receipt(tx_id, *operation)?.to_bytes())
             }
+            Query::ProveOperation {
+                tx_id,
+                operation,
+                since,
+            } => Answer::Proof(self.past.prove_operation(tx_id, *operation, *since)?.to_bytes()),
+            Query::ProveConsistency { old, new, since } => {
+                Answer::Proof(self.past.prove_consistency(*old, *new, *since)?.to_bytes())
+            }
             Query::Genesis => Answer::Genesis(self.genesis.clone()),
             Query::Status
             | Query::Account(_)
             | Query::Key(_)
             | Query::Asset(_)
             | Query::Holds { .. }
-            | Query::Policy(_) => {
+            | Query::Policy(_)
+            | Query::ProveAccount { .. } => {
                 return Err(AnswerError::NotFound {
                     what: "an answer about the present in the past",
                 });
@@ -139,9 +178,27 @@ impl PastThread {
     }
 }
 
+/// A proof file, or why there is none.
+pub(super) fn proof_reply(proof: Result<ProofFile, AnswerError>) -> Reply {
+    match proof {
+        Ok(proof) => Reply::Answer(Answer::Proof(proof.to_bytes())),
+        Err(error) => refused(&error),
+    }
+}
+
 fn refused(error: &AnswerError) -> Reply {
     let (refusal, retry_after_ms) = match error {
-        AnswerError::NotFound { .. } | AnswerError::NotKept { .. } => (Refusal::NotFound, 0),
+        AnswerError::NotFound { .. }
+        | AnswerError::NotKept { .. }
+        | AnswerError::BeforeSince { .. }
+        | AnswerError::Order { .. }
+        | AnswerError::TooLong
+        | AnswerError::TooFar { .. } => (Refusal::NotFound, 0),
+        AnswerError::OutOfReach { height, last, .. } if height > last => (Refusal::NotFound, RETRY_AFTER_MS),
+        AnswerError::OutOfReach { .. } => (Refusal::Pruned, 0),
+        AnswerError::Busy => (Refusal::IntakeFull, RETRY_AFTER_MS),
+        AnswerError::Stopped => (Refusal::Draining, 0),
+        AnswerError::Unbelieved(_) => (Refusal::Poisoned, 0),
         AnswerError::NotYetProvable { .. } => (Refusal::NotFound, RETRY_AFTER_MS),
         AnswerError::Pruned { .. } => (Refusal::Pruned, 0),
         AnswerError::IndexBehind { .. } => (Refusal::IndexBehind, RETRY_AFTER_MS),

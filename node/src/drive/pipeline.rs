@@ -3,6 +3,7 @@
 use super::agree::{Agree, Peers};
 use super::board::Board;
 use super::checkpointing::Checkpointing;
+use super::covering::Covering;
 use super::fault::Fault;
 use super::intake::{Intake, IntakeQueue, Submission};
 use super::order::{BLOCK_ENVELOPES_MAX, Order};
@@ -10,6 +11,7 @@ use super::past::{PastJob, PastThread};
 use super::project::Project;
 use super::publish::{DurableTip, Publish};
 use super::queue::Queue;
+use super::rebuild::Rebuilder;
 use super::record::{Executed, Record};
 use super::registry::Registry;
 use super::scoring::Scoring;
@@ -246,11 +248,17 @@ impl Pipeline {
             metrics: Arc::clone(metrics),
             fault: fault.clone(),
         };
+        let covering = Arc::new(Covering::new(
+            Arc::clone(&tip),
+            Arc::clone(&past_queries),
+            Arc::clone(metrics),
+        ));
         let past_thread = PastThread {
             from: Arc::clone(&past_queries),
             past,
             genesis: store.genesis.to_bytes(),
             metrics: Arc::clone(metrics),
+            rebuilder: Rebuilder::default(),
         };
         let record = Record {
             from: Arc::clone(&log_queue),
@@ -266,6 +274,7 @@ impl Pipeline {
             from: Arc::clone(&publish_queue),
             to: Arc::clone(&index_queue),
             tip: Arc::clone(&tip),
+            covering: Arc::clone(&covering),
             tip_moved,
             metrics: Arc::clone(metrics),
         };
@@ -273,6 +282,7 @@ impl Pipeline {
             queries: Arc::clone(&state_queries),
             durable: Arc::clone(&tip),
             log: Arc::clone(&log_reader),
+            covering,
             metrics: Arc::clone(metrics),
         };
         let pool = Pool::new(

@@ -1,5 +1,6 @@
 //! The publish thread: what is durable is told to whoever waits for it, and the tip moves.
 
+use super::covering::Covering;
 use super::intake::elapsed_ns;
 use super::project::Projection;
 use super::queue::Queue;
@@ -41,6 +42,8 @@ pub struct Publish {
     pub to: Arc<Queue<Projection>>,
     /// The newest durable block.
     pub tip: Arc<DurableTip>,
+    /// Paths of accounts that wait for their headers.
+    pub covering: Arc<Covering>,
     /// Wakes subscribers.
     pub tip_moved: Box<dyn Fn() + Send>,
     /// Counts.
@@ -69,6 +72,7 @@ impl Publish {
         let Executed { block, tags, slice } = executed;
         self.tip.set(block.tip);
         (self.tip_moved)();
+        self.covering.look();
         let mut balances = block.balances.into_iter().peekable();
         for ((index, transaction), tag) in (0u32..).zip(&block.transactions).zip(&tags) {
             if tag.is_nobody() {

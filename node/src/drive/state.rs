@@ -1,5 +1,6 @@
 //! Questions about the state, answered between two blocks by the thread that owns the chain.
 
+use super::covering::Covering;
 use super::intake::elapsed_ns;
 use super::publish::DurableTip;
 use super::queue::Queue;
@@ -25,6 +26,8 @@ pub struct StateAnswers {
     pub durable: Arc<DurableTip>,
     /// The log, for its first height.
     pub log: Arc<dyn LogReader>,
+    /// Paths of accounts that wait for their headers.
+    pub covering: Arc<Covering>,
     /// Counts.
     pub metrics: Arc<Metrics>,
 }
@@ -35,6 +38,7 @@ const QUERY_ROUND_MAX: usize = 256;
 impl StateAnswers {
     /// Answers what waits, by the chain as it stands.
     pub fn answer(&self, chain: &Chain) {
+        self.covering.look();
         if self.queries.is_empty() {
             return;
         }
@@ -44,6 +48,12 @@ impl StateAnswers {
                 return self.queries.gauge();
             };
             let ledger = chain.ledger();
+            if let Query::ProveAccount { account, since, .. } = query
+                && let Some(path) = chain.account_path(account)
+            {
+                self.covering.add(path, since, tag);
+                continue;
+            }
             let answer = match query {
                 Query::Account(id) => ledger.account(id).map(|found| {
                     Answer::Account(AccountState {
@@ -67,6 +77,17 @@ impl StateAnswers {
             }
             self.metrics.query_latency.record(elapsed_ns(tag.received));
         }
+    }
+
+    /// The newest height that somebody waits for, so that a proof can be made.
+    pub fn wanted_through(&self) -> Height {
+        self.covering.wanted_through()
+    }
+
+    /// Answers no more.
+    pub fn close(&self) {
+        self.queries.close();
+        self.covering.close();
     }
 
     fn status(&self, chain: &Chain) -> Status {

@@ -293,6 +293,13 @@ impl<T: Ticket> Replica<T> {
 }
 
 impl<T> Replica<T> {
+    /// Wants blocks up to a height, though there may be nothing to put into them: a header of it is waited for.
+    pub fn want_through(&mut self, height: Height) {
+        let missing = height.0.saturating_sub(self.chain.tip().height.0);
+        let lag = self.chain.genesis().plane.root_lag();
+        self.empties_due = self.empties_due.max(missing.min(lag));
+    }
+
     /// Notes who did what in a block, for whoever operates the node.
     fn note(&mut self, candidate: &Candidate, certificate: &Certificate) {
         let (chain, header) = (&self.chain, candidate.header());

@@ -102,6 +102,33 @@ pub fn requests() -> Vec<Vector> {
             receipt,
             json!({ "tx_id": filled(0x11).to_hex(), "operation": 3 }),
         ),
+        query(
+            "query prove operation",
+            Query::ProveOperation {
+                tx_id: filled(0x11),
+                operation: 3,
+                since: Height(33),
+            },
+            json!({ "tx_id": filled(0x11).to_hex(), "operation": 3, "since": "33" }),
+        ),
+        query(
+            "query prove account",
+            Query::ProveAccount {
+                account,
+                at: Height(9),
+                since: Height(1),
+            },
+            json!({ "account": "101", "at": "9", "since": "1" }),
+        ),
+        query(
+            "query prove consistency",
+            Query::ProveConsistency {
+                old: Height(4),
+                new: Height(9),
+                since: Height(1),
+            },
+            json!({ "old": "4", "new": "9", "since": "1" }),
+        ),
     ]
 }
 
@@ -220,6 +247,11 @@ pub fn replies() -> Vec<Vector> {
         answer(
             "answer receipt",
             Answer::Receipt(b"stands for a proof".to_vec()),
+            bytes("stands for a proof"),
+        ),
+        answer(
+            "answer proof",
+            Answer::Proof(b"stands for a proof".to_vec()),
             bytes("stands for a proof"),
         ),
     ]

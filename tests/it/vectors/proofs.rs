@@ -3,7 +3,8 @@
 
 use selfchain::engine::commit::Anchor;
 use selfchain::engine::proof::{
-    AccountProof, Checkpoint, Handover, OperationReceipt, TrustedSet, TrustedSigners, path_sides, root,
+    AccountProof, CertifiedHeader, Checkpoint, Claim, ConsistencyProof, Handover, OperationReceipt,
+    ProofFile, Trust, TrustedSet, TrustedSigners, path_sides, root,
 };
 use selfchain::joining::Index;
 use selfchain::storage::ChunkEntry;
@@ -11,7 +12,7 @@ use selfchain::types::account;
 use selfchain::types::block::Header;
 use selfchain::types::certificate::Certificate;
 use selfchain::types::checkpoint::{CheckpointSet, CheckpointSignature, Signer, checkpoint_digest};
-use selfchain::types::crypto::{Scheme, SigningKey};
+use selfchain::types::crypto::{PublicKey, Scheme, SigningKey};
 use selfchain::types::genesis::{Validator, validators_hash};
 use selfchain::types::receipt;
 use selfchain::types::roots::{Roots, Table};
@@ -23,7 +24,109 @@ use super::records::{cold, hot};
 use super::{Vector, blocks, filled, hex, key};
 
 pub fn proofs() -> Vec<Vector> {
-    vec![of_operation(), of_account()]
+    vec![of_operation().1, of_account().1]
+}
+
+/// Proof files, for whoever trusts validator 1.
+pub fn files() -> Vec<Vector> {
+    let consistency = ConsistencyProof {
+        old: of_receipts(Height(6), &[filled(0x31)]),
+        new: of_receipts(Height(8), &[filled(0x31), filled(0x32), filled(0x33)]),
+        path: vec![filled(0x32), filled(0x33)],
+    };
+    let claims = [
+        ("file of an operation", Claim::Operation(of_operation().0.into())),
+        ("file of an account", Claim::Account(of_account().0.into())),
+        ("file of a consistency", Claim::Consistency(consistency.into())),
+    ];
+    let mut files: Vec<Vector> = claims
+        .into_iter()
+        .map(|(name, claim)| file(name, Vec::new(), claim, trust(validators())))
+        .collect();
+    // Validator 9 hands over to validator 1, who decides the account.
+    let before = vec![Validator {
+        key: key(9).public().clone(),
+        power: 4,
+    }];
+    let header = Header {
+        height: Height(3),
+        validators_hash: validators_hash(&before),
+        next_validators_hash: validators_hash(&validators()),
+        ..blocks::header()
+    };
+    let mut certificate = Vec::new();
+    Certificate::solo(&header.chain_id, header.height, header.hash(), &key(9)).encode(&mut certificate);
+    let handover = Handover {
+        header: header.to_bytes(),
+        certificate,
+        next: validators(),
+    };
+    let claim = Claim::Account(of_account().0.into());
+    files.push(file("file with a handover", vec![handover], claim, trust(before)));
+    files
+}
+
+/// A validators file.
+pub fn trusts() -> Vec<Vector> {
+    let set = vec![
+        validators().remove(0),
+        Validator {
+            key: PublicKey::new(Scheme::Ed25519SlhDsa128s, &[7; 64]).unwrap(),
+            power: 20,
+        },
+    ];
+    let trust = trust(set);
+    let fields = json!({
+        "chain_id": trust.chain_id.to_hex(),
+        "root_lag": "2",
+        "since": "1",
+        "validators": trust.set.validators().iter().map(|one| json!({
+            "scheme": one.key.scheme().name(),
+            "power": one.power.to_string(),
+            "key": hex(one.key.as_bytes()),
+        })).collect::<Vec<_>>(),
+    });
+    let bytes = trust.to_text().into_bytes();
+    vec![Vector::new("validators file", fields, bytes, move |bytes| {
+        Trust::read(bytes).is_ok_and(|read| read == trust)
+    })]
+}
+
+fn trust(validators: Vec<Validator>) -> Trust {
+    Trust {
+        chain_id: blocks::header().chain_id,
+        root_lag: 2,
+        set: TrustedSet::new(Height(1), validators),
+    }
+}
+
+fn file(name: &'static str, handovers: Vec<Handover>, claim: Claim, trust: Trust) -> Vector {
+    let file = ProofFile {
+        chain_id: trust.chain_id,
+        handovers,
+        claim,
+    };
+    let fields = json!({
+        "chain_id": file.chain_id.to_hex(),
+        "handovers": file.handovers.len(),
+        "trust": trust.to_text(),
+    });
+    Vector::new(name, fields, file.to_bytes(), move |bytes| {
+        ProofFile::decode(bytes).is_ok_and(|read| read == file && read.verify(&trust).is_ok())
+    })
+}
+
+/// A header that commits to these receipts.
+fn of_receipts(height: Height, leaves: &[Hash]) -> CertifiedHeader {
+    let header = Header {
+        height,
+        receipts_root: root(leaves),
+        receipts_size: leaves.len() as u64,
+        validators_hash: validators_hash(&validators()),
+        ..blocks::header()
+    };
+    let (header, certificate) = certified(&header);
+    CertifiedHeader { header, certificate }
 }
 
 /// What a validator is sent that joins by snapshot.
@@ -152,7 +255,7 @@ fn certified(header: &Header) -> (Vec<u8>, Vec<u8>) {
 }
 
 /// The second of three operations, in the second of three transactions of the chain.
-fn of_operation() -> Vector {
+fn of_operation() -> (OperationReceipt, Vector) {
     let operation = Operation::transfer(1, AccountId(101), AccountId(202), Amount(1_000), AssetId(7));
     let (outcome, actual, score) = (Outcome::Ok, Amount(1_000), 12);
     let [left, right] = [filled(0x21), filled(0x22)];
@@ -199,7 +302,8 @@ fn of_operation() -> Vector {
         "receipt_index": "1",
         "receipt_path": hashes(&proof.receipt_path),
     });
-    Vector::new(
+    let receipt = proof.clone();
+    let vector = Vector::new(
         "receipt of an operation",
         fields,
         proof.to_bytes(),
@@ -209,11 +313,12 @@ fn of_operation() -> Vector {
         },
     )
     .hashed("operation_leaf", leaf)
-    .hashed("receipt_leaf", of_transaction)
+    .hashed("receipt_leaf", of_transaction);
+    (receipt, vector)
 }
 
 /// The third of three accounts, whose path is lifted once.
-fn of_account() -> Vector {
+fn of_account() -> (AccountProof, Vector) {
     let (hot, cold) = (hot(), cold());
     let leaf = account::leaf(&hot, &cold);
     let [first, second] = [filled(0x41), filled(0x42)];
@@ -240,11 +345,13 @@ fn of_account() -> Vector {
         "sides": proof.sides.to_string(),
         "path": hashes(&proof.path),
     });
-    Vector::new("proof of an account", fields, proof.to_bytes(), move |bytes| {
+    let account = proof.clone();
+    let vector = Vector::new("proof of an account", fields, proof.to_bytes(), move |bytes| {
         AccountProof::decode(bytes)
             .is_ok_and(|read| read == proof && read.verify(&filled(0xcc), &validators()).is_ok())
     })
-    .hashed("leaf", leaf)
+    .hashed("leaf", leaf);
+    (account, vector)
 }
 
 fn hashes(path: &[Hash]) -> Vec<Value> {

@@ -187,16 +187,18 @@ mod tests {
 
     use super::*;
     use crate::links::LinkLimits;
+    use selfchain_types::crypto::{PublicKey, Scheme};
 
     fn inbox() -> (Inbox, Arc<Member>, Arc<Member>) {
         let metrics: Arc<LinkMetrics> = Arc::default();
         let member = |number| {
             let address = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+            let key = |byte| PublicKey::new(Scheme::Ed25519, &[byte; 32]).unwrap();
             let member = Member::new(
                 number,
-                &[[0; 32]],
+                &[key(0)],
                 Some(address),
-                [1; 32],
+                &key(1),
                 1,
                 &LinkLimits::default(),
                 &metrics,
