@@ -36,6 +36,7 @@ pub mod risk;
 pub mod quality;
 pub mod receipt;
 pub mod genesis;
+pub mod vault;
 pub mod message;
 pub mod peer;
 #[cfg(feature = "std")]

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Vector, page};
 
-const DOMAINS: [(&str, Domain); 36] = [
+const DOMAINS: [(&str, Domain); 38] = [
     ("selfchain/hybrid/v1", hash::HYBRID),
     ("selfchain/hybrid-seed/v1", hash::HYBRID_SEED),
     ("selfchain/tx/v1", hash::TX),
@@ -44,6 +44,8 @@ const DOMAINS: [(&str, Domain); 36] = [
     ("selfchain/epoch/v1", hash::EPOCH),
     ("selfchain/draw/v1", hash::DRAW),
     ("selfchain/snapshot/v1", hash::SNAPSHOT),
+    ("selfchain/vault-version/v1", hash::VAULT_VERSION),
+    ("selfchain/vault-key/v1", hash::VAULT_KEY),
 ];
 
 /// The hash key of each domain, the hash of nothing, and of the four bytes `00 01 02 03`.
