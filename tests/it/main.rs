@@ -26,4 +26,5 @@ mod scores;
 mod simulator;
 mod stage;
 mod tidy;
+mod vault;
 mod vectors;

@@ -11,6 +11,7 @@ mod proofs;
 mod records;
 mod standing;
 mod transactions;
+mod vault;
 
 use std::fs;
 use std::path::PathBuf;
@@ -95,8 +96,23 @@ fn formats() -> Vec<Format> {
         format("proofs", "receipt", proofs::proofs()),
         format("records", "records", records::records()),
         format("standing", "standing", standing::tables()),
-        format("request", "message", messages::requests()),
-        format("reply", "message", messages::replies()),
+        format(
+            "request",
+            "message",
+            [messages::requests(), vault::requests()]
+                .into_iter()
+                .flatten()
+                .collect(),
+        ),
+        format(
+            "reply",
+            "message",
+            [messages::replies(), vault::replies()]
+                .into_iter()
+                .flatten()
+                .collect(),
+        ),
+        format("vault", "vault", vault::parts()),
         format("sections", "containers", records::sections()),
     ]
 }

@@ -5,7 +5,7 @@ use super::init::open_data;
 use super::output::Output;
 use super::progress::bar;
 use super::settings::Settings;
-use super::{ExitStatus, Failure, access, init};
+use super::{ExitStatus, Failure, access, data, init};
 use crate::api::{self, Check, Health, HttpServer, Probe, Topic, Version};
 use crate::config::Config;
 use crate::keys;
@@ -15,6 +15,7 @@ use crate::telemetry::{
     Metrics, encode, encode_agreement, encode_links, encode_storage, encode_transport, start_log,
 };
 use crate::validating::Reach;
+use crate::vault::VaultConfig;
 use selfchain_types::block::PROTOCOL_VERSION;
 use serde_json::json;
 use std::io;
@@ -78,6 +79,13 @@ fn start(config: &Config, settings: &Settings, output: Output, runtime: &Handle)
     let mut node_config = config.node_config(key_log);
     node_config.scoring.models = models_in(&config.data_dir)?;
     node_config.validator.next_key = Some(config.next_key_path());
+    if config.data.serve {
+        node_config.vault = Some(VaultConfig {
+            key: data::vault_key(config)?,
+            owners: config.data.owners.0.clone(),
+            limits: config.vault_limits(),
+        });
+    }
     let bar = bar("recovering", output.is_json);
     let metrics = Arc::new(Metrics::default());
     let node = Node::start(
