@@ -246,7 +246,13 @@ fn a_vault_that_does_not_open_keeps_no_node_from_starting() {
     let stage = Stage::start(Arc::new(disk.clone()), &serving(Vec::new())).unwrap();
     let mine = client(&stage, Some(owner()));
     for _ in 0..3 {
-        assert_eq!(refusal(get(&mine, "a", 0)), Refusal::Damaged);
+        match get(&mine, "a", 0).unwrap_err() {
+            ClientError::Refused(refused) => {
+                assert_eq!(refused.refusal, Refusal::Damaged);
+                assert!(refused.text.contains("vault/book"), "{}", refused.text);
+            }
+            other => panic!("{other}"),
+        }
     }
     mine.status().unwrap();
     drop(mine);

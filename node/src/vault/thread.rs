@@ -190,10 +190,15 @@ impl Work {
             // Nobody but the owner begins a vault.
             return Err((Refusal::Denied, "this key may not".into()));
         }
+        // Where it is and what is wrong with it is for the owner to know.
+        let told = |refusal, text: &str| match caller.is_owner {
+            true => (refusal, text.to_owned()),
+            false => (refusal, "the vault does not open".to_owned()),
+        };
         if let Some((when, refusal, text)) = &self.failed
             && when.elapsed() < OPEN_AGAIN
         {
-            return Err((*refusal, text.clone()));
+            return Err(told(*refusal, text));
         }
         match open_vault(Arc::clone(&self.disk), &self.key, self.limits.clone()) {
             Ok((vault, key)) => {
@@ -204,16 +209,14 @@ impl Work {
             }
             Err(error) => {
                 tracing::error!(error = %error, "the vault does not open");
+                let text = error.to_string();
                 let refusal = match error {
                     OpenError::Vault(error) => DeskError::from(error).refusal(),
                     OpenError::Key(_) | OpenError::KeyLost { .. } => Refusal::Damaged,
                 };
-                let text = match refusal {
-                    Refusal::Damaged => "the vault does not open: the node's log says why",
-                    _ => "the vault does not open now",
-                };
-                self.failed = Some((Instant::now(), refusal, text.into()));
-                Err((refusal, text.into()))
+                let why = told(refusal, &text);
+                self.failed = Some((Instant::now(), refusal, text));
+                Err(why)
             }
         }
     }

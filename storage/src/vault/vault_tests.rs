@@ -470,3 +470,28 @@ fn a_book_that_is_missing_beside_contents_is_no_empty_vault() {
     disk.remove("vault/book").unwrap();
     assert!(matches!(open(&disk), Err(VaultError::Damaged { .. })));
 }
+
+#[test]
+fn a_vault_of_the_first_format_opens() {
+    let disk = FaultyDisk::new(12);
+    for line in include_str!("format-1.txt")
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+    {
+        let [path, offset, hex] = line.split(' ').collect::<Vec<_>>().try_into().unwrap();
+        let bytes: Vec<u8> = (0..hex.len() / 2)
+            .map(|at| u8::from_str_radix(&hex[2 * at..][..2], 16).unwrap())
+            .collect();
+        let file = disk.open_or_create(path).unwrap();
+        file.write_at(offset.parse().unwrap(), &bytes).unwrap();
+    }
+    let vault = open(&disk).unwrap();
+    vault.check_book().unwrap();
+    assert_eq!(read(&vault, "notes/plan", 1), b"first");
+    assert_eq!(vault.grants(), [grant("notes/")]);
+    let version = vault.version("notes/plan", 1).unwrap();
+    assert_eq!(
+        (version.author, version.time_ns, version.len),
+        (AUTHOR, TimeNs(1), 5)
+    );
+}
