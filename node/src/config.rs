@@ -7,6 +7,7 @@
 mod value;
 mod choice;
 mod endpoint;
+mod owners;
 mod peers;
 mod annotated;
 mod planes;
@@ -17,6 +18,7 @@ pub use annotated::annotated;
 pub use choice::{BlockOrder, LogFormat, LogLevel, Scoring};
 pub use endpoint::EndpointUrl;
 pub use layers::{ConfigError, ENV_PREFIX, Layers, Resolved, Source, env_name, resolve};
+pub use owners::KeyIds;
 pub use peers::{PeerAddress, Peers};
 pub use value::{Setting, ValueFault};
 
@@ -265,6 +267,24 @@ planes! {
         shadow: Option<Hash> = None, "hash of a model's file | off";
     }
 
+    /// The owner's own documents, beside the chain: `selfchain data`.
+    data: DataConfig {
+        /// Whether the node answers for them: its owner anything, other keys what they were granted.
+        serve: bool = true, "true | false";
+        /// The key file that opens the vault, or `off` for `vault.key` in the data directory. Without it nothing does.
+        key_file: Option<PathBuf> = None, "path | off";
+        /// Keys that are the owner's, beside the node's own.
+        owners: KeyIds = KeyIds::default(), "key ids";
+        /// Bytes of one version of a document.
+        version_bytes_max: u64 = GIB, "bytes", KIB..=BYTES_MAX;
+        /// Bytes of all versions.
+        bytes_max: u64 = 64 * GIB, "bytes", KIB..=BYTES_MAX;
+        /// Versions of all documents; each takes about 500 bytes of memory.
+        versions_max: u64 = 100_000, "versions", 1..=10_000_000;
+        /// Grants to other keys.
+        grants_max: u64 = 1_000, "grants", 0..=100_000;
+    }
+
     /// The advisor of `hold explain`: a language model that words a hold for its reviewer. No node asks it.
     advisor: AdvisorConfig {
         /// Where it listens, up to `/chat/completions`, or `off`: llama.cpp, Ollama, OpenLLM or what speaks as they do.
@@ -320,6 +340,12 @@ impl Config {
             crate::keys::NEXT_CHECKPOINT_KEY_FILE,
         ]
         .map(|name| self.data_dir.join(name))
+    }
+
+    /// Where the key is that opens the vault.
+    pub fn vault_key_path(&self) -> PathBuf {
+        let usual = || self.data_dir.join(crate::vault::VAULT_KEY_FILE);
+        self.data.key_file.clone().unwrap_or_else(usual)
     }
 
     /// Where the advisor keeps its paragraphs and counts its requests.

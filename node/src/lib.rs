@@ -35,6 +35,8 @@ mod mesh;
 #[cfg(feature = "network")]
 pub mod validating;
 #[cfg(feature = "network")]
+pub mod vault;
+#[cfg(feature = "network")]
 pub mod service;
 #[cfg(feature = "network")]
 pub mod node;

@@ -9,6 +9,7 @@ use crate::service::NodeService;
 use crate::store::{Store, StoreConfig, StoreError};
 use crate::telemetry::Metrics;
 use crate::validating::{Reach, ValidatingError, ValidatorConfig, Waker, validating};
+use crate::vault::{VaultConfig, VaultThread};
 use core::time::Duration;
 use selfchain_ai::Projection;
 use selfchain_ai::model::{Model, Predict, default_model};
@@ -41,6 +42,8 @@ pub struct NodeConfig {
     pub scoring: ScoringConfig,
     /// The other validators, where there are any.
     pub validator: ValidatorConfig,
+    /// The owner's documents, where the node serves them.
+    pub vault: Option<VaultConfig>,
     /// The value of `SSLKEYLOGFILE`; a node refuses to start when it is set.
     pub key_log_path: Option<OsString>,
 }
@@ -121,6 +124,9 @@ pub enum NodeError {
         /// The chain's validators.
         validators: usize,
     },
+    /// The vault has no thread.
+    #[error("the vault's thread cannot be started")]
+    VaultThread(#[source] std::io::Error),
     /// The shadow has no thread.
     #[error("the shadow's thread cannot be started")]
     ShadowThread(#[source] std::io::Error),
@@ -142,6 +148,7 @@ pub struct Node {
     genesis: Genesis,
     reach: Option<Reach>,
     key_id: KeyId,
+    vault: Option<VaultThread>,
 }
 
 /// How long a drain waits for peers to take their replies.
@@ -240,6 +247,7 @@ impl Node {
         runtime: &Handle,
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Self, NodeError> {
+        let vault_disk = Arc::clone(&disk);
         let mut store = Store::open(disk, &config.store)?;
         let genesis = store.genesis.clone();
         let validators = genesis.validators.len();
@@ -288,7 +296,18 @@ impl Node {
             tip_moved,
         )?;
         waker.get_or_init(|| Arc::clone(&pipeline.wake_order));
+        let vault = match &config.vault {
+            None => None,
+            Some(vault) => match VaultThread::start(vault_disk, vault, key.id(), &metrics) {
+                Ok(thread) => Some(thread),
+                Err(error) => {
+                    pipeline.stop();
+                    return Err(NodeError::VaultThread(error));
+                }
+            },
+        };
         let service = NodeService {
+            vault: vault.as_ref().map(VaultThread::queue),
             intake: Arc::clone(&pipeline.intake),
             state_queries: Arc::clone(&pipeline.state_queries),
             wake_order: Arc::clone(&pipeline.wake_order),
@@ -314,10 +333,12 @@ impl Node {
                     genesis,
                     reach,
                     key_id: key.id(),
+                    vault,
                 })
             }
             Err(error) => {
                 pipeline.stop();
+                drop(vault);
                 Err(error.into())
             }
         }
@@ -400,8 +421,12 @@ impl Node {
     /// [`NodeError::Stopped`] when something had stopped it before.
     pub async fn stop(self) -> Result<(), NodeError> {
         self.server.drain();
-        let pipeline = self.pipeline;
-        let stopped = tokio::task::spawn_blocking(move || pipeline.stop()).await;
+        let (pipeline, vault) = (self.pipeline, self.vault);
+        let stopped = tokio::task::spawn_blocking(move || {
+            drop(vault);
+            pipeline.stop()
+        })
+        .await;
         if !self.server.shutdown(SHUTDOWN_TIMEOUT).await {
             tracing::warn!("some connections did not close in time");
         }

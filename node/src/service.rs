@@ -7,6 +7,7 @@ use crate::drive::queue::Queue;
 use crate::drive::state::StateQuery;
 use crate::drive::tag::RETRY_AFTER_MS;
 use crate::telemetry::Metrics;
+use crate::vault::VaultJob;
 use selfchain_types::message::{Query, Refused, Reply, Request, SUBMIT_FRONT_LEN};
 use selfchain_types::seam::log::{LogError, LogReader};
 use selfchain_types::seam::transport::{Cursor, CursorStep, Overload, Peer, PeerId, Service};
@@ -24,6 +25,8 @@ pub struct NodeService {
     pub wake_order: Arc<dyn Fn() + Send + Sync>,
     /// Questions about the past.
     pub past_queries: Arc<Queue<PastJob>>,
+    /// Questions to the vault, where there is one.
+    pub vault: Option<Arc<Queue<VaultJob>>>,
     /// What subscribers read.
     pub log: Arc<dyn LogReader>,
     /// Counts.
@@ -116,6 +119,18 @@ impl NodeService {
                     self.refuse_to(job.tag(), Refusal::IntakeFull, "too many questions wait".into());
                 }
             }
+            Request::Vault(_) => match &self.vault {
+                None => {
+                    let text = "this node serves no documents: its data.serve is off";
+                    self.refuse_to(&tag, Refusal::RequestUnknown, text.into());
+                }
+                Some(queue) => {
+                    if let Err(job) = queue.offer(VaultJob { frame, tag }) {
+                        let text = "too many questions to the vault wait";
+                        self.refuse_to(&job.tag, Refusal::IntakeFull, text.into());
+                    }
+                }
+            },
             Request::Subscribe { .. } => {
                 self.refuse_to(
                     &tag,

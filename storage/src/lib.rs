@@ -1,4 +1,4 @@
-//! What survives power loss: the log, the consensus journal, snapshots, and the rebuildable index.
+//! What survives power loss: the log, the consensus journal, snapshots, the rebuildable index, and the vault.
 //!
 //! This crate keeps records and never asks what they mean: a block row is bytes under a height. It owns
 //! the files of a ledger's directory and guarantees that what a `sync` returned for is there after any
@@ -31,6 +31,7 @@ pub mod log;
 pub mod metrics;
 pub mod nodes;
 pub mod snapshots;
+pub mod vault;
 pub mod watermark;
 
 pub use disk::{Disk, FaultyDisk, File, FileDisk, MemoryDisk};
@@ -41,4 +42,5 @@ pub use log::{LogConfig, Sealing, SegmentLog, SegmentReader, SegmentSummary};
 pub use metrics::StorageMetrics;
 pub use nodes::NodeFile;
 pub use snapshots::{ChunkEntry, SnapshotConfig, SnapshotFile, Snapshots, chunk_hash};
+pub use vault::{Vault, VaultError, VaultLimits};
 pub use watermark::{Place, Signed, Watermark, WatermarkError, WatermarkSlot, read_watermark};

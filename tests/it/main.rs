@@ -29,4 +29,5 @@ mod secrets;
 mod simulator;
 mod stage;
 mod tidy;
+mod vault;
 mod vectors;

@@ -54,6 +54,7 @@ pub fn config() -> NodeConfig {
         },
         scoring: ScoringConfig::default(),
         validator: Default::default(),
+        vault: None,
         key_log_path: None,
     }
 }

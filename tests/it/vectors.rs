@@ -12,6 +12,7 @@ mod proofs;
 mod records;
 mod standing;
 mod transactions;
+mod vault;
 
 use std::fs;
 use std::path::PathBuf;
@@ -99,9 +100,24 @@ fn formats() -> Vec<Format> {
         format("trust", "trust", proofs::trusts()),
         format("records", "records", records::records()),
         format("standing", "standing", standing::tables()),
-        format("request", "message", messages::requests()),
-        format("reply", "message", messages::replies()),
+        format(
+            "request",
+            "message",
+            [messages::requests(), vault::requests()]
+                .into_iter()
+                .flatten()
+                .collect(),
+        ),
+        format(
+            "reply",
+            "message",
+            [messages::replies(), vault::replies()]
+                .into_iter()
+                .flatten()
+                .collect(),
+        ),
         format("identity", "identity", identity::bodies()),
+        format("vault", "vault", vault::parts()),
         format("sections", "containers", records::sections()),
     ]
 }

@@ -189,6 +189,7 @@ pub fn start(
             join: JoinConfig { behind_blocks },
             ..ValidatorConfig::default()
         },
+        vault: None,
         key_log_path: None,
     };
     Ok(Node::start(

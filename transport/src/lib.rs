@@ -27,6 +27,13 @@ mod tls;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::as_conversions,
+    reason = "tests fail by panicking"
+)]
+mod wiretap;
 
 pub use ceiling::{CeilingError, CeilingRate, CeilingReport, ceiling};
 pub use client::{Client, ClientConfig, Connection, Subscription};

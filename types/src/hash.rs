@@ -267,6 +267,10 @@ pub const IDENTITY_RECORD: Domain = Domain::named("selfchain/identity-record/v1"
 pub const KEY_FILE: Domain = Domain::named("selfchain/key-file/v1");
 /// A snapshot that one validator sends another, by its index.
 pub const SNAPSHOT: Domain = Domain::named("selfchain/snapshot/v1");
+/// A version of a document in the vault, hidden by its salt: what is anchored.
+pub const VAULT_VERSION: Domain = Domain::named("selfchain/vault-version/v1");
+/// The key that wraps a vault's own key: over the secret of the vault's key file.
+pub const VAULT_KEY: Domain = Domain::named("selfchain/vault-key/v1");
 
 #[cfg(test)]
 mod tests {

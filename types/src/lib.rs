@@ -38,6 +38,7 @@ pub mod quality;
 pub mod identity;
 pub mod receipt;
 pub mod genesis;
+pub mod vault;
 pub mod message;
 pub mod peer;
 #[cfg(feature = "std")]

@@ -3,6 +3,7 @@
 use crate::account::Balances;
 use crate::block::Exception;
 use crate::codec::{DecodeError, Reader, narrow, put_text_u16};
+use crate::vault::{VaultAction, VaultAnswer, VaultQuery};
 use crate::{AccountId, Amount, AssetId, Hash, Height, KeyId, Outcome, Policy, Refusal, TimeNs};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -34,6 +35,8 @@ pub enum Request<'a> {
     },
     /// Answer from the state or the log.
     Query(Query),
+    /// Answer from the vault of the node's owner: [`Answer::Vault`].
+    Vault(VaultQuery<'a>),
     /// Send every block row from this height on, for ever.
     Subscribe {
         /// First height wanted.
@@ -323,6 +326,8 @@ pub enum Answer {
     Policy(PolicyState),
     /// To [`Query::ProveOperation`], [`Query::ProveAccount`] and [`Query::ProveConsistency`]: the file's bytes.
     Proof(Vec<u8>),
+    /// To a [`VaultQuery`].
+    Vault(VaultAnswer),
 }
 
 mod request_kind {
@@ -365,7 +370,7 @@ impl<'a> Request<'a> {
         let mut out = Vec::with_capacity(SUBMIT_FRONT_LEN + 64);
         let kind = match self {
             Self::Submit { .. } => request_kind::SUBMIT,
-            Self::Query(_) => request_kind::QUERY,
+            Self::Query(_) | Self::Vault(_) => request_kind::QUERY,
             Self::Subscribe { .. } => request_kind::SUBSCRIBE,
         };
         out.push(kind);
@@ -376,6 +381,7 @@ impl<'a> Request<'a> {
                 out.extend_from_slice(envelope);
             }
             Self::Query(query) => query.encode(&mut out),
+            Self::Vault(query) => query.encode(&mut out),
             Self::Subscribe { from } => out.extend_from_slice(&from.0.to_le_bytes()),
         }
         out
@@ -406,7 +412,13 @@ impl<'a> Request<'a> {
                     envelope: reader.rest(),
                 }
             }
-            request_kind::QUERY => Self::Query(Query::decode(&mut reader)?),
+            request_kind::QUERY => {
+                let code = reader.u8()?;
+                match VaultAction::from_code(code) {
+                    Some(action) => Self::Vault(VaultQuery::decode(action, &mut reader)?),
+                    None => Self::Query(Query::decode(code, &mut reader)?),
+                }
+            }
             request_kind::SUBSCRIBE => Self::Subscribe {
                 from: Height(reader.u64()?),
             },
@@ -481,8 +493,8 @@ impl Query {
         }
     }
 
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(match reader.u8()? {
+    fn decode(code: u8, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match code {
             query_kind::STATUS => Self::Status,
             query_kind::ACCOUNT => Self::Account(AccountId(reader.u128()?)),
             query_kind::KEY => Self::Key(KeyId(reader.hash()?)),
@@ -757,6 +769,7 @@ impl Answer {
                 out.extend_from_slice(state.model.as_bytes());
                 state.policy.encode(out);
             }
+            Self::Vault(answer) => answer.encode(out),
         }
     }
 
@@ -806,6 +819,7 @@ impl Answer {
             answer_kind::GENESIS => Self::Genesis(reader.rest().to_vec()),
             answer_kind::RECEIPT => Self::Receipt(reader.rest().to_vec()),
             answer_kind::PROOF => Self::Proof(reader.rest().to_vec()),
+            code if VaultAnswer::is_code(code) => Self::Vault(VaultAnswer::decode(code, reader)?),
             value => {
                 return Err(DecodeError::Value {
                     what: "answer kind",

@@ -76,6 +76,14 @@ codes! {
         NotFound = 42, "not_found";
         /// The index is further behind the log than it may be; the reply says by how much.
         IndexBehind = 43, "index_behind";
+        /// This key may not: the vault's owner has not granted it.
+        Denied = 50, "denied";
+        /// Another version came first.
+        VersionConflict = 51, "version_conflict";
+        /// A limit of the vault is reached; the reply names it.
+        VaultLimit = 52, "vault_limit";
+        /// What is kept does not hold; the reply names the file.
+        Damaged = 53, "damaged";
     }
 }
 

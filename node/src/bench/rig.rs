@@ -152,6 +152,7 @@ impl NodeRig {
                 ..ScoringConfig::default()
             },
             validator: Default::default(),
+            vault: None,
             key_log_path: None,
         };
         let hindered = |position| {

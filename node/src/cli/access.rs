@@ -12,10 +12,20 @@ use selfchain_types::message::AccountState;
 use selfchain_types::{AccountId, Amount, AssetId, Hash};
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Connects as the arguments say.
 pub(super) fn connect(arguments: &NodeArguments, settings: &Settings) -> Result<Client, Failure> {
+    connect_as(arguments, settings, None)
+}
+
+/// The same, proving a key in the handshake.
+pub(super) fn connect_as(
+    arguments: &NodeArguments,
+    settings: &Settings,
+    identity: Option<Arc<SigningKey>>,
+) -> Result<Client, Failure> {
     let config = settings.resolve()?.config;
     let mut address = arguments.server.unwrap_or(config.ingest.listen);
     if address.ip().is_unspecified() {
@@ -29,6 +39,7 @@ pub(super) fn connect(arguments: &NodeArguments, settings: &Settings) -> Result<
     let deadline = Duration::from_millis(arguments.deadline_ms.max(1));
     let options = ClientOptions {
         deadline,
+        identity,
         ..ClientOptions::new(address, server_key)
     };
     Client::connect(&options)

@@ -1,6 +1,7 @@
 //! What can be typed: every command with its arguments.
 
 use super::ai::AiCommand;
+use super::data::DataCommand;
 use super::demo::DemoArguments;
 use super::keys::KeysCommand;
 use super::proof::ProofCommand;
@@ -107,6 +108,9 @@ pub(super) enum Command {
     /// Train, judge, import and compare models; score files; explain scores.
     #[command(subcommand)]
     Ai(AiCommand),
+    /// Keep your own documents beside the chain: versioned, encrypted, anchored when asked.
+    #[command(subcommand)]
+    Data(DataCommand),
     /// Measure this machine and the node on it: `selfchain bench --help`.
     #[command(disable_help_flag = true)]
     Bench {

@@ -88,6 +88,14 @@ impl Failure {
             ClientError::Refused(refused) if refused.refusal == Refusal::NotFound => {
                 (ExitStatus::Refused, "")
             }
+            ClientError::Refused(refused) if refused.refusal == Refusal::Damaged => (
+                ExitStatus::Corrupt,
+                "nothing of it was used; restore the file that is named from a backup",
+            ),
+            ClientError::Refused(refused) if refused.refusal == Refusal::Denied => (
+                ExitStatus::Refused,
+                "its owner may let your key in with `selfchain data grant`; `selfchain keys show FILE` prints the id",
+            ),
             ClientError::Refused(refused) if refused.refusal.is_transient() => {
                 (ExitStatus::Refused, "the same command may succeed later")
             }

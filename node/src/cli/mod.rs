@@ -33,6 +33,7 @@ mod verify;
 mod look;
 mod snapshot;
 mod config;
+mod data;
 mod demo;
 mod ai;
 

@@ -5,8 +5,8 @@ use super::output::Output;
 use super::passphrase::PassphraseSource;
 use super::settings::Settings;
 use super::{
-    ExitStatus, Failure, account, ai, asset, bench, config, demo, events, init, keys, look, proof, report,
-    review, run, session, snapshot, testnet, transaction, transfer, validator, verify,
+    ExitStatus, Failure, account, ai, asset, bench, config, data, demo, events, init, keys, look, proof,
+    report, review, run, session, snapshot, testnet, transaction, transfer, validator, verify,
 };
 use clap::{CommandFactory, Parser};
 use std::ffi::OsString;
@@ -89,6 +89,7 @@ fn dispatch(command: Command, settings: &Settings, output: Output) -> Result<(),
         Command::Verify => verify::verify(settings, output),
         Command::Snapshot(command) => snapshot::snapshot(&command, settings, output),
         Command::Ai(command) => ai::ai(command, settings, output),
+        Command::Data(command) => data::data(&command, settings, output),
         Command::Bench { words } => bench::bench(&words, output),
         Command::Demo(arguments) => demo::demo(arguments, settings, output),
         Command::Config(command) => config::config(&command, settings, output),

@@ -5,7 +5,7 @@ use super::init::open_data;
 use super::output::Output;
 use super::progress::bar;
 use super::settings::Settings;
-use super::{ExitStatus, Failure, access, init};
+use super::{ExitStatus, Failure, access, data, init};
 use crate::api::{self, Check, Health, HttpServer, Probe, Topic, Version};
 use crate::config::Config;
 use crate::keys;
@@ -15,6 +15,7 @@ use crate::telemetry::{
     Metrics, encode, encode_agreement, encode_links, encode_storage, encode_transport, start_log,
 };
 use crate::validating::Reach;
+use crate::vault::VaultConfig;
 use selfchain_types::block::PROTOCOL_VERSION;
 use serde_json::json;
 use std::io;
@@ -84,6 +85,13 @@ fn start(config: &Config, settings: &Settings, output: Output, runtime: &Handle)
     let file = keys::open(&path).map_err(|error| access::key_failure(&path, &error))?;
     node_config.validator.carried = file.guard().map(<[u8]>::to_vec);
     node_config.validator.checkpoint_keys = config.checkpoint_key_paths().into();
+    if config.data.serve {
+        node_config.vault = Some(VaultConfig {
+            key: data::vault_key(config, settings)?,
+            owners: config.data.owners.0.clone(),
+            limits: config.vault_limits(),
+        });
+    }
     let bar = bar("recovering", output.is_json);
     let metrics = Arc::new(Metrics::default());
     let node = Node::start(

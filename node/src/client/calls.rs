@@ -13,6 +13,7 @@ use selfchain_types::message::{
     AccountState, Answer, ChangePosition, Committed, Detail, HistoryRow, HoldRecord, PolicyState, Query,
     Reply, Request, Status,
 };
+use selfchain_types::vault::{VaultAnswer, VaultQuery};
 use selfchain_types::{AccountId, AssetId, Genesis, Hash, Height, KeyId, Refusal};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,6 +33,8 @@ pub struct ClientOptions {
     pub in_flight_max: usize,
     /// Bytes of those requests, kept to be sent again. At the limit likewise.
     pub in_flight_bytes_max: usize,
+    /// The Ed25519 key that it proves in the handshake, where the node is to know who asks.
+    pub identity: Option<Arc<SigningKey>>,
 }
 
 impl ClientOptions {
@@ -43,6 +46,7 @@ impl ClientOptions {
             deadline: Duration::from_secs(10),
             in_flight_max: 8_192,
             in_flight_bytes_max: 256 << 20,
+            identity: None,
         }
     }
 }
@@ -90,11 +94,13 @@ impl Client {
             deadline,
             in_flight_max,
             in_flight_bytes_max,
+            ref identity,
         } = *options;
         let failed = |error| ClientError::Connect(Arc::new(error));
         let mut config = ClientConfig::new(address, server_key);
         config.key_log_path = std::env::var_os("SSLKEYLOGFILE");
         config.connect_timeout = config.connect_timeout.min(deadline);
+        config.client_seed = identity.as_ref().map(|key| *key.seed());
         let transport = blocking::Client::new(config).map_err(failed)?;
         let connection = transport.connect_with_retry(deadline).map_err(failed)?;
         let link = Arc::new(Link::new(in_flight_max.max(1), in_flight_bytes_max.max(1)));
@@ -299,8 +305,23 @@ impl Client {
     /// # Errors
     /// [`ClientError`]; a transient refusal is tried again until the deadline.
     pub fn ask(&self, query: Query) -> Result<Answer, ClientError> {
+        self.ask_with(|number| Request::Query(query).encode(number))
+    }
+
+    /// Asks the vault of the node's owner, as the key of [`ClientOptions::identity`].
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`Refusal::Denied`] where that key may not.
+    pub fn ask_vault(&self, query: &VaultQuery<'_>) -> Result<VaultAnswer, ClientError> {
+        match self.ask_with(|number| Request::Vault(query.clone()).encode(number))? {
+            Answer::Vault(answer) => Ok(answer),
+            _ => Err(unexpected("an answer of the vault")),
+        }
+    }
+
+    fn ask_with(&self, frame: impl FnOnce(u64) -> Vec<u8>) -> Result<Answer, ClientError> {
         let deadline = Instant::now() + self.deadline;
-        let departure = self.open.link.ask(query, deadline, self.deadline)?;
+        let departure = self.open.link.ask(frame, deadline, self.deadline)?;
         match self.waiting(departure, deadline).end()? {
             Reply::Answer(answer) => Ok(answer),
             _ => Err(unexpected("an answer")),

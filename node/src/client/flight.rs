@@ -82,14 +82,9 @@ impl Flight {
         )
     }
 
-    /// Takes up a query.
-    pub(super) fn query(&mut self, query: Query, due: Due) -> Departure {
-        self.depart(
-            |number| Call::Query {
-                frame: Request::Query(query).encode(number),
-            },
-            due,
-        )
+    /// Takes up a query, whose frame it is.
+    pub(super) fn query(&mut self, frame: impl FnOnce(u64) -> Vec<u8>, due: Due) -> Departure {
+        self.depart(|number| Call::Query { frame: frame(number) }, due)
     }
 
     fn depart(&mut self, call: impl FnOnce(u64) -> Call, due: Due) -> Departure {

@@ -5,7 +5,7 @@ use super::flight::{Departure, Due, Flight};
 use selfchain_transport::client::ReceiveError;
 use selfchain_transport::client::blocking::{self, Receiver, Sender};
 use selfchain_types::Hash;
-use selfchain_types::message::{Answer, Query, Reply};
+use selfchain_types::message::{Answer, Reply};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -69,11 +69,11 @@ impl Link {
     /// Asks, once there is room for it in flight.
     pub(super) fn ask(
         &self,
-        query: Query,
+        frame: impl FnOnce(u64) -> Vec<u8>,
         deadline: Instant,
         given: Duration,
     ) -> Result<Departure, ClientError> {
-        self.depart(deadline, given, |flight, due| flight.query(query, due))
+        self.depart(deadline, given, |flight, due| flight.query(frame, due))
     }
 
     fn depart(

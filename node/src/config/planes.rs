@@ -10,6 +10,7 @@ use crate::sweep::SNAPSHOT_SLICE_MIN;
 use crate::validating::ValidatorConfig;
 use selfchain_engine::builder::Order;
 use selfchain_engine::pool::PoolLimits;
+use selfchain_storage::vault::VaultLimits;
 use selfchain_storage::{IndexConfig, LogConfig, SnapshotConfig};
 use selfchain_transport::Limits;
 use selfchain_transport::limits::Rate;
@@ -17,7 +18,8 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 impl Config {
-    /// What the node takes. `key_log_path` is the value of `SSLKEYLOGFILE`, which the caller reads.
+    /// What the node takes. `key_log_path` is the value of `SSLKEYLOGFILE`, which the caller reads; the vault with its
+    /// key is for the caller to add.
     pub fn node_config(&self, key_log_path: Option<OsString>) -> NodeConfig {
         NodeConfig {
             listen: self.ingest.listen,
@@ -26,6 +28,7 @@ impl Config {
             store: self.store_config(),
             scoring: self.scoring_config(),
             validator: self.validator_config(),
+            vault: None,
             key_log_path,
         }
     }
@@ -41,6 +44,17 @@ impl Config {
             budget: Duration::from_millis(self.ai.budget_ms),
             models: Vec::new(),
             shadow: self.ai.shadow,
+        }
+    }
+
+    /// What the vault may hold.
+    pub fn vault_limits(&self) -> VaultLimits {
+        VaultLimits {
+            version_bytes_max: self.data.version_bytes_max,
+            bytes_max: self.data.bytes_max,
+            versions_max: self.data.versions_max,
+            grants_max: self.data.grants_max,
+            reserve_bytes: self.storage.reserve_bytes,
         }
     }
 

@@ -69,6 +69,12 @@ pub struct Metrics {
     pub score_cpu_ns: Gauge,
     /// Bytes of the contexts that scores are made from.
     pub contexts_bytes: Gauge,
+    /// Questions to the vault that were answered.
+    pub vault_answered: Counter,
+    /// Questions to the vault by those who may not.
+    pub vault_denied: Counter,
+    /// Bytes of the vault's contents.
+    pub vault_bytes: Gauge,
     /// How scores are spread.
     #[cfg(feature = "network")]
     pub scores: super::Scores,
@@ -110,6 +116,9 @@ impl Default for Metrics {
             score_failed: Gauge::default(),
             score_cpu_ns: Gauge::default(),
             contexts_bytes: Gauge::default(),
+            vault_answered: Counter::default(),
+            vault_denied: Counter::default(),
+            vault_bytes: Gauge::default(),
             #[cfg(feature = "network")]
             scores: super::Scores::default(),
         }
@@ -269,11 +278,13 @@ pub enum Queue {
     State,
     /// Questions about the past.
     Past,
+    /// Questions to the vault.
+    Vault,
 }
 
 impl Queue {
     /// Every queue, in the order of the road.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Intake,
         Self::Verified,
         Self::Log,
@@ -281,6 +292,7 @@ impl Queue {
         Self::Index,
         Self::State,
         Self::Past,
+        Self::Vault,
     ];
 
     /// The name that metrics and JSON use.
@@ -293,6 +305,7 @@ impl Queue {
             Self::Index => "index",
             Self::State => "state",
             Self::Past => "past",
+            Self::Vault => "vault",
         }
     }
 

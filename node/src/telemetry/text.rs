@@ -254,6 +254,16 @@ fn results(text: &mut Text, metrics: &Metrics) {
             "Blocks of other validators without scores where the model in force has some.",
             &metrics.scores_left_out,
         ),
+        (
+            "selfchain_vault_answered_total",
+            "Questions to the vault that were answered.",
+            &metrics.vault_answered,
+        ),
+        (
+            "selfchain_vault_denied_total",
+            "Questions to the vault by those who may not.",
+            &metrics.vault_denied,
+        ),
     ] {
         text.family(name, "counter", help);
         text.sample(name, &[], counter.get());
@@ -331,6 +341,11 @@ fn standing(text: &mut Text, metrics: &Metrics) {
             "selfchain_score_contexts_bytes",
             "Contexts of accounts, from which scores are made.",
             &metrics.contexts_bytes,
+        ),
+        (
+            "selfchain_vault_content_bytes",
+            "Content of the vault's versions.",
+            &metrics.vault_bytes,
         ),
     ] {
         text.family(name, "gauge", help);

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Vector, page};
 
-const DOMAINS: [(&str, Domain); 44] = [
+const DOMAINS: [(&str, Domain); 46] = [
     ("selfchain/hybrid/v1", hash::HYBRID),
     ("selfchain/hybrid-seed/v1", hash::HYBRID_SEED),
     ("selfchain/link/v1", hash::LINK),
@@ -52,6 +52,8 @@ const DOMAINS: [(&str, Domain); 44] = [
     ("selfchain/identity/v1", hash::IDENTITY),
     ("selfchain/identity-sign/v1", hash::IDENTITY_SIGN),
     ("selfchain/identity-record/v1", hash::IDENTITY_RECORD),
+    ("selfchain/vault-version/v1", hash::VAULT_VERSION),
+    ("selfchain/vault-key/v1", hash::VAULT_KEY),
 ];
 
 /// The hash key of each domain, the hash of nothing, and of the four bytes `00 01 02 03`.

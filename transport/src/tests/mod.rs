@@ -9,5 +9,6 @@ mod stage;
 
 mod carries;
 mod follows;
+mod intercepts;
 mod refuses;
 mod shields;

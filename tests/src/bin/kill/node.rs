@@ -45,6 +45,7 @@ fn config() -> NodeConfig {
         },
         scoring: ScoringConfig::default(),
         validator: Default::default(),
+        vault: None,
         key_log_path: None,
     }
 }

@@ -8,6 +8,7 @@
 mod stage;
 
 mod carries;
+mod intercepts;
 mod lanes;
 mod limits;
 mod proves;
