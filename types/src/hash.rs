@@ -249,6 +249,12 @@ pub const REVEAL: Domain = Domain::named("selfchain/reveal/v1");
 pub const EPOCH: Domain = Domain::named("selfchain/epoch/v1");
 /// The seed of one draw of a proposer: over `epoch seed 32 ‖ height u64 ‖ round u32`.
 pub const DRAW: Domain = Domain::named("selfchain/draw/v1");
+/// A public key that is sealed to: its id, over its bytes.
+pub const KEM: Domain = Domain::named("selfchain/kem/v1");
+/// What the sender of a sealed message signs.
+pub const SEALED: Domain = Domain::named("selfchain/sealed/v1");
+/// A backup's manifest: what its owner signs, and what the next one names it by.
+pub const BACKUP: Domain = Domain::named("selfchain/backup/v1");
 /// A snapshot that one validator sends another, by its index.
 pub const SNAPSHOT: Domain = Domain::named("selfchain/snapshot/v1");
 

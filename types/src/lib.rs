@@ -37,6 +37,8 @@ pub mod quality;
 pub mod receipt;
 pub mod genesis;
 pub mod message;
+#[cfg(feature = "seal")]
+pub mod sealed;
 pub mod peer;
 #[cfg(feature = "std")]
 pub mod seam;

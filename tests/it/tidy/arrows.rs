@@ -64,7 +64,7 @@ const FENCES: [(&[&str], &[&str]); 10] = [
         &["selfchain-types", "selfchain-bench", "selfchain-tests"],
     ),
     // Ciphers behind `types` too.
-    (&["chacha20*", "aes-gcm*"], &["selfchain-types"]),
+    (&["chacha20*", "aes-gcm*", "hpke"], &["selfchain-types"]),
     // Signatures after quantum computers; the tests hold them against a second implementation of each.
     (
         &["fips*", "ml-dsa", "slh-dsa", "pqcrypto*"],

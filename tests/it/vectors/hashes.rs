@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Vector, page};
 
-const DOMAINS: [(&str, Domain); 36] = [
+const DOMAINS: [(&str, Domain); 39] = [
     ("selfchain/hybrid/v1", hash::HYBRID),
     ("selfchain/hybrid-seed/v1", hash::HYBRID_SEED),
     ("selfchain/tx/v1", hash::TX),
@@ -43,6 +43,9 @@ const DOMAINS: [(&str, Domain); 36] = [
     ("selfchain/reveal/v1", hash::REVEAL),
     ("selfchain/epoch/v1", hash::EPOCH),
     ("selfchain/draw/v1", hash::DRAW),
+    ("selfchain/kem/v1", hash::KEM),
+    ("selfchain/sealed/v1", hash::SEALED),
+    ("selfchain/backup/v1", hash::BACKUP),
     ("selfchain/snapshot/v1", hash::SNAPSHOT),
 ];
 

@@ -14,6 +14,8 @@ mod ml_dsa;
 mod points;
 mod scheme;
 mod slh_dsa;
+#[cfg(feature = "seal")]
+pub mod x_wing;
 
 #[cfg(feature = "std")]
 pub use batch::{BatchItem, BatchVerifier};
