@@ -32,6 +32,10 @@ mod mesh;
 #[cfg(feature = "network")]
 pub mod validating;
 #[cfg(feature = "network")]
+pub mod keeping;
+#[cfg(feature = "network")]
+pub mod backup;
+#[cfg(feature = "network")]
 pub mod service;
 #[cfg(feature = "network")]
 pub mod node;

@@ -6,6 +6,7 @@ use crate::drive::past::PastJob;
 use crate::drive::queue::Queue;
 use crate::drive::state::StateQuery;
 use crate::drive::tag::RETRY_AFTER_MS;
+use crate::keeping::KeepJob;
 use crate::telemetry::Metrics;
 use selfchain_types::message::{Query, Refused, Reply, Request, SUBMIT_FRONT_LEN};
 use selfchain_types::seam::log::{LogError, LogReader};
@@ -24,6 +25,8 @@ pub struct NodeService {
     pub wake_order: Arc<dyn Fn() + Send + Sync>,
     /// Questions about the past.
     pub past_queries: Arc<Queue<PastJob>>,
+    /// What owners of backups ask, where this node keeps any.
+    pub keep: Option<Arc<Queue<KeepJob>>>,
     /// What subscribers read.
     pub log: Arc<dyn LogReader>,
     /// Counts.
@@ -113,6 +116,18 @@ impl NodeService {
                     self.refuse_to(job.tag(), Refusal::IntakeFull, "too many questions wait".into());
                 }
             }
+            Request::Keep(_) => match &self.keep {
+                None => {
+                    let text = "this node has not agreed to keep backups for anybody";
+                    self.refuse_to(&tag, Refusal::NotAgreed, text.into());
+                }
+                Some(queue) => {
+                    if let Err((_, tag)) = queue.offer((frame, tag)) {
+                        let text = "too many pieces of backups wait";
+                        self.refuse_to(&tag, Refusal::IntakeFull, text.into());
+                    }
+                }
+            },
             Request::Subscribe { .. } => {
                 self.refuse_to(
                     &tag,

@@ -5,6 +5,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod backups;
 mod crash;
 mod demo;
 mod ed25519;
@@ -23,6 +24,7 @@ mod past;
 mod process;
 mod retention;
 mod scores;
+mod sealing;
 mod simulator;
 mod stage;
 mod tidy;

@@ -54,6 +54,7 @@ pub fn config() -> NodeConfig {
         },
         scoring: ScoringConfig::default(),
         validator: Default::default(),
+        keep_for: Vec::new(),
         key_log_path: None,
     }
 }

@@ -97,6 +97,7 @@ fn formats() -> Vec<Format> {
         format("standing", "standing", standing::tables()),
         format("request", "message", messages::requests()),
         format("reply", "message", messages::replies()),
+        format("manifest", "backup", messages::manifests()),
         format("sections", "containers", records::sections()),
     ]
 }

@@ -195,6 +195,7 @@ pub fn start(
             join: JoinConfig { behind_blocks },
             ..ValidatorConfig::default()
         },
+        keep_for: Vec::new(),
         key_log_path: None,
     };
     Ok(Node::start(

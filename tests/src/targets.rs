@@ -5,10 +5,12 @@
 //! or makes more of them than they can hold.
 
 use selfchain_types::account::Balances;
+use selfchain_types::backup::Manifest;
 use selfchain_types::ballot::Ballot;
 use selfchain_types::block::{BlockResult, Body, Header, MODELS_MAX, Row};
 use selfchain_types::certificate::Certificate;
 use selfchain_types::codec::{known_sections, put_section_versioned, sections};
+use selfchain_types::crypto::SigningKey;
 use selfchain_types::envelope::{EnvelopeView, SIGNERS_MAX};
 use selfchain_types::evidence::Evidence;
 use selfchain_types::message::{Answer, Committed, Reply, Request};
@@ -21,7 +23,7 @@ use zerocopy::IntoBytes;
 pub type Target = fn(&[u8]);
 
 /// Every target with the name of its program in `fuzz/` and of its vectors in `vectors/`.
-pub const TARGETS: [(&str, Target); 15] = [
+pub const TARGETS: [(&str, Target); 16] = [
     ("ballot", ballot),
     ("body", body),
     ("certificate", certificate),
@@ -29,6 +31,7 @@ pub const TARGETS: [(&str, Target); 15] = [
     ("evidence", evidence),
     ("genesis", genesis),
     ("header", header),
+    ("manifest", manifest),
     ("peer", peer),
     ("reply", reply),
     ("request", request),
@@ -84,6 +87,17 @@ pub fn envelope(data: &[u8]) {
             assert!(expected.contains(&why), "{why}");
         }
     }
+}
+
+/// [`Manifest::decode`], of the owner of the vectors.
+pub fn manifest(data: &[u8]) {
+    let owner = SigningKey::from_seed(&[1; 32]).id();
+    let Ok(manifest) = Manifest::decode(data, &owner) else {
+        return;
+    };
+    assert_eq!(manifest.as_bytes(), data);
+    assert_eq!(manifest.signer().id(), owner);
+    assert!(manifest.body().files.len() * 42 <= data.len() && manifest.body().parts.len() * 97 <= data.len());
 }
 
 /// [`Request::decode`].

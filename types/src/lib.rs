@@ -37,6 +37,8 @@ pub mod quality;
 pub mod receipt;
 pub mod genesis;
 pub mod message;
+pub mod backup;
+pub mod keep;
 #[cfg(feature = "seal")]
 pub mod sealed;
 pub mod peer;

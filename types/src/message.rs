@@ -3,6 +3,7 @@
 use crate::account::Balances;
 use crate::block::Exception;
 use crate::codec::{DecodeError, Reader, narrow, put_text_u16};
+use crate::keep::{self, Keep, Kept};
 use crate::{AccountId, Amount, AssetId, Hash, Height, KeyId, Outcome, Policy, Refusal, TimeNs};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -34,6 +35,8 @@ pub enum Request<'a> {
     },
     /// Answer from the state or the log.
     Query(Query),
+    /// Keep a backup, or give it back.
+    Keep(Keep<'a>),
     /// Send every block row from this height on, for ever.
     Subscribe {
         /// First height wanted.
@@ -294,6 +297,8 @@ pub enum Answer {
     Holds(Vec<HoldRecord>, u32),
     /// To [`Query::Policy`].
     Policy(PolicyState),
+    /// To [`Request::Keep`].
+    Kept(Kept),
 }
 
 mod request_kind {
@@ -333,7 +338,7 @@ impl<'a> Request<'a> {
         let mut out = Vec::with_capacity(SUBMIT_FRONT_LEN + 64);
         let kind = match self {
             Self::Submit { .. } => request_kind::SUBMIT,
-            Self::Query(_) => request_kind::QUERY,
+            Self::Query(_) | Self::Keep(_) => request_kind::QUERY,
             Self::Subscribe { .. } => request_kind::SUBSCRIBE,
         };
         out.push(kind);
@@ -344,6 +349,7 @@ impl<'a> Request<'a> {
                 out.extend_from_slice(envelope);
             }
             Self::Query(query) => query.encode(&mut out),
+            Self::Keep(keep) => keep.encode(&mut out),
             Self::Subscribe { from } => out.extend_from_slice(&from.0.to_le_bytes()),
         }
         out
@@ -373,6 +379,9 @@ impl<'a> Request<'a> {
                     detail,
                     envelope: reader.rest(),
                 }
+            }
+            request_kind::QUERY if reader.clone().u8().is_ok_and(keep::is_code) => {
+                Self::Keep(Keep::decode(&mut reader)?)
             }
             request_kind::QUERY => Self::Query(Query::decode(&mut reader)?),
             request_kind::SUBSCRIBE => Self::Subscribe {
@@ -689,10 +698,14 @@ impl Answer {
                 out.extend_from_slice(state.model.as_bytes());
                 state.policy.encode(out);
             }
+            Self::Kept(kept) => kept.encode(out),
         }
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        if reader.clone().u8().is_ok_and(keep::is_code) {
+            return Kept::decode(reader).map(Self::Kept);
+        }
         Ok(match reader.u8()? {
             answer_kind::STATUS => Self::Status(Status {
                 chain_id: reader.hash()?,

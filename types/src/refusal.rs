@@ -76,6 +76,10 @@ codes! {
         NotFound = 42, "not_found";
         /// The index is further behind the log than it may be; the reply says by how much.
         IndexBehind = 43, "index_behind";
+        /// This node has not agreed to do that for this key.
+        NotAgreed = 50, "not_agreed";
+        /// More than this node has agreed to keep for this key; the reply says how much that is.
+        QuotaFull = 51, "quota_full";
     }
 }
 

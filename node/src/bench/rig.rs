@@ -152,6 +152,7 @@ impl NodeRig {
                 ..ScoringConfig::default()
             },
             validator: Default::default(),
+            keep_for: Vec::new(),
             key_log_path: None,
         };
         let hindered = |position| {

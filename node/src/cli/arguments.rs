@@ -1,7 +1,9 @@
 //! What can be typed: every command with its arguments.
 
 use super::ai::AiCommand;
+use super::backup::BackupCommand;
 use super::demo::DemoArguments;
+use super::message::MessageCommand;
 use super::settings::KeyFlags;
 use crate::bench::{PlaneArgument, SchemeArgument};
 use crate::standing::EPOCH_BLOCKS;
@@ -87,6 +89,12 @@ pub(super) enum Command {
     /// Write and list snapshots of a stopped node.
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
+    /// Make, list, check and restore backups, sealed to chosen keys and signed by their owner.
+    #[command(subcommand)]
+    Backup(BackupCommand),
+    /// Seal messages to a reader's key, and open them.
+    #[command(subcommand)]
+    Message(MessageCommand),
     /// Stream transfers through a node of its own, and check what came of them.
     Demo(DemoArguments),
     /// Train, judge, import and compare models; score files; explain scores.

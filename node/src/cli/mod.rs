@@ -29,6 +29,8 @@ mod events;
 mod verify;
 mod look;
 mod snapshot;
+mod backup;
+mod message;
 mod config;
 mod demo;
 mod ai;

@@ -4,8 +4,8 @@ use super::arguments::{Arguments, Command};
 use super::output::Output;
 use super::settings::Settings;
 use super::{
-    ExitStatus, Failure, account, ai, asset, bench, config, demo, events, init, keys, look, report, review,
-    run, snapshot, testnet, transaction, transfer, validator, verify,
+    ExitStatus, Failure, account, ai, asset, backup, bench, config, demo, events, init, keys, look, message,
+    report, review, run, snapshot, testnet, transaction, transfer, validator, verify,
 };
 use clap::{CommandFactory, Parser};
 use std::ffi::OsString;
@@ -82,6 +82,8 @@ fn dispatch(command: Command, settings: &Settings, output: Output) -> Result<(),
         Command::Evidence(arguments) => look::evidence(&arguments, settings, output),
         Command::Verify => verify::verify(settings, output),
         Command::Snapshot(command) => snapshot::snapshot(&command, settings, output),
+        Command::Backup(command) => backup::backup(command, settings, output),
+        Command::Message(command) => message::message(&command, output),
         Command::Ai(command) => ai::ai(command, settings, output),
         Command::Bench { words } => bench::bench(&words, output),
         Command::Demo(arguments) => demo::demo(arguments, settings, output),

@@ -26,6 +26,7 @@ impl Config {
             store: self.store_config(),
             scoring: self.scoring_config(),
             validator: self.validator_config(),
+            keep_for: self.backup.keep_for.0.clone(),
             key_log_path,
         }
     }

@@ -269,11 +269,13 @@ pub enum Queue {
     State,
     /// Questions about the past.
     Past,
+    /// Pieces of backups that are kept for others.
+    Keep,
 }
 
 impl Queue {
     /// Every queue, in the order of the road.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Intake,
         Self::Verified,
         Self::Log,
@@ -281,6 +283,7 @@ impl Queue {
         Self::Index,
         Self::State,
         Self::Past,
+        Self::Keep,
     ];
 
     /// The name that metrics and JSON use.
@@ -293,6 +296,7 @@ impl Queue {
             Self::Index => "index",
             Self::State => "state",
             Self::Past => "past",
+            Self::Keep => "keep",
         }
     }
 

@@ -71,6 +71,7 @@ fn run() -> Checked<bool> {
         store: StoreConfig::default(),
         scoring: ScoringConfig::default(),
         validator: Default::default(),
+        keep_for: Vec::new(),
         key_log_path: None,
     };
     let metrics = Arc::new(Metrics::default());

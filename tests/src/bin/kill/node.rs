@@ -45,6 +45,7 @@ fn config() -> NodeConfig {
         },
         scoring: ScoringConfig::default(),
         validator: Default::default(),
+        keep_for: Vec::new(),
         key_log_path: None,
     }
 }
