@@ -23,6 +23,7 @@ pub use peers::{PeerAddress, Peers};
 pub use value::{Setting, ValueFault};
 
 use crate::joining::JOIN_BEHIND_BLOCKS;
+use crate::keeping::Agreements;
 use selfchain_types::Hash;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -297,6 +298,12 @@ planes! {
         per_minute: u64 = 20, "requests per minute", 1..=1_000;
         /// File with the key that it wants, or `off`. Sent with TLS or to this machine alone, and never shown.
         key_file: Option<PathBuf> = None, "path | off";
+    }
+
+    /// Backups of others that this node keeps. It cannot read them.
+    backup: BackupConfig {
+        /// For whom, and how much: the Ed25519 public key that each owner connects with, and bytes.
+        keep_for: Agreements = Agreements::default(), "key:bytes, key:bytes";
     }
 
     /// The HTTP port: health, readiness, metrics, version.

@@ -37,6 +37,10 @@ pub mod validating;
 #[cfg(feature = "network")]
 pub mod vault;
 #[cfg(feature = "network")]
+pub mod keeping;
+#[cfg(feature = "network")]
+pub mod backup;
+#[cfg(feature = "network")]
 pub mod service;
 #[cfg(feature = "network")]
 pub mod node;

@@ -1,13 +1,15 @@
 //! The running node: a recovered chain, its pipeline, and the QUIC server in front of it.
 
+use crate::drive::queue::Queue;
 use crate::drive::shadow::Shadow;
 use crate::drive::{Deciding, Pipeline, PipelineConfig, PipelineError, Proposing, Scoring};
+use crate::keeping::{Agreement, KEEP_QUEUE_LEN, KeepJob, KeepThread, KeptFiles};
 use crate::ledger::LedgerError;
 use crate::recover::Progress;
 use crate::replica::ReplicaView;
 use crate::service::NodeService;
 use crate::store::{Store, StoreConfig, StoreError};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Queue as QueueName};
 use crate::validating::{Reach, ValidatingError, ValidatorConfig, Waker, validating};
 use crate::vault::{VaultConfig, VaultThread};
 use core::time::Duration;
@@ -44,6 +46,8 @@ pub struct NodeConfig {
     pub validator: ValidatorConfig,
     /// The owner's documents, where the node serves them.
     pub vault: Option<VaultConfig>,
+    /// Whose backups it keeps.
+    pub keep_for: Vec<Agreement>,
     /// The value of `SSLKEYLOGFILE`; a node refuses to start when it is set.
     pub key_log_path: Option<OsString>,
 }
@@ -130,6 +134,9 @@ pub enum NodeError {
     /// The shadow has no thread.
     #[error("the shadow's thread cannot be started")]
     ShadowThread(#[source] std::io::Error),
+    /// The backups that it keeps for others.
+    #[error("the backups that this node keeps for others cannot be opened")]
+    Keeping(#[source] std::io::Error),
     /// The embedded ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -147,6 +154,7 @@ pub struct Node {
     storage: Arc<StorageMetrics>,
     genesis: Genesis,
     reach: Option<Reach>,
+    keeping: Option<KeepThread>,
     key_id: KeyId,
     vault: Option<VaultThread>,
 }
@@ -233,6 +241,22 @@ fn scoring(
     Ok(Some(Scoring::new(scorer, budget_ns, Arc::clone(metrics))))
 }
 
+/// The thread that keeps others' backups and the queue in front of it, where this node agreed to keep any.
+fn keeping(
+    store: &Store,
+    config: &NodeConfig,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<(KeepThread, Arc<Queue<KeepJob>>)>, NodeError> {
+    if config.keep_for.is_empty() {
+        return Ok(None);
+    }
+    let reserve = config.store.log.reserve_bytes;
+    let files = KeptFiles::open(Arc::clone(&store.disk), &config.keep_for, reserve);
+    let queue = Queue::new(QueueName::Keep, KEEP_QUEUE_LEN, Arc::clone(metrics));
+    let thread = KeepThread::start(files.map_err(NodeError::Keeping)?, Arc::clone(&queue));
+    Ok(Some((thread.map_err(NodeError::Keeping)?, queue)))
+}
+
 impl Node {
     /// Recovers the chain on `disk`, starts the pipeline, and listens. `key` is both the validator's and the
     /// server's: clients pin it.
@@ -255,6 +279,7 @@ impl Node {
             return Err(NodeError::NotValidator { key: key.id().0 });
         }
         let chain = store.recover(progress)?;
+        let (keeping, keep) = keeping(&store, config, &metrics)?.unzip();
         let storage = Arc::clone(&store.metrics);
         let log = store.log_reader();
         let scoring = scoring(&store, &chain, &config.scoring, &metrics, progress)?;
@@ -312,6 +337,7 @@ impl Node {
             state_queries: Arc::clone(&pipeline.state_queries),
             wake_order: Arc::clone(&pipeline.wake_order),
             past_queries: Arc::clone(&pipeline.past_queries),
+            keep,
             log: Arc::clone(&log),
             metrics: Arc::clone(&metrics),
         };
@@ -332,6 +358,7 @@ impl Node {
                     storage,
                     genesis,
                     reach,
+                    keeping,
                     key_id: key.id(),
                     vault,
                 })
@@ -421,12 +448,15 @@ impl Node {
     /// [`NodeError::Stopped`] when something had stopped it before.
     pub async fn stop(self) -> Result<(), NodeError> {
         self.server.drain();
-        let (pipeline, vault) = (self.pipeline, self.vault);
+        let (pipeline, vault, keeping) = (self.pipeline, self.vault, self.keeping);
         let stopped = tokio::task::spawn_blocking(move || {
             drop(vault);
+            if let Some(keeping) = keeping {
+                keeping.stop();
+            }
             pipeline.stop()
-        })
-        .await;
+        });
+        let stopped = stopped.await;
         if !self.server.shutdown(SHUTDOWN_TIMEOUT).await {
             tracing::warn!("some connections did not close in time");
         }

@@ -6,6 +6,7 @@ use crate::drive::past::PastJob;
 use crate::drive::queue::Queue;
 use crate::drive::state::StateQuery;
 use crate::drive::tag::RETRY_AFTER_MS;
+use crate::keeping::KeepJob;
 use crate::telemetry::Metrics;
 use crate::vault::VaultJob;
 use selfchain_types::message::{Query, Refused, Reply, Request, SUBMIT_FRONT_LEN};
@@ -27,6 +28,8 @@ pub struct NodeService {
     pub past_queries: Arc<Queue<PastJob>>,
     /// Questions to the vault, where there is one.
     pub vault: Option<Arc<Queue<VaultJob>>>,
+    /// What owners of backups ask, where this node keeps any.
+    pub keep: Option<Arc<Queue<KeepJob>>>,
     /// What subscribers read.
     pub log: Arc<dyn LogReader>,
     /// Counts.
@@ -128,6 +131,18 @@ impl NodeService {
                     if let Err(job) = queue.offer(VaultJob { frame, tag }) {
                         let text = "too many questions to the vault wait";
                         self.refuse_to(&job.tag, Refusal::IntakeFull, text.into());
+                    }
+                }
+            },
+            Request::Keep(_) => match &self.keep {
+                None => {
+                    let text = "this node has not agreed to keep backups for anybody";
+                    self.refuse_to(&tag, Refusal::NotAgreed, text.into());
+                }
+                Some(queue) => {
+                    if let Err((_, tag)) = queue.offer((frame, tag)) {
+                        let text = "too many pieces of backups wait";
+                        self.refuse_to(&tag, Refusal::IntakeFull, text.into());
                     }
                 }
             },

@@ -116,7 +116,7 @@ pub enum StoreError {
 /// The genesis file, in the directory's root.
 pub const GENESIS_FILE: &str = "genesis";
 pub(crate) const RECEIPT_NODES_FILE: &str = "receipts";
-const HANDOVERS_FILE: &str = "handovers";
+pub(crate) const HANDOVERS_FILE: &str = "handovers";
 const CHECKPOINTS_FILE: &str = "checkpoints";
 
 impl Store {
@@ -200,11 +200,19 @@ fn held(log: &SegmentLog) -> Option<RangeInclusive<u64>> {
 /// # Errors
 /// [`StoreError::NotInitialised`], [`StoreError::Genesis`], or what the disk says.
 pub fn read_genesis(disk: &dyn Disk) -> Result<Genesis, StoreError> {
+    genesis_at(disk, GENESIS_FILE)
+}
+
+/// A genesis that lies elsewhere on a disk.
+///
+/// # Errors
+/// As [`read_genesis`].
+pub(crate) fn genesis_at(disk: &dyn Disk, path: &str) -> Result<Genesis, StoreError> {
     let io = |source| StoreError::Io {
         action: "read the genesis file",
         source,
     };
-    let file = match disk.open_read_only(GENESIS_FILE) {
+    let file = match disk.open_read_only(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(StoreError::NotInitialised),
         opened => opened.map_err(io)?,
     };

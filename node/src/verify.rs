@@ -28,6 +28,8 @@ pub struct VerifyReport {
     pub height: Height,
     /// Operations that took effect in the blocks that were decided anew.
     pub transfers: u64,
+    /// The newest block's hash; zeros where there is none.
+    pub block: Hash,
     /// State root after the newest height.
     pub state_root: Hash,
     /// Debits and credits posted, by asset: equal.
@@ -43,7 +45,18 @@ pub fn verify(
     disk: Arc<dyn Disk>,
     progress: &mut (dyn FnMut(Height, Height) + Send),
 ) -> Result<VerifyReport, StoreError> {
-    let genesis = read_genesis(&*disk)?;
+    verify_as(read_genesis(&*disk)?, disk, progress)
+}
+
+/// As [`verify`], of the chain with this genesis, wherever that lies.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_as(
+    genesis: Genesis,
+    disk: Arc<dyn Disk>,
+    progress: &mut (dyn FnMut(Height, Height) + Send),
+) -> Result<VerifyReport, StoreError> {
     let log = SegmentLog::open(
         Arc::clone(&disk),
         LogConfig::default(),
@@ -81,6 +94,10 @@ pub fn verify(
         from,
         first,
         height: tip,
+        block: match tip {
+            Height::GENESIS => Hash::ZERO,
+            _ => chain.tip().hash,
+        },
         transfers,
         state_root: chain.roots().state_root(),
         totals,

@@ -22,6 +22,8 @@
 //! # Ok::<(), LogError>(())
 //! ```
 
+#[cfg(feature = "backup")]
+pub mod backup;
 pub mod disk;
 mod guard;
 pub mod handovers;

@@ -5,6 +5,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod backups;
 mod crash;
 mod demo;
 mod ed25519;
@@ -26,6 +27,7 @@ mod proofs;
 mod retention;
 mod scores;
 mod secrets;
+mod sealing;
 mod simulator;
 mod stage;
 mod tidy;

@@ -55,6 +55,7 @@ pub fn config() -> NodeConfig {
         scoring: ScoringConfig::default(),
         validator: Default::default(),
         vault: None,
+        keep_for: Vec::new(),
         key_log_path: None,
     }
 }

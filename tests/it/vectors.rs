@@ -118,6 +118,7 @@ fn formats() -> Vec<Format> {
         ),
         format("identity", "identity", identity::bodies()),
         format("vault", "vault", vault::parts()),
+        format("manifest", "backup", messages::manifests()),
         format("sections", "containers", records::sections()),
     ]
 }

@@ -190,6 +190,7 @@ pub fn start(
             ..ValidatorConfig::default()
         },
         vault: None,
+        keep_for: Vec::new(),
         key_log_path: None,
     };
     Ok(Node::start(

@@ -6,11 +6,13 @@
 
 use selfchain_engine::proof::{Checkpoint, ProofFile, Trust, TrustedSet, TrustedSigners};
 use selfchain_types::account::Balances;
+use selfchain_types::backup::Manifest;
 use selfchain_types::ballot::Ballot;
 use selfchain_types::block::{BlockResult, Body, Header, MODELS_MAX, Row};
 use selfchain_types::certificate::Certificate;
 use selfchain_types::checkpoint::CheckpointSet;
 use selfchain_types::codec::{known_sections, put_bytes_u32, put_section_versioned, sections};
+use selfchain_types::crypto::SigningKey;
 use selfchain_types::envelope::{EnvelopeView, SIGNERS_MAX};
 use selfchain_types::evidence::Evidence;
 use selfchain_types::identity::{IDENTITY_MAGIC, IdentityBody, IdentityCertificate};
@@ -24,7 +26,7 @@ use zerocopy::IntoBytes;
 pub type Target = fn(&[u8]);
 
 /// Every target with the name of its program in `fuzz/` and of its vectors in `vectors/`.
-pub const TARGETS: [(&str, Target); 19] = [
+pub const TARGETS: [(&str, Target); 20] = [
     ("ballot", ballot),
     ("body", body),
     ("certificate", certificate),
@@ -34,6 +36,7 @@ pub const TARGETS: [(&str, Target); 19] = [
     ("genesis", genesis),
     ("header", header),
     ("identity", identity),
+    ("manifest", manifest),
     ("peer", peer),
     ("proof", proof),
     ("reply", reply),
@@ -105,6 +108,17 @@ pub fn identity(data: &[u8]) {
     };
     assert_eq!(body.check(), Ok(()));
     assert_eq!(body.encode(), data);
+}
+
+/// [`Manifest::decode`], of the owner of the vectors.
+pub fn manifest(data: &[u8]) {
+    let owner = SigningKey::from_seed(&[1; 32]).id();
+    let Ok(manifest) = Manifest::decode(data, &owner) else {
+        return;
+    };
+    assert_eq!(manifest.as_bytes(), data);
+    assert_eq!(manifest.signer().id(), owner);
+    assert!(manifest.body().files.len() * 42 <= data.len() && manifest.body().parts.len() * 97 <= data.len());
 }
 
 /// [`Request::decode`].

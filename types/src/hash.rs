@@ -265,6 +265,12 @@ pub const IDENTITY_SIGN: Domain = Domain::named("selfchain/identity-sign/v1");
 pub const IDENTITY_RECORD: Domain = Domain::named("selfchain/identity-record/v1");
 /// The sum of a sealed key file: over its text up to there; and what tells its passphrase: over 32 derived bytes.
 pub const KEY_FILE: Domain = Domain::named("selfchain/key-file/v1");
+/// A public key that is sealed to: its id, over its bytes.
+pub const KEM: Domain = Domain::named("selfchain/kem/v1");
+/// What the sender of a sealed message signs.
+pub const SEALED: Domain = Domain::named("selfchain/sealed/v1");
+/// A backup's manifest: what its owner signs, and what the next one names it by.
+pub const BACKUP: Domain = Domain::named("selfchain/backup/v1");
 /// A snapshot that one validator sends another, by its index.
 pub const SNAPSHOT: Domain = Domain::named("selfchain/snapshot/v1");
 /// A version of a document in the vault, hidden by its salt: what is anchored.

@@ -40,6 +40,10 @@ pub mod receipt;
 pub mod genesis;
 pub mod vault;
 pub mod message;
+pub mod backup;
+pub mod keep;
+#[cfg(feature = "seal")]
+pub mod sealed;
 pub mod peer;
 #[cfg(feature = "std")]
 pub mod seam;

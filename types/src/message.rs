@@ -3,6 +3,7 @@
 use crate::account::Balances;
 use crate::block::Exception;
 use crate::codec::{DecodeError, Reader, narrow, put_text_u16};
+use crate::keep::{self, Keep, Kept};
 use crate::vault::{VaultAction, VaultAnswer, VaultQuery};
 use crate::{AccountId, Amount, AssetId, Hash, Height, KeyId, Outcome, Policy, Refusal, TimeNs};
 use alloc::string::String;
@@ -37,6 +38,8 @@ pub enum Request<'a> {
     Query(Query),
     /// Answer from the vault of the node's owner: [`Answer::Vault`].
     Vault(VaultQuery<'a>),
+    /// Keep a backup, or give it back.
+    Keep(Keep<'a>),
     /// Send every block row from this height on, for ever.
     Subscribe {
         /// First height wanted.
@@ -328,6 +331,8 @@ pub enum Answer {
     Proof(Vec<u8>),
     /// To a [`VaultQuery`].
     Vault(VaultAnswer),
+    /// To [`Request::Keep`].
+    Kept(Kept),
 }
 
 mod request_kind {
@@ -370,7 +375,7 @@ impl<'a> Request<'a> {
         let mut out = Vec::with_capacity(SUBMIT_FRONT_LEN + 64);
         let kind = match self {
             Self::Submit { .. } => request_kind::SUBMIT,
-            Self::Query(_) | Self::Vault(_) => request_kind::QUERY,
+            Self::Query(_) | Self::Vault(_) | Self::Keep(_) => request_kind::QUERY,
             Self::Subscribe { .. } => request_kind::SUBSCRIBE,
         };
         out.push(kind);
@@ -382,6 +387,7 @@ impl<'a> Request<'a> {
             }
             Self::Query(query) => query.encode(&mut out),
             Self::Vault(query) => query.encode(&mut out),
+            Self::Keep(keep) => keep.encode(&mut out),
             Self::Subscribe { from } => out.extend_from_slice(&from.0.to_le_bytes()),
         }
         out
@@ -411,6 +417,9 @@ impl<'a> Request<'a> {
                     detail,
                     envelope: reader.rest(),
                 }
+            }
+            request_kind::QUERY if reader.clone().u8().is_ok_and(keep::is_code) => {
+                Self::Keep(Keep::decode(&mut reader)?)
             }
             request_kind::QUERY => {
                 let code = reader.u8()?;
@@ -770,10 +779,14 @@ impl Answer {
                 state.policy.encode(out);
             }
             Self::Vault(answer) => answer.encode(out),
+            Self::Kept(kept) => kept.encode(out),
         }
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        if reader.clone().u8().is_ok_and(keep::is_code) {
+            return Kept::decode(reader).map(Self::Kept);
+        }
         Ok(match reader.u8()? {
             answer_kind::STATUS => Self::Status(Status {
                 chain_id: reader.hash()?,

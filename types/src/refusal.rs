@@ -84,6 +84,10 @@ codes! {
         VaultLimit = 52, "vault_limit";
         /// What is kept does not hold; the reply names the file.
         Damaged = 53, "damaged";
+        /// This node has not agreed to do that for this key.
+        NotAgreed = 54, "not_agreed";
+        /// More than this node has agreed to keep for this key; the reply says how much that is.
+        QuotaFull = 55, "quota_full";
     }
 }
 

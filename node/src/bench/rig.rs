@@ -153,6 +153,7 @@ impl NodeRig {
             },
             validator: Default::default(),
             vault: None,
+            keep_for: Vec::new(),
             key_log_path: None,
         };
         let hindered = |position| {

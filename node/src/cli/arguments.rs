@@ -1,9 +1,11 @@
 //! What can be typed: every command with its arguments.
 
 use super::ai::AiCommand;
+use super::backup::BackupCommand;
 use super::data::DataCommand;
 use super::demo::DemoArguments;
 use super::keys::KeysCommand;
+use super::message::MessageCommand;
 use super::proof::ProofCommand;
 use super::session::SessionCommand;
 use super::settings::KeyFlags;
@@ -103,6 +105,12 @@ pub(super) enum Command {
     /// Write and list snapshots of a stopped node.
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
+    /// Make, list, check and restore backups, sealed to chosen keys and signed by their owner.
+    #[command(subcommand)]
+    Backup(BackupCommand),
+    /// Seal messages to a reader's key, and open them.
+    #[command(subcommand)]
+    Message(MessageCommand),
     /// Stream transfers through a node of its own, and check what came of them.
     Demo(DemoArguments),
     /// Train, judge, import and compare models; score files; explain scores.

@@ -32,6 +32,8 @@ mod events;
 mod verify;
 mod look;
 mod snapshot;
+mod backup;
+mod message;
 mod config;
 mod data;
 mod demo;

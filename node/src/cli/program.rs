@@ -5,8 +5,9 @@ use super::output::Output;
 use super::passphrase::PassphraseSource;
 use super::settings::Settings;
 use super::{
-    ExitStatus, Failure, account, ai, asset, bench, config, data, demo, events, init, keys, look, proof,
-    report, review, run, session, snapshot, testnet, transaction, transfer, validator, verify,
+    ExitStatus, Failure, account, ai, asset, backup, bench, config, data, demo, events, init, keys, look,
+    message, proof, report, review, run, session, snapshot, testnet, transaction, transfer, validator,
+    verify,
 };
 use clap::{CommandFactory, Parser};
 use std::ffi::OsString;
@@ -88,6 +89,8 @@ fn dispatch(command: Command, settings: &Settings, output: Output) -> Result<(),
         Command::Evidence(arguments) => look::evidence(&arguments, settings, output),
         Command::Verify => verify::verify(settings, output),
         Command::Snapshot(command) => snapshot::snapshot(&command, settings, output),
+        Command::Backup(command) => backup::backup(command, settings, output),
+        Command::Message(command) => message::message(&command, settings, output),
         Command::Ai(command) => ai::ai(command, settings, output),
         Command::Data(command) => data::data(&command, settings, output),
         Command::Bench { words } => bench::bench(&words, output),

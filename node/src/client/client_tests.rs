@@ -60,7 +60,9 @@ impl Service for Script {
                         }
                     }
                 }
-                Request::Subscribe { .. } | Request::Vault(_) => refused(Refusal::RequestUnknown, 0),
+                Request::Keep(_) | Request::Subscribe { .. } | Request::Vault(_) => {
+                    refused(Refusal::RequestUnknown, 0)
+                }
             };
             // The peer may be gone by now: there is nobody to tell.
             peer.reply(reply.encode(number)).unwrap_or_default();

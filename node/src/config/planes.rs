@@ -29,6 +29,7 @@ impl Config {
             scoring: self.scoring_config(),
             validator: self.validator_config(),
             vault: None,
+            keep_for: self.backup.keep_for.0.clone(),
             key_log_path,
         }
     }

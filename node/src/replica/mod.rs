@@ -40,12 +40,17 @@ pub use allowance::{SERVED_BURST_BYTES, SERVED_BYTES_MIN, SERVED_BYTES_PER_S};
 pub use checkpoints::{CheckpointJob, CheckpointMark, Checkpoints, CheckpointsView};
 pub use guarding::GUARD_AHEAD;
 pub use lately::{Did, Lately, PROVED_MAX};
+pub use quiet::{MarkError, mark_restored};
 pub use remembered::Remembered;
 pub use replica::{
     Agreement, Committed, Event, GUEST_FIRST, Options, Outgoing, Replica, ReplicaError, Ticket, To,
 };
 pub use sharing::Sharing;
 pub use view::{CatchingUp, Decision, Proof, ReplicaView};
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod restored_tests;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests fail by panicking")]

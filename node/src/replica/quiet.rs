@@ -2,15 +2,24 @@
 //! heights at which it may have signed before: it listens where the others stand, and follows until they are past that.
 //!
 //! A chain that begins, begins like this too: then more than a third of the power says that nothing is decided.
+//!
+//! So does one that came out of a backup: what it signed after that backup is lost as well. A record of its journal says
+//! so until it knows where the others stand.
 
-use super::replica::{RECORD_BEGUN, RECORD_QUIET, Replica, ReplicaError, Ticket};
+use super::replica::{
+    RECORD_BEGUN, RECORD_QUIET, RECORD_RESTORED, RECORD_SETTLED, Replica, ReplicaError, Ticket,
+};
+use selfchain_storage::{Disk, Journal, JournalConfig, JournalError};
 use selfchain_types::{Height, TimeNs};
+use std::sync::Arc;
 
 /// How long the others are listened to, once there are enough of them to decide with.
 const LISTEN_NS: u64 = 1_000_000_000;
 /// A validator may have signed at so many heights after the one that more than a third of the power has decided: the
 /// height in hand of whoever was one ahead.
 const QUIET_MARGIN: u64 = 2;
+/// Records of this height stay in the journal: no block drops them.
+const FOR_EVER: u64 = u64::MAX;
 /// Messages of the plane kept while it listens.
 const KEPT_MAX: usize = 1_024;
 
@@ -67,6 +76,35 @@ impl Quiet {
     }
 }
 
+/// Why a restored ledger could not be marked as one.
+pub type MarkError = JournalError;
+
+/// Marks the ledger on a disk as one that came out of a backup and ends at `tip`: a validator that starts from it says
+/// nothing before the others are past what it may have signed. Marked again it is marked once.
+///
+/// # Errors
+/// [`MarkError`].
+pub fn mark_restored(disk: Arc<dyn Disk>, tip: Height) -> Result<(), MarkError> {
+    let mut journal = Journal::open(disk, JournalConfig::default(), tip.0)?;
+    for record in journal.replay() {
+        if record?.1 == [RECORD_RESTORED] {
+            return Ok(());
+        }
+    }
+    journal.append(FOR_EVER, &[RECORD_RESTORED])?;
+    journal.sync()
+}
+
+/// The height that a record of [`RECORD_SETTLED`] names.
+pub(super) fn settled_through(bytes: &[u8]) -> Height {
+    // The journal checks every byte: one of another length is of another version, and says nothing else.
+    Height(
+        bytes
+            .first_chunk()
+            .map_or(u64::MAX, |bytes| u64::from_le_bytes(*bytes)),
+    )
+}
+
 impl<T: Ticket> Replica<T> {
     /// Whether it says nothing at the height in hand.
     pub(super) fn is_quiet(&self) -> bool {
@@ -112,6 +150,9 @@ impl<T: Ticket> Replica<T> {
     }
 
     fn settle_quiet(&mut self, decided: Height, now: TimeNs) -> Result<(), ReplicaError> {
+        if self.is_restored {
+            return self.settle_restored(decided);
+        }
         let (height, record) = if decided == Height::GENESIS {
             (Height(1), RECORD_BEGUN)
         } else {
@@ -129,6 +170,20 @@ impl<T: Ticket> Replica<T> {
                 self.plane_message(from, bytes, now)?;
             }
         }
+        Ok(())
+    }
+}
+
+impl<T: Ticket> Replica<T> {
+    fn settle_restored(&mut self, decided: Height) -> Result<(), ReplicaError> {
+        let height = decided.max(self.chain.tip().height);
+        let through = Height(height.0.saturating_add(QUIET_MARGIN));
+        let record = [&[RECORD_SETTLED][..], &through.0.to_le_bytes()].concat();
+        self.journal.append(FOR_EVER, &record)?;
+        self.journal.sync()?;
+        tracing::info!(%through, "this came out of a backup: following the others until they are past what may have been signed after it");
+        self.is_restored = false;
+        self.quiet = Quiet::Through(through);
         Ok(())
     }
 }

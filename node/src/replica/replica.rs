@@ -10,7 +10,7 @@ use super::deciding::Lanes;
 use super::fetched::Fetched;
 use super::guarding::Guarding;
 use super::lately::Lately;
-use super::quiet::Quiet;
+use super::quiet::{Quiet, settled_through};
 use super::remembered::Remembered;
 use super::scores::Scores;
 use super::seats::Seats;
@@ -232,6 +232,8 @@ pub struct Replica<T> {
     pub(super) guarding: Guarding,
     /// Whether it began with nothing: an empty log, and a journal without a record.
     pub(super) is_blank: bool,
+    /// Whether what it began with came out of a backup, and where the others stand is not known since.
+    pub(super) is_restored: bool,
     /// What it sends of its snapshots, and how it gets one.
     pub(super) sharing: Option<Sharing>,
     /// What it signs and gathers beside, where the chain has checkpoints.
@@ -265,6 +267,10 @@ pub(super) const RECORD_BODY: u8 = 2;
 pub(super) const RECORD_BEGUN: u8 = 3;
 /// A record of the journal: up to its height this validator says nothing.
 pub(super) const RECORD_QUIET: u8 = 4;
+/// A record of the journal: what lies here came out of a backup, and what was signed after that backup is not known.
+pub(super) const RECORD_RESTORED: u8 = 5;
+/// A record of the journal: where the others stand is known since, and up to which height (u64) nothing is said.
+pub(super) const RECORD_SETTLED: u8 = 6;
 /// Most records of misbehaviour kept for whoever asks.
 const EVIDENCE_MAX: usize = 256;
 /// Most transactions from peers that wait to be verified.
@@ -347,6 +353,7 @@ impl<T: Ticket> Replica<T> {
             quiet: Quiet::No,
             guarding: Guarding::new(agreement.guard),
             is_blank: false,
+            is_restored: false,
             sharing: None,
             checkpoints: None,
         };
@@ -363,6 +370,11 @@ impl<T: Ticket> Replica<T> {
                 Some((&RECORD_PLANE, record)) => {
                     self.guard_record(record);
                     self.input(Input::Recovered(record.to_vec()), now)?;
+                }
+                Some((&RECORD_RESTORED, _)) => self.is_restored = true,
+                Some((&RECORD_SETTLED, through)) => {
+                    self.is_restored = false;
+                    self.quiet = Quiet::Through(settled_through(through));
                 }
                 Some((&RECORD_BODY, bytes)) => {
                     // Written by this node, whole: what cannot be read is of another version.

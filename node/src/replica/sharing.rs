@@ -25,7 +25,7 @@ impl<T: Ticket> Replica<T> {
     /// [`ReplicaError`].
     pub fn sharing(mut self, sharing: Sharing) -> Result<Self, ReplicaError> {
         self.sharing = Some(sharing);
-        if self.is_blank {
+        if self.is_blank || self.is_restored {
             self.quiet = Quiet::listening();
         }
         Ok(self)

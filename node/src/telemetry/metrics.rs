@@ -280,11 +280,13 @@ pub enum Queue {
     Past,
     /// Questions to the vault.
     Vault,
+    /// Pieces of backups that are kept for others.
+    Keep,
 }
 
 impl Queue {
     /// Every queue, in the order of the road.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Intake,
         Self::Verified,
         Self::Log,
@@ -293,6 +295,7 @@ impl Queue {
         Self::State,
         Self::Past,
         Self::Vault,
+        Self::Keep,
     ];
 
     /// The name that metrics and JSON use.
@@ -306,6 +309,7 @@ impl Queue {
             Self::State => "state",
             Self::Past => "past",
             Self::Vault => "vault",
+            Self::Keep => "keep",
         }
     }
 

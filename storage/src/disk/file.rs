@@ -16,7 +16,7 @@ use super::{Disk, File, parent};
 pub struct FileDisk {
     root: PathBuf,
     /// Held for its lock, which the kernel drops with it, however the process ends.
-    _lock: fs::File,
+    _lock: Option<fs::File>,
 }
 
 impl FileDisk {
@@ -53,8 +53,16 @@ impl FileDisk {
         writeln!(lock, "{}", std::process::id()).map_err(failed("write the lock file of"))?;
         Ok(Self {
             root: root.to_owned(),
-            _lock: lock,
+            _lock: Some(lock),
         })
+    }
+
+    /// The directory without its lock: for reading what never changes, or only grows, while somebody else may have it.
+    pub fn unlocked(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            _lock: None,
+        }
     }
 
     /// The directory.

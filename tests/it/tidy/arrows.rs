@@ -28,7 +28,7 @@ const ANY: &str = "selfchain-types selfchain-transport selfchain-engine selfchai
     selfchain-bench selfchain";
 
 /// Outside crates (a `*` at the end stands for any ending) and the only packages that may name them.
-const FENCES: [(&[&str], &[&str]); 10] = [
+const FENCES: [(&[&str], &[&str]); 11] = [
     (
         &["tokio*", "quinn*", "libp2p*", "async-*", "futures*", "smol*"],
         &["selfchain-transport", "selfchain", "selfchain-tests"],
@@ -63,11 +63,13 @@ const FENCES: [(&[&str], &[&str]); 10] = [
         &["ed25519-*", "curve25519-*", "ed25519"],
         &["selfchain-types", "selfchain-bench", "selfchain-tests"],
     ),
+    // The format of backups.
+    (&["age*", "zstd*", "lz4*"], &["selfchain-storage"]),
     // Ciphers behind `types` too.
     (&["chacha20*", "aes-gcm*", "argon2"], &["selfchain-types"]),
     // Signatures after quantum computers; the tests hold them against a second implementation of each.
     (
-        &["fips*", "ml-dsa", "slh-dsa", "pqcrypto*"],
+        &["fips*", "hpke", "ml-dsa", "ml-kem", "slh-dsa", "pqcrypto*"],
         &["selfchain-types", "selfchain-tests"],
     ),
 ];

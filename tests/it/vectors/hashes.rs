@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Vector, page};
 
-const DOMAINS: [(&str, Domain); 46] = [
+const DOMAINS: [(&str, Domain); 49] = [
     ("selfchain/hybrid/v1", hash::HYBRID),
     ("selfchain/hybrid-seed/v1", hash::HYBRID_SEED),
     ("selfchain/link/v1", hash::LINK),
@@ -46,6 +46,9 @@ const DOMAINS: [(&str, Domain); 46] = [
     ("selfchain/reveal/v1", hash::REVEAL),
     ("selfchain/epoch/v1", hash::EPOCH),
     ("selfchain/draw/v1", hash::DRAW),
+    ("selfchain/kem/v1", hash::KEM),
+    ("selfchain/sealed/v1", hash::SEALED),
+    ("selfchain/backup/v1", hash::BACKUP),
     ("selfchain/snapshot/v1", hash::SNAPSHOT),
     ("selfchain/key-file/v1", hash::KEY_FILE),
     ("selfchain/node-id/v1", hash::NODE_ID),

@@ -1,9 +1,11 @@
 //! Vectors of every message between a client and a node, and between validators.
 
 use selfchain_types::acknowledgement::{Acknowledgement, ShortId};
+use selfchain_types::backup::{BackupItem, FileEntry, Manifest, ManifestBody, PartEntry, PartHolds, Reach};
 use selfchain_types::block::Exception;
 use selfchain_types::checkpoint::CheckpointSignature;
 use selfchain_types::crypto::SigningKey;
+use selfchain_types::keep::{Keep, Kept, KeptItem};
 use selfchain_types::message::{
     AccountState, Answer, ChangePosition, Committed, Detail, HistoryRow, HoldRecord, PolicyState, Query,
     Refused, Reply, Request, Status,
@@ -16,6 +18,11 @@ use super::{Vector, filled, hex, key, records};
 
 /// The client's own number in every vector.
 const NUMBER: u64 = 0x0102_0304_0506_0708;
+
+const PART: BackupItem = BackupItem::Part {
+    sequence: 3,
+    number: 12,
+};
 
 pub fn requests() -> Vec<Vector> {
     let of = |name, request: Request<'static>, mut fields: Value| {
@@ -43,6 +50,7 @@ pub fn requests() -> Vec<Vector> {
         tx_id: filled(0x11),
         operation: 3,
     };
+    let keep = |name, keep, fields| of(name, Request::Keep(keep), fields);
     vec![
         of(
             "submit",
@@ -128,6 +136,38 @@ pub fn requests() -> Vec<Vector> {
                 since: Height(1),
             },
             json!({ "old": "4", "new": "9", "since": "1" }),
+        ),
+        keep("keep terms", Keep::Terms, json!({})),
+        keep(
+            "keep list",
+            Keep::List { after: Some(PART) },
+            json!({ "after": PART.file_name() }),
+        ),
+        keep(
+            "keep put",
+            Keep::Put {
+                item: PART,
+                len: 9,
+                hash: filled(0x44),
+                offset: 4,
+                bytes: b"bytes",
+            },
+            json!({ "item": PART.file_name(), "len": "9", "hash": filled(0x44).to_hex(), "offset": "4",
+                "bytes": hex(b"bytes") }),
+        ),
+        keep(
+            "keep get",
+            Keep::Get {
+                item: BackupItem::Manifest(3),
+                offset: 4,
+                len: 5,
+            },
+            json!({ "item": BackupItem::Manifest(3).file_name(), "offset": "4", "len": 5 }),
+        ),
+        keep(
+            "keep remove",
+            Keep::Remove(PART),
+            json!({ "item": PART.file_name() }),
         ),
     ]
 }
@@ -253,6 +293,38 @@ pub fn replies() -> Vec<Vector> {
             "answer proof",
             Answer::Proof(b"stands for a proof".to_vec()),
             bytes("stands for a proof"),
+        ),
+        answer(
+            "answer kept terms",
+            Answer::Kept(Kept::Terms {
+                quota_bytes: 10,
+                used_bytes: 5,
+                files: 2,
+            }),
+            json!({ "quota_bytes": "10", "used_bytes": "5", "files": "2" }),
+        ),
+        answer(
+            "answer kept list",
+            Answer::Kept(Kept::List(vec![KeptItem { item: PART, len: 9 }])),
+            json!({ "item": PART.file_name(), "len": "9" }),
+        ),
+        answer(
+            "answer received",
+            Answer::Kept(Kept::Received { received: 7 }),
+            json!({ "received": "7" }),
+        ),
+        answer(
+            "answer piece",
+            Answer::Kept(Kept::Piece {
+                len: 9,
+                bytes: b"bytes".to_vec(),
+            }),
+            json!({ "len": "9", "bytes": hex(b"bytes") }),
+        ),
+        answer(
+            "answer removed",
+            Answer::Kept(Kept::Removed { was_kept: true }),
+            json!({ "was_kept": 1 }),
         ),
     ]
 }
@@ -482,4 +554,66 @@ pub fn peers() -> Vec<Vector> {
             PeerMessage::Handovers(vec![b"one", b"other"]),
         ),
     ]
+}
+
+/// Signed by the key that the parser's target takes for the owner's.
+pub fn manifests() -> Vec<Vector> {
+    let reach = Reach {
+        first: Height(1),
+        last: Height(9),
+        block: filled(0x22),
+        state_root: filled(0x33),
+        state_height: Height(8),
+    };
+    let first = ManifestBody {
+        chain_id: filled(0x11),
+        sequence: 1,
+        base: 1,
+        previous: Hash::ZERO,
+        created: TimeNs(1_700_000_000_000_000_007),
+        reach,
+        recipients: vec![filled(0x44), filled(0x55)],
+        files: vec![FileEntry {
+            path: "genesis".into(),
+            len: 7,
+            hash: filled(0x66),
+        }],
+        parts: vec![
+            PartEntry {
+                holds: PartHolds::Files,
+                content_len: 20,
+                plain_hash: filled(0x77),
+                len: 2_000,
+                hash: filled(0x88),
+            },
+            PartEntry {
+                holds: PartHolds::Rows {
+                    first: Height(1),
+                    last: Height(9),
+                },
+                content_len: 900,
+                plain_hash: filled(0x99),
+                len: 2_500,
+                hash: filled(0xaa),
+            },
+        ],
+    };
+    let next = ManifestBody {
+        sequence: 2,
+        previous: Manifest::sign(first.clone(), &key(1)).hash(),
+        files: Vec::new(),
+        parts: Vec::new(),
+        ..first.clone()
+    };
+    let of = |name, body: ManifestBody| {
+        let manifest = Manifest::sign(body.clone(), &key(1));
+        let fields = json!({ "sequence": body.sequence.to_string(), "signer": key(1).id().to_string(),
+            "parts": body.parts.len(), "files": body.files.len() });
+        let bytes = manifest.as_bytes().to_vec();
+        Vector::new(name, fields, bytes, move |bytes| {
+            Manifest::decode(bytes, &key(1).id()).is_ok_and(|read| *read.body() == body)
+        })
+        .hashed("manifest", manifest.hash())
+    };
+    vec![of("first", first), of("next, without parts", next)]
 }

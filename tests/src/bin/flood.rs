@@ -72,6 +72,7 @@ fn run() -> Checked<bool> {
         scoring: ScoringConfig::default(),
         validator: Default::default(),
         vault: None,
+        keep_for: Vec::new(),
         key_log_path: None,
     };
     let metrics = Arc::new(Metrics::default());

@@ -16,6 +16,8 @@ pub mod passphrase;
 mod points;
 mod scheme;
 mod slh_dsa;
+#[cfg(feature = "seal")]
+pub mod x_wing;
 
 #[cfg(feature = "std")]
 pub use batch::{BatchItem, BatchVerifier};

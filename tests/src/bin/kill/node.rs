@@ -46,6 +46,7 @@ fn config() -> NodeConfig {
         scoring: ScoringConfig::default(),
         validator: Default::default(),
         vault: None,
+        keep_for: Vec::new(),
         key_log_path: None,
     }
 }
