@@ -20,15 +20,14 @@ field() {
 
 # A running node with a few blocks.
 "$selfchain" init --data data --json >/dev/null
-"$selfchain" run --data data --with-unused-ports --json >started 2>node.log &
+mkfifo said
+"$selfchain" run --data data --with-unused-ports --json >said 2>node.log &
 node=$!
 trap 'kill "$node" 2>/dev/null || true; wait "$node" 2>/dev/null || true; rm -rf "$folder"' EXIT
-for _ in $(seq 100); do
-    [ -s started ] && break
-    kill -0 "$node"
-    read -rt 0.1 < <(:) || sleep 0.1
-done
-server=$(field ingest <started)
+# It says where it listens, or ends.
+exec 3<said
+read -r started <&3
+server=$(field ingest <<<"$started")
 "$selfchain" asset create 978 --data data --server "$server" --json >/dev/null
 "$selfchain" account open 1 --asset 978 --data data --server "$server" --json >/dev/null
 
