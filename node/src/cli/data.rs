@@ -124,7 +124,7 @@ pub(super) enum DataCommand {
     /// Let another key read or write documents whose names begin so.
     Grant {
         /// The key's id.
-        key: String,
+        key_id: String,
         /// How the names begin, such as `notes/`; empty for all.
         prefix: String,
         /// List, read, and see the history.
@@ -147,7 +147,7 @@ pub(super) enum DataCommand {
     /// Take a grant back.
     Revoke {
         /// The key's id.
-        key: String,
+        key_id: String,
         /// The beginning of names that was granted.
         prefix: String,
         #[command(flatten)]
@@ -201,7 +201,7 @@ pub(super) fn data(command: &DataCommand, settings: &Settings, output: Output) -
             anchor::anchor(name.as_deref(), *version, sign, settings, output)
         }
         DataCommand::Grant {
-            key,
+            key_id,
             prefix,
             read,
             write,
@@ -212,10 +212,10 @@ pub(super) fn data(command: &DataCommand, settings: &Settings, output: Output) -
                 read: *read,
                 write: *write,
             };
-            grants::grant((key, prefix), rights, expires.as_deref(), at, settings, output)
+            grants::grant((key_id, prefix), rights, expires.as_deref(), at, settings, output)
         }
         DataCommand::Grants { at } => grants::grants(at, settings, output),
-        DataCommand::Revoke { key, prefix, at } => grants::revoke(key, prefix, at, settings, output),
+        DataCommand::Revoke { key_id, prefix, at } => grants::revoke(key_id, prefix, at, settings, output),
         DataCommand::Denials { rows, at } => grants::denials(*rows, at, settings, output),
     }
 }

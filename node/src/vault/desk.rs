@@ -60,8 +60,8 @@ impl DeskError {
                 | VaultError::Removed { .. }
                 | VaultError::Purged { .. } => Refusal::NotFound,
                 VaultError::Conflict { .. } => Refusal::VersionConflict,
-                VaultError::Limit { .. } => Refusal::VaultLimit,
-                VaultError::DiskFull { .. } => Refusal::DiskFull,
+                // What had come of the version is gone: the same bytes again would not do.
+                VaultError::Limit { .. } | VaultError::DiskFull { .. } => Refusal::VaultLimit,
                 VaultError::Name(_) => Refusal::Malformed,
                 VaultError::WrongKey | VaultError::Format { .. } | VaultError::Damaged { .. } => {
                     Refusal::Damaged
