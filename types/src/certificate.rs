@@ -1,7 +1,7 @@
 //! Certificates: the precommits that decided a block.
 
 use crate::codec::{DecodeError, Reader, put_bytes_u32};
-use crate::crypto::{PublicKey, Scheme, SigningKey};
+use crate::crypto::{PublicKey, Scheme, SignatureError, SigningKey};
 use crate::genesis::Validator;
 use crate::{Hash, Height, hash};
 use alloc::vec::Vec;
@@ -49,6 +49,14 @@ pub enum CertificateError {
     Signature {
         /// Which precommit.
         at: usize,
+    },
+    /// A signature of a scheme that this program was built without: whether it verifies is not known.
+    #[error("precommit {at}: this program was built without {scheme}, which this chain's validators sign with")]
+    NotBuilt {
+        /// Which precommit.
+        at: usize,
+        /// The scheme's name.
+        scheme: &'static str,
     },
     /// Too little power.
     #[error("power {got} of {total} is not more than two thirds")]
@@ -174,7 +182,10 @@ impl Certificate {
                 );
                 let PublicKeyParts { scheme, public } = parts(&validator.key);
                 crate::crypto::verify(scheme, public, digest.as_bytes(), &precommit.signature)
-                    .map_err(|_| CertificateError::Signature { at })?;
+                    .map_err(|error| match error {
+                        SignatureError::NotBuilt { scheme } => CertificateError::NotBuilt { at, scheme },
+                        _ => CertificateError::Signature { at },
+                    })?;
             }
             got = got.saturating_add(validator.power);
         }

@@ -1,5 +1,6 @@
 //! Genesis: the limits and rules that a chain is born with. Its hash is the chain's id.
 
+use crate::checkpoint::{CheckpointSet, Signer, read_checkpoint_key};
 use crate::codec::{DecodeError, Reader, known_sections, put_section, put_text_u16};
 use crate::crypto::{PublicKey, Scheme};
 use crate::quality::Network;
@@ -166,6 +167,15 @@ pub struct Founding {
     pub network_file: Vec<u8>,
 }
 
+/// Checkpoints of a chain whose votes are Ed25519: headers that validators sign with hybrid keys of their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpointing {
+    /// Blocks from one checkpoint to the next; never zero.
+    pub every_blocks: u32,
+    /// The founders' checkpoint keys, in their order.
+    pub keys: Vec<PublicKey>,
+}
+
 /// What a chain is born with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Genesis {
@@ -185,10 +195,14 @@ pub struct Genesis {
     pub limits: Limits,
     /// Who may schedule upgrades.
     pub authority: KeyId,
+    /// Whether every validator, now and later, signs with a hybrid of ML-DSA; else every one with Ed25519.
+    pub pq_votes: bool,
     /// The first validators, at least one.
     pub validators: Vec<Validator>,
     /// What several validators begin with; one alone has none of it.
     pub founding: Option<Founding>,
+    /// Whether headers are signed by hybrid keys now and then; nothing where every vote is.
+    pub checkpoints: Option<Checkpointing>,
 }
 
 mod kind {
@@ -197,10 +211,15 @@ mod kind {
     pub(super) const LIMITS: u16 = 3;
     pub(super) const VALIDATORS: u16 = 4;
     pub(super) const FOUNDING: u16 = 5;
+    pub(super) const VOTES: u16 = 6;
+    pub(super) const CHECKPOINTS: u16 = 7;
 }
 
+/// What the section of votes holds: hybrid keys.
+const VOTES_HYBRID: u8 = 1;
+
 impl Genesis {
-    /// A chain of one validator with free ids, no fees and the default limits.
+    /// A chain of one validator with free ids, no fees and the default limits, whose votes are of this key's kind.
     pub fn solo(name: &str, salt: u64, validator: PublicKey) -> Self {
         Self {
             name: name.into(),
@@ -211,12 +230,34 @@ impl Genesis {
             fees: Fees::default(),
             limits: Limits::default(),
             authority: validator.id(),
+            pq_votes: validator.scheme().is_hybrid(),
             validators: alloc::vec![Validator {
                 key: validator,
                 power: 1
             }],
             founding: None,
+            checkpoints: None,
         }
+    }
+
+    /// Who signs the first checkpoint; `None` of a chain without.
+    pub fn checkpoint_set(&self) -> Option<CheckpointSet> {
+        let checkpoints = self.checkpoints.as_ref()?;
+        let each = checkpoints.keys.iter().zip(&self.validators);
+        let signers = each.map(|(key, validator)| Signer {
+            key: key.clone(),
+            power: validator.power,
+        });
+        let powers = self.validators.iter().map(|validator| validator.power);
+        Some(CheckpointSet {
+            power: powers.fold(0, u64::saturating_add),
+            signers: signers.collect(),
+        })
+    }
+
+    /// Whether a validator may sign with a key of this scheme.
+    pub fn is_for_votes(&self, scheme: Scheme) -> bool {
+        is_for_votes(self.pq_votes, scheme)
     }
 
     /// The chain's id: `H(genesis; canonical bytes)`.
@@ -266,6 +307,18 @@ impl Genesis {
                 out.extend_from_slice(&founding.network_file);
             });
         }
+        if self.pq_votes {
+            put_section(&mut out, kind::VOTES, |out| out.push(VOTES_HYBRID));
+        }
+        if let Some(checkpoints) = &self.checkpoints {
+            put_section(&mut out, kind::CHECKPOINTS, |out| {
+                out.extend_from_slice(&checkpoints.every_blocks.to_le_bytes());
+                for key in &checkpoints.keys {
+                    out.extend_from_slice(&key.scheme().code().to_le_bytes());
+                    out.extend_from_slice(key.as_bytes());
+                }
+            });
+        }
         out
     }
 
@@ -280,6 +333,8 @@ impl Genesis {
             kind::LIMITS,
             kind::VALIDATORS,
             kind::FOUNDING,
+            kind::VOTES,
+            kind::CHECKPOINTS,
         ];
         let parts = known_sections(bytes, kinds)?;
         let part = |at: usize| parts[at].ok_or(DecodeError::MissingSection { kind: kinds[at] });
@@ -306,9 +361,13 @@ impl Genesis {
         )?;
         let authority = KeyId(chain.hash()?);
         chain.finish()?;
-        let validators = decode_validators(part(3)?)?;
+        let pq_votes = parts[5].map(decode_votes).transpose()?.unwrap_or(false);
+        let validators = decode_validators(part(3)?, pq_votes)?;
         let founding = parts[4]
             .map(|bytes| decode_founding(bytes, validators.len()))
+            .transpose()?;
+        let checkpoints = parts[6]
+            .map(|bytes| decode_checkpoints(bytes, validators.len(), pq_votes))
             .transpose()?;
         Ok(Self {
             name,
@@ -319,8 +378,10 @@ impl Genesis {
             authority,
             fees: decode_fees(part(1)?)?,
             limits: decode_limits(part(2)?)?,
+            pq_votes,
             validators,
             founding,
+            checkpoints,
         })
     }
 }
@@ -400,7 +461,25 @@ fn decode_limits(bytes: &[u8]) -> Result<Limits, DecodeError> {
     Ok(limits)
 }
 
-fn decode_validators(bytes: &[u8]) -> Result<Vec<Validator>, DecodeError> {
+fn is_for_votes(pq_votes: bool, scheme: Scheme) -> bool {
+    scheme.can_vote() && scheme.is_hybrid() == pq_votes
+}
+
+/// The one thing that the section says: that votes are hybrid.
+fn decode_votes(bytes: &[u8]) -> Result<bool, DecodeError> {
+    let mut reader = Reader::new("genesis votes", bytes);
+    let value = reader.u8()?;
+    reader.finish()?;
+    if value != VOTES_HYBRID {
+        return Err(DecodeError::Value {
+            what: "genesis votes",
+            value: u64::from(value),
+        });
+    }
+    Ok(true)
+}
+
+fn decode_validators(bytes: &[u8], pq_votes: bool) -> Result<Vec<Validator>, DecodeError> {
     let mut reader = Reader::new("genesis validators", bytes);
     let mut validators = Vec::new();
     while reader.left() > 0 {
@@ -409,9 +488,8 @@ fn decode_validators(bytes: &[u8]) -> Result<Vec<Validator>, DecodeError> {
             what: "validator scheme",
             value: u64::from(code),
         };
-        // The links between validators, and a node's port for clients, prove keys of this scheme.
         let scheme = Scheme::from_code(code)
-            .filter(|scheme| *scheme == Scheme::Ed25519)
+            .filter(|scheme| is_for_votes(pq_votes, *scheme))
             .ok_or(unknown)?;
         let key = PublicKey::new(scheme, reader.take(scheme.public_len())?).map_err(|_| unknown)?;
         validators.push(Validator {
@@ -459,6 +537,33 @@ fn decode_founding(bytes: &[u8], validators: usize) -> Result<Founding, DecodeEr
     })
 }
 
+/// A checkpoint key of each of several founders, all different, where votes are not hybrids anyway.
+fn decode_checkpoints(
+    bytes: &[u8],
+    validators: usize,
+    pq_votes: bool,
+) -> Result<Checkpointing, DecodeError> {
+    let refuse = |what, value| Err(DecodeError::Value { what, value });
+    if pq_votes || validators < 2 {
+        return refuse("genesis checkpoints where votes are hybrid or one validator decides", 1);
+    }
+    let mut reader = Reader::new("genesis checkpoints", bytes);
+    let every_blocks = reader.u32()?;
+    if every_blocks == 0 {
+        return refuse("genesis blocks from one checkpoint to the next", 0);
+    }
+    let (mut keys, mut ids) = (Vec::new(), BTreeSet::new());
+    for at in 0..validators {
+        let key = read_checkpoint_key(&mut reader)?;
+        if !ids.insert(key.id()) {
+            return refuse("checkpoint key that is there already, at place", crate::codec::wide(at));
+        }
+        keys.push(key);
+    }
+    reader.finish()?;
+    Ok(Checkpointing { every_blocks, keys })
+}
+
 /// At least one, each once, each with a power, and a total that agreement can count.
 fn check_validators(validators: &[Validator]) -> Result<(), DecodeError> {
     let refuse = |what, value| Err(DecodeError::Value { what, value });
@@ -500,6 +605,87 @@ mod tests {
         assert_ne!(other.chain_id(), genesis.chain_id());
         let bytes = genesis.to_bytes();
         assert!((0..bytes.len()).all(|cut| Genesis::decode(&bytes[..cut]).is_err()));
+    }
+
+    #[test]
+    fn a_chain_says_whether_its_votes_are_hybrid_and_no_validator_signs_otherwise() {
+        let key = |scheme: Scheme, seed: u8| {
+            PublicKey::new(scheme, &alloc::vec![seed; scheme.public_len()]).unwrap()
+        };
+        let of = |schemes: &[Scheme], pq_votes: bool| {
+            let each = (1..).zip(schemes);
+            let mut genesis = Genesis::solo("test", 1, key(schemes[0], 1));
+            genesis.pq_votes = pq_votes;
+            genesis.validators = each
+                .map(|(seed, scheme)| Validator {
+                    key: key(*scheme, seed),
+                    power: 1,
+                })
+                .collect();
+            genesis
+        };
+        let hybrids = [Scheme::Ed25519MlDsa44, Scheme::Ed25519MlDsa65];
+        let whole = of(&hybrids, true);
+        assert_eq!(Genesis::decode(&whole.to_bytes()).unwrap(), whole);
+        assert!(Genesis::solo("test", 1, key(hybrids[0], 1)).pq_votes);
+        let mut said = of(&[Scheme::Ed25519], false).to_bytes();
+        let refused = |genesis: &Genesis| {
+            let error = Genesis::decode(&genesis.to_bytes()).unwrap_err();
+            assert!(alloc::format!("{error}").contains("validator scheme"), "{error}");
+        };
+        refused(&of(&hybrids, false));
+        refused(&of(&[Scheme::Ed25519], true));
+        refused(&of(&[Scheme::Ed25519MlDsa65, Scheme::Ed25519], true));
+        refused(&of(&[Scheme::Ed25519SlhDsa128s], true));
+        for votes in [&[0][..], &[2], &[1, 1], &[]] {
+            let mut wrong = said.clone();
+            put_section(&mut wrong, kind::VOTES, |out| out.extend_from_slice(votes));
+            assert!(Genesis::decode(&wrong).is_err(), "{votes:?}");
+        }
+        assert!(Genesis::decode(&said).is_ok());
+        put_section(&mut said, kind::VOTES, |out| out.push(VOTES_HYBRID));
+        assert!(Genesis::decode(&said).is_err(), "hybrid votes of an Ed25519 key");
+    }
+
+    #[test]
+    fn every_founder_has_a_checkpoint_key_of_its_own_where_there_are_checkpoints() {
+        let key = |scheme: Scheme, seed: u8| {
+            PublicKey::new(scheme, &alloc::vec![seed; scheme.public_len()]).unwrap()
+        };
+        let mut genesis = Genesis::solo("test", 1, key(Scheme::Ed25519, 1));
+        let validator = |seed| Validator {
+            key: key(Scheme::Ed25519, seed),
+            power: 5,
+        };
+        genesis.validators = alloc::vec![validator(1), validator(2)];
+        genesis.checkpoints = Some(Checkpointing {
+            every_blocks: 100,
+            keys: alloc::vec![
+                key(Scheme::Ed25519MlDsa65, 3),
+                key(Scheme::Ed25519SlhDsa128s, 4)
+            ],
+        });
+        assert_eq!(Genesis::decode(&genesis.to_bytes()).unwrap(), genesis);
+        let set = genesis.checkpoint_set().unwrap();
+        assert_eq!((set.power, set.signers.len()), (10, 2));
+        let check = |change: &dyn Fn(&mut Genesis)| {
+            let mut wrong = genesis.clone();
+            change(&mut wrong);
+            assert!(Genesis::decode(&wrong.to_bytes()).is_err(), "{wrong:?}");
+        };
+        let of = |change: fn(&mut Checkpointing)| {
+            move |genesis: &mut Genesis| genesis.checkpoints.iter_mut().for_each(change)
+        };
+        check(&of(|checkpoints| checkpoints.every_blocks = 0));
+        check(&of(|checkpoints| checkpoints.keys.truncate(1)));
+        check(&of(|checkpoints| {
+            checkpoints.keys[1] = checkpoints.keys[0].clone();
+        }));
+        check(&|genesis| {
+            let ed25519 = genesis.validators[0].key.clone();
+            genesis.checkpoints.iter_mut().for_each(|one| one.keys[0] = ed25519.clone());
+        });
+        check(&|genesis| genesis.validators.truncate(1));
     }
 
     #[test]

@@ -183,6 +183,12 @@ mod flag {
 pub const HYBRID: Domain = Domain::named("selfchain/hybrid/v1");
 /// The seeds of a hybrid's two keys: over `scheme u16 ‖ seed`.
 pub const HYBRID_SEED: Domain = Domain::named("selfchain/hybrid-seed/v1");
+/// What an end of a link signs with a hybrid key: over a secret of the connection, the keys that TLS proved, the hello.
+pub const LINK: Domain = Domain::named("selfchain/link/v1");
+/// What a validator signs with its checkpoint key.
+pub const CHECKPOINT: Domain = Domain::named("selfchain/checkpoint/v1");
+/// Who signs the checkpoints after one.
+pub const CHECKPOINT_SET: Domain = Domain::named("selfchain/checkpoint-set/v1");
 /// A transaction's id: over the envelope without its signature block.
 pub const TX: Domain = Domain::named("selfchain/tx/v1");
 /// What a signer of an envelope signs: over `key_id ‖ tx_id`.

@@ -30,6 +30,7 @@ pub mod ballot;
 pub mod evidence;
 pub mod late;
 pub mod acknowledgement;
+pub mod checkpoint;
 pub mod roots;
 pub mod policy;
 pub mod risk;

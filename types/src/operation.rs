@@ -92,6 +92,8 @@ pub enum Kind {
     Address = 19,
     /// Lets another network decide how often who is asked to propose; by the chain's authority.
     SetQuality = 20,
+    /// Lets a validator sign checkpoints with another key.
+    CheckpointKey = 22,
 }
 
 impl Kind {
@@ -119,6 +121,7 @@ impl Kind {
             Reveals,
             Address,
             SetQuality,
+            CheckpointKey,
         ]
         .into_iter()
         .find(|kind| kind.code() == code)
@@ -128,7 +131,13 @@ impl Kind {
     pub const fn is_of_validators(self) -> bool {
         matches!(
             self,
-            Self::Join | Self::Bond | Self::Rotate | Self::Reveals | Self::Address | Self::SetQuality
+            Self::Join
+                | Self::Bond
+                | Self::Rotate
+                | Self::Reveals
+                | Self::Address
+                | Self::SetQuality
+                | Self::CheckpointKey
         )
     }
 
@@ -411,6 +420,17 @@ impl Operation {
             .pointing(offset, ADDRESS_LEN)
     }
 
+    /// Lets the validator `key` sign checkpoints with another key of this scheme, whose bytes lie at `offset` of the
+    /// attachments.
+    pub fn checkpoint_key(id: u128, key: KeyId, scheme: u16, (offset, len): (u32, u32)) -> Self {
+        Self {
+            code: scheme.into(),
+            ..Self::of(Kind::CheckpointKey, id)
+        }
+        .naming(key.0)
+        .pointing(offset, len)
+    }
+
     /// Lets the quality network `network`, whose file of `len` bytes lies at `offset` of the attachments, decide from
     /// the next epoch on how often who is asked to propose.
     pub fn set_quality(id: u128, network: Hash, (offset, len): (u32, u32)) -> Self {
@@ -522,6 +542,7 @@ mod tests {
         assert_eq!(Kind::from_code(18), Some(Kind::Reveals));
         assert_eq!(Kind::from_code(19), Some(Kind::Address));
         assert_eq!(Kind::from_code(20), Some(Kind::SetQuality));
-        assert_eq!(Kind::from_code(21), None);
+        assert_eq!(Kind::from_code(22), Some(Kind::CheckpointKey));
+        assert_eq!(Kind::from_code(23), None);
     }
 }

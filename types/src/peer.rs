@@ -5,6 +5,7 @@
 //! `docs/formats/peer.md`.
 
 use crate::acknowledgement::Acknowledgement;
+use crate::checkpoint::CheckpointSignature;
 use crate::codec::{DecodeError, Reader, narrow, put_bytes_u32};
 use crate::{Hash, Height};
 use alloc::vec::Vec;
@@ -73,6 +74,19 @@ pub enum PeerMessage<'a> {
     WantHandovers(Height),
     /// Changes of the set of validators, in order of height, each in its own format.
     Handovers(Vec<&'a [u8]>),
+    /// The sender's signature of the checkpoint of this height, with its checkpoint key.
+    CheckpointSignature {
+        /// The height.
+        height: Height,
+        /// The hash of its header.
+        header: Hash,
+        /// The signature.
+        signature: CheckpointSignature,
+    },
+    /// Send me checkpoints from this height on.
+    WantCheckpoints(Height),
+    /// Checkpoints, in order of height.
+    Checkpoints(Vec<&'a [u8]>),
     /// What you asked for is not sent now.
     Refused {
         /// What was asked for.
@@ -194,12 +208,17 @@ mod kind {
     pub(super) const PART: u8 = 14;
     pub(super) const WANT_HANDOVERS: u8 = 15;
     pub(super) const HANDOVERS: u8 = 16;
+    pub(super) const CHECKPOINT_SIGNATURE: u8 = 17;
+    pub(super) const WANT_CHECKPOINTS: u8 = 18;
+    pub(super) const CHECKPOINTS: u8 = 19;
 }
 
 /// Most blocks of one [`PeerMessage::Blocks`].
 pub const BLOCKS_MAX: usize = 256;
 /// Most envelopes of one [`PeerMessage::Transactions`].
 pub const TRANSACTIONS_MAX: usize = 65_536;
+/// Most checkpoints of one [`PeerMessage::Checkpoints`].
+pub const CHECKPOINTS_MAX: usize = 256;
 /// Most handovers of one [`PeerMessage::Handovers`].
 pub const HANDOVERS_MAX: usize = 1_024;
 
@@ -215,9 +234,11 @@ impl<'a> PeerMessage<'a> {
             | Self::Snapshot(_)
             | Self::WantPart { .. }
             | Self::WantHandovers(_)
+            | Self::CheckpointSignature { .. }
+            | Self::WantCheckpoints(_)
             | Self::Refused { .. } => Lane::Votes,
             Self::Body(_) => Lane::Bodies,
-            Self::Blocks(_) | Self::Part { .. } | Self::Handovers(_) => Lane::Sync,
+            Self::Blocks(_) | Self::Part { .. } | Self::Handovers(_) | Self::Checkpoints(_) => Lane::Sync,
             Self::Transactions(_) | Self::Acknowledged(_) => Lane::Transactions,
         }
     }
@@ -294,6 +315,25 @@ impl<'a> PeerMessage<'a> {
                 out.push(kind::HANDOVERS);
                 out.extend_from_slice(&narrow(handovers.len()).to_le_bytes());
                 handovers.iter().for_each(|one| put_bytes_u32(&mut out, one));
+            }
+            Self::CheckpointSignature {
+                height,
+                header,
+                signature,
+            } => {
+                out.push(kind::CHECKPOINT_SIGNATURE);
+                out.extend_from_slice(&height.0.to_le_bytes());
+                out.extend_from_slice(header.as_bytes());
+                signature.encode(&mut out);
+            }
+            Self::WantCheckpoints(from) => {
+                out.push(kind::WANT_CHECKPOINTS);
+                out.extend_from_slice(&from.0.to_le_bytes());
+            }
+            Self::Checkpoints(checkpoints) => {
+                out.push(kind::CHECKPOINTS);
+                out.extend_from_slice(&narrow(checkpoints.len()).to_le_bytes());
+                checkpoints.iter().for_each(|one| put_bytes_u32(&mut out, one));
             }
             Self::Refused {
                 asked,
@@ -387,6 +427,21 @@ impl<'a> PeerMessage<'a> {
                 }
                 Self::Handovers(handovers)
             }
+            kind::CHECKPOINT_SIGNATURE => Self::CheckpointSignature {
+                height: Height(reader.u64()?),
+                header: reader.hash()?,
+                signature: CheckpointSignature::read(&mut reader)?,
+            },
+            kind::WANT_CHECKPOINTS => Self::WantCheckpoints(Height(reader.u64()?)),
+            kind::CHECKPOINTS => {
+                let what = "checkpoints of a peer message";
+                let count = at_most(reader.len_u32()?, CHECKPOINTS_MAX, what)?;
+                let mut checkpoints = Vec::with_capacity(count.min(bytes.len() / 4));
+                for _ in 0..count {
+                    checkpoints.push(reader.bytes_u32()?);
+                }
+                Self::Checkpoints(checkpoints)
+            }
             kind => {
                 return Err(DecodeError::Value {
                     what: "kind of a peer message",
@@ -460,6 +515,16 @@ mod tests {
             },
             PeerMessage::WantHandovers(Height(9)),
             PeerMessage::Handovers(vec![b"one", b"other"]),
+            PeerMessage::CheckpointSignature {
+                height: Height(9),
+                header: Hash([4; 32]),
+                signature: CheckpointSignature {
+                    key: crate::KeyId(Hash([5; 32])),
+                    signature: vec![6; 128],
+                },
+            },
+            PeerMessage::WantCheckpoints(Height(9)),
+            PeerMessage::Checkpoints(vec![b"one", b"other"]),
         ] {
             let bytes = message.to_bytes();
             assert_eq!(PeerMessage::decode(&bytes).unwrap(), message);

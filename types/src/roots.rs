@@ -32,11 +32,13 @@ pub enum Table {
     Contexts = 11,
     /// Money that validators have at stake, hashed whole.
     Bonds = 12,
+    /// Validators' checkpoint keys, hashed whole.
+    Checkpoints = 14,
 }
 
 impl Table {
     /// Every table, in order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Accounts,
         Self::Pendings,
         Self::Keys,
@@ -49,6 +51,7 @@ impl Table {
         Self::Chain,
         Self::Contexts,
         Self::Bonds,
+        Self::Checkpoints,
     ];
 
     /// Its number.
@@ -72,6 +75,7 @@ impl Table {
             Self::Chain => "chain",
             Self::Contexts => "contexts",
             Self::Bonds => "bonds",
+            Self::Checkpoints => "checkpoints",
         }
     }
 

@@ -131,6 +131,11 @@ impl Secret {
         self.seed.clone()
     }
 
+    /// The half that is Ed25519.
+    pub(super) fn first(&self) -> &ed25519::Secret {
+        &self.first
+    }
+
     pub(super) fn public(&self) -> Vec<u8> {
         let mut public = self.first.public().to_vec();
         match &self.second {

@@ -20,9 +20,9 @@ pub use batch::{BatchItem, BatchVerifier};
 pub use scheme::Scheme;
 
 use crate::{Hash, KeyId, hash};
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use scheme::ED25519_PUBLIC;
 use thiserror::Error;
 
 /// Why a signature does not count.
@@ -62,11 +62,13 @@ pub enum SignatureError {
     },
 }
 
-/// A public key with its scheme: what the registry holds.
+/// A public key with its scheme: what the registry holds. A copy shares its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicKey {
     scheme: Scheme,
-    bytes: Box<[u8]>,
+    bytes: Arc<[u8]>,
+    /// Hashed once: hybrids have thousands of bytes.
+    id: KeyId,
 }
 
 impl PublicKey {
@@ -83,10 +85,15 @@ impl PublicKey {
                 want,
             });
         }
-        Ok(Self {
+        Ok(Self::of(scheme, bytes))
+    }
+
+    fn of(scheme: Scheme, bytes: &[u8]) -> Self {
+        Self {
             scheme,
             bytes: bytes.into(),
-        })
+            id: KeyId::of(scheme, bytes),
+        }
     }
 
     /// Its scheme.
@@ -99,9 +106,15 @@ impl PublicKey {
         &self.bytes
     }
 
+    /// The Ed25519 key that it is, or that a hybrid begins with: what TLS proves.
+    pub fn classical(&self) -> [u8; ED25519_PUBLIC] {
+        let front = self.bytes.first_chunk();
+        *front.expect("every scheme's keys begin with one of Ed25519")
+    }
+
     /// Its id.
     pub fn id(&self) -> KeyId {
-        KeyId::of(self.scheme, &self.bytes)
+        self.id
     }
 }
 
@@ -126,7 +139,6 @@ pub fn verify(scheme: Scheme, public: &[u8], message: &[u8], signature: &[u8]) -
 pub struct SigningKey {
     secret: Secret,
     public: PublicKey,
-    id: KeyId,
 }
 
 /// What a key signs with.
@@ -143,8 +155,8 @@ impl SigningKey {
     /// The Ed25519 key of this seed (RFC 8032 §5.1.5).
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         let secret = ed25519::Secret::from_seed(seed);
-        let public = secret.public().into();
-        Self::of(Secret::Ed25519(secret), Scheme::Ed25519, public)
+        let public = secret.public();
+        Self::of(Secret::Ed25519(secret), Scheme::Ed25519, &public)
     }
 
     /// The key of this seed under any scheme; for a hybrid both keys follow from it. With SLH-DSA-SHA2-128s this takes
@@ -157,17 +169,13 @@ impl SigningKey {
             return Ok(Self::from_seed(seed));
         }
         let secret = hybrid::Secret::from_seed(scheme, seed)?;
-        let public = secret.public().into();
-        Ok(Self::of(Secret::Hybrid(Arc::new(secret)), scheme, public))
+        let public = secret.public();
+        Ok(Self::of(Secret::Hybrid(Arc::new(secret)), scheme, &public))
     }
 
-    fn of(secret: Secret, scheme: Scheme, bytes: Box<[u8]>) -> Self {
-        let public = PublicKey { scheme, bytes };
-        Self {
-            id: public.id(),
-            secret,
-            public,
-        }
+    fn of(secret: Secret, scheme: Scheme, bytes: &[u8]) -> Self {
+        let public = PublicKey::of(scheme, bytes);
+        Self { secret, public }
     }
 
     /// A key of which everybody knows the signatures, for a simulation that measures all but signing: its public key is
@@ -176,15 +184,8 @@ impl SigningKey {
     #[cfg(all(feature = "std", any(test, feature = "controls")))]
     pub fn hollow(number: u8) -> Option<Self> {
         let secret = hollow::Hollow::new(number)?;
-        let public = PublicKey {
-            scheme: Scheme::Ed25519,
-            bytes: secret.public().into(),
-        };
-        Some(Self {
-            id: public.id(),
-            secret: Secret::Hollow(secret),
-            public,
-        })
+        let public = secret.public();
+        Some(Self::of(Secret::Hollow(secret), Scheme::Ed25519, &public))
     }
 
     /// The same key once more. Not `Clone`: a key is not copied by accident.
@@ -193,7 +194,6 @@ impl SigningKey {
         Self {
             secret: self.secret.clone(),
             public: self.public.clone(),
-            id: self.id,
         }
     }
 
@@ -213,7 +213,19 @@ impl SigningKey {
 
     /// Its public key's id.
     pub fn id(&self) -> KeyId {
-        self.id
+        self.public.id()
+    }
+
+    /// The Ed25519 key that it is, or that a hybrid begins with, by itself: what TLS proves.
+    #[must_use]
+    pub fn classical(&self) -> Self {
+        match &self.secret {
+            Secret::Hybrid(secret) => {
+                let first = secret.first();
+                Self::of(Secret::Ed25519(first.clone()), Scheme::Ed25519, &first.public())
+            }
+            _ => self.copy(),
+        }
     }
 
     /// The seed, for a key file. Keep it secret.
@@ -239,7 +251,7 @@ impl SigningKey {
 
 impl core::fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "SigningKey({})", self.id)
+        write!(f, "SigningKey({})", self.id())
     }
 }
 

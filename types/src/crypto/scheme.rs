@@ -72,6 +72,11 @@ impl Scheme {
         !matches!(self, Self::Ed25519)
     }
 
+    /// Whether a validator can sign every vote with it: its signatures are made in less than a millisecond.
+    pub const fn can_vote(self) -> bool {
+        matches!(self, Self::Ed25519 | Self::Ed25519MlDsa44 | Self::Ed25519MlDsa65)
+    }
+
     /// Bytes of its public keys.
     pub const fn public_len(self) -> usize {
         ED25519_PUBLIC + self.second_lens().0

@@ -186,6 +186,14 @@ pub enum Change {
         /// Where.
         address: SocketAddr,
     },
+    /// A validator signs checkpoints with another key. The ledger keeps it; a standing says only whether there is such a
+    /// validator.
+    CheckpointKey {
+        /// Who.
+        validator: KeyId,
+        /// The key, a hybrid.
+        key: PublicKey,
+    },
     /// Another network decides how often who is asked to propose.
     Network {
         /// The network.

@@ -9,9 +9,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::vec::Vec;
 
-/// The largest frame that transport carries by default, in bytes: a full block body (16 MiB) and 64 KiB of
-/// framing around it.
-pub const FRAME_BYTES_MAX: usize = (16 << 20) + (64 << 10);
+/// The largest frame that transport carries by default, in bytes: the envelopes of a full block (16 MiB) and what else it
+/// may have: scores and reasons, certificates and late precommits of hundreds of validators with hybrid keys, outcomes.
+pub const FRAME_BYTES_MAX: usize = 24 << 20;
 
 /// One connection of one run of a server. Never reused while the server runs; means nothing after a restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
