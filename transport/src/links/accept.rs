@@ -10,8 +10,9 @@ use tokio::time::{Instant, timeout_at};
 use super::LinkClose;
 use super::close::{close, reason_of};
 use super::connection::{Hellos, Link, serve};
-use super::control::{self, Hello};
+use super::control;
 use super::endpoint::{Phase, Shared};
+use super::proof::{Channel, Ends};
 use crate::tls::peer_key_of;
 
 /// Judges attempts until the links close.
@@ -114,20 +115,26 @@ async fn hear(attempt: Incoming, shared: &Arc<Shared>) -> Result<(), LinkClose> 
 async fn hear_hello(quic: &Connection, shared: &Arc<Shared>) -> Result<(), (LinkClose, Duration)> {
     let at_once = |why| (why, Duration::ZERO);
     // The handshake let it in; since then the set may have changed.
-    let member = peer_key_of(quic)
-        .and_then(|key| shared.roster.by_key(&key))
+    let classical = peer_key_of(quic)
+        .filter(|key| shared.roster.has_classical(key))
         .ok_or(at_once(LinkClose::Removed))?;
     let (send, mut recv) = quic.accept_bi().await.map_err(|error| reason_of(&error))?;
     let heard = control::read_hello(&mut recv).await.map_err(at_once)?;
     if heard.chain != shared.chain {
         return Err(at_once(LinkClose::ChainMismatch));
     }
-    let (answer, stood) = member.take(heard.id, quic)?;
-    let hello = Hello {
-        chain: shared.chain,
-        id: answer,
+    let (member, key) = shared.roster.claimed(&classical, &heard).map_err(at_once)?;
+    // A key that this end took since the handshake is not the one that it showed: the peer refuses, and comes again.
+    let shown = shared.identity.shown();
+    let ends = Ends {
+        dialling: classical,
+        dialled: shown.classical(),
     };
-    let link = Link::new(Arc::clone(shared), member, quic.clone());
+    let channel = Channel::of(quic, ends).map_err(at_once)?;
+    channel.check(&heard, &key).map_err(at_once)?;
+    let (answer, stood) = member.take(heard.id, quic, &key)?;
+    let hello = channel.hello(shared.chain, answer, &shown.key);
+    let link = Link::new(Arc::clone(shared), member, quic.clone(), key.id());
     // It stands: nothing may wait before there is a task that tells its end.
     let hellos = Hellos {
         heard: heard.id,

@@ -22,8 +22,8 @@ const ALERT_HANDSHAKE_FAILURE: u64 = 0x100 + 40;
 /// TLS alert `no_application_protocol` (RFC 7301): another protocol, or another version of it.
 const ALERT_NO_APPLICATION_PROTOCOL: u64 = 0x100 + 120;
 
-/// Why a connection between two validators ended, or did not come about. The first thirteen travel in the QUIC
-/// application close frame (RFC 9000 §10.2); the rest is told by TLS, or what one end finds by itself.
+/// Why a connection between two validators ended, or did not come about. The first thirteen and the last two travel in
+/// the QUIC application close frame (RFC 9000 §10.2); the rest is told by TLS, or what one end finds by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LinkClose {
     /// The peer vanished, or closed without a reason of ours.
@@ -65,11 +65,15 @@ pub enum LinkClose {
     TimedOut,
     /// QUIC or TLS failed otherwise (local only: never sent).
     ProtocolError,
+    /// The peer's key is a hybrid, and its hello proves no more than the half that TLS proves.
+    ProofMissing,
+    /// The peer's hello does not prove the whole of a key of its on this connection.
+    ProofInvalid,
 }
 
 impl LinkClose {
     /// Every reason, in the order of [`LinkClose::code`].
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::PeerGone,
         Self::ShuttingDown,
         Self::Duplicate,
@@ -89,6 +93,8 @@ impl LinkClose {
         Self::NoCommonProtocol,
         Self::TimedOut,
         Self::ProtocolError,
+        Self::ProofMissing,
+        Self::ProofInvalid,
     ];
 
     /// The application error code on the wire, and the position in [`LinkClose::ALL`].
@@ -114,6 +120,8 @@ impl LinkClose {
             Self::NoCommonProtocol => 16,
             Self::TimedOut => 17,
             Self::ProtocolError => 18,
+            Self::ProofMissing => 19,
+            Self::ProofInvalid => 20,
         }
     }
 
@@ -149,11 +157,13 @@ impl LinkClose {
             Self::NoCommonProtocol => "no_common_protocol",
             Self::TimedOut => "timed_out",
             Self::ProtocolError => "protocol_error",
+            Self::ProofMissing => "proof_missing",
+            Self::ProofInvalid => "proof_invalid",
         }
     }
 
     const fn is_sent(self) -> bool {
-        self.code() <= Self::HelloTimeout.code()
+        self.code() <= Self::HelloTimeout.code() || self.code() >= Self::ProofMissing.code()
     }
 }
 
@@ -216,7 +226,7 @@ mod tests {
     fn codes_are_positions_and_local_reasons_are_never_believed() {
         for (position, close) in (0_u32..).zip(LinkClose::ALL) {
             assert_eq!(close.code(), position);
-            let sent = position <= LinkClose::HelloTimeout.code();
+            let sent = position <= LinkClose::HelloTimeout.code() || position >= 19;
             assert_eq!(
                 LinkClose::from_code(u64::from(position)),
                 sent.then_some(close),

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use quinn::{Connection, RecvStream, SendStream};
+use selfchain_types::KeyId;
 use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinSet};
 
@@ -24,6 +25,8 @@ pub(super) struct Link {
     pub(super) shared: Arc<Shared>,
     pub(super) member: Arc<Member>,
     pub(super) quic: Connection,
+    /// The key that the peer proved on it.
+    proved: KeyId,
     /// Lanes that the peer has opened.
     pub(super) open: [AtomicBool; Lane::ALL.len()],
     /// For each lane after how many milliseconds the peer may go on; 0: nothing to say.
@@ -42,11 +45,12 @@ pub(super) struct Hellos {
 }
 
 impl Link {
-    pub(super) fn new(shared: Arc<Shared>, member: Arc<Member>, quic: Connection) -> Arc<Self> {
+    pub(super) fn new(shared: Arc<Shared>, member: Arc<Member>, quic: Connection, proved: KeyId) -> Arc<Self> {
         Arc::new(Self {
             shared,
             member,
             quic,
+            proved,
             open: [const { AtomicBool::new(false) }; 4],
             notices: [const { AtomicU32::new(0) }; 4],
             noticed: Notify::new(),
@@ -107,7 +111,7 @@ pub(super) async fn serve(link: Arc<Link>, hellos: Hellos, stood: Stood) {
     }
     let (why, retry_after) = match link.ending.get() {
         Some(why) => (*why, Duration::ZERO),
-        None if member.number().is_none() || !member.holds(&link.quic) => {
+        None if member.number().is_none() || !member.holds(&link.proved) => {
             (LinkClose::Removed, Duration::ZERO)
         }
         None => reason_of(&error),

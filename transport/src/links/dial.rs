@@ -9,12 +9,13 @@ use rustls::client::ResolvesClientCert;
 
 use super::close::{close, reason_of};
 use super::connection::{Hellos, Link, serve};
-use super::control::{self, Control, Hello};
+use super::control::{self, Control};
 use super::endpoint::{Phase, Shared};
 use super::member::{Member, Plan};
+use super::proof::{Channel, Ends};
 use super::standing::Attempt;
 use super::{LinkClose, tls};
-use crate::tls::PinnedServerKey;
+use crate::tls::{PinnedServerKey, peer_key_of};
 
 /// The name that QUIC asks for; keys are pinned, so that it means nothing.
 const SERVER_NAME: &str = "selfchain";
@@ -91,8 +92,9 @@ async fn dial(
     address: SocketAddr,
 ) -> Result<(), (LinkClose, Duration)> {
     let at_once = |why| (why, Duration::ZERO);
-    let pinned = Arc::new(PinnedServerKey::among(member.keys()));
-    let own: Arc<dyn ResolvesClientCert> = shared.identity.clone();
+    let pinned = Arc::new(PinnedServerKey::among(member.classical_keys()));
+    let shown = shared.identity.shown();
+    let own: Arc<dyn ResolvesClientCert> = shown.clone();
     let crypto =
         tls::client_config(own, Arc::clone(&pinned)).map_err(|_| at_once(LinkClose::ProtocolError))?;
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
@@ -118,11 +120,13 @@ async fn dial(
     let Some(said) = member.say_hello(attempt) else {
         return Err(refuse(LinkClose::Duplicate));
     };
-    let (mut send, mut recv) = quic.open_bi().await.map_err(|error| reason_of(&error))?;
-    let hello = Hello {
-        chain: shared.chain,
-        id: said,
+    let ends = Ends {
+        dialling: shown.classical(),
+        dialled: peer_key_of(&quic).ok_or_else(|| refuse(LinkClose::Removed))?,
     };
+    let channel = Channel::of(&quic, ends).map_err(refuse)?;
+    let (mut send, mut recv) = quic.open_bi().await.map_err(|error| reason_of(&error))?;
+    let hello = channel.hello(shared.chain, said, &shown.key);
     control::write(&mut send, &Control::Hello(hello))
         .await
         .map_err(explain)?;
@@ -130,9 +134,11 @@ async fn dial(
     if heard.chain != shared.chain {
         return Err(refuse(LinkClose::ChainMismatch));
     }
-    match member.answered(attempt, heard.id, &quic) {
+    let key = member.claimed(&ends.dialled, &heard).map_err(refuse)?;
+    channel.check(&heard, &key).map_err(refuse)?;
+    match member.answered(attempt, heard.id, &quic, &key) {
         Some(stood) => {
-            let link = Link::new(Arc::clone(shared), Arc::clone(member), quic);
+            let link = Link::new(Arc::clone(shared), Arc::clone(member), quic, key.id());
             let hellos = Hellos {
                 heard: heard.id,
                 answer: None,

@@ -71,7 +71,7 @@ pub enum PeersError {
         peers: usize,
     },
     /// Keys that the links cannot pin.
-    #[error("the keys of number {number} are not 1 to {HELD_KEYS_MAX} of Ed25519")]
+    #[error("the keys of number {number} are not 1 to {HELD_KEYS_MAX} that a validator may sign with")]
     Key {
         /// Whose.
         number: u32,
@@ -256,7 +256,7 @@ impl Links {
         runtime: &Handle,
     ) -> Result<Self, StartError> {
         refuse_key_log(options.key_log_path.as_ref())?;
-        let own_key = pinnable(key.public()).ok_or(PeersError::Key { number: 0 })?;
+        check_own(key)?;
         let (limits, metrics, roster) = (
             options.limits,
             Arc::<LinkMetrics>::default(),
@@ -275,7 +275,7 @@ impl Links {
             idle_timeout: limits.idle_timeout,
             keep_alive: Some(limits.keep_alive),
         });
-        let identity = Arc::new(Identity::new(own_key, &key.seed())?);
+        let identity = Arc::new(Identity::new(key)?);
         let crypto = tls::server_config(Arc::clone(&identity), &roster)?;
         let mut quic = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         quic.transport_config(Arc::clone(&transport))
@@ -386,24 +386,26 @@ impl Links {
         }
         let _context = self.runtime.enter();
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let own_key = shared.identity.key();
+        let shown = shared.identity.shown();
+        let own_key = shown.key.public();
         let (mut numbers, mut keys, mut wanted) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
         for peer in peers {
             let number = peer.number;
-            let pinned: Option<Vec<[u8; 32]>> = peer.keys.iter().map(pinnable).collect();
-            let pinned = pinned.filter(|pinned| (1..=HELD_KEYS_MAX).contains(&pinned.len()));
-            let pinned = pinned.ok_or(PeersError::Key { number })?;
-            if !numbers.insert(number) || !pinned.iter().all(|key| keys.insert(*key)) {
+            let is_provable = |key: &PublicKey| key.scheme().can_vote();
+            if !(1..=HELD_KEYS_MAX).contains(&peer.keys.len()) || !peer.keys.iter().all(is_provable) {
+                return Err(PeersError::Key { number });
+            }
+            if !numbers.insert(number) || !peer.keys.iter().all(|key| keys.insert(key.id())) {
                 return Err(PeersError::Twice { number });
             }
-            if !pinned.contains(&own_key) {
-                wanted.push((number, pinned, peer.address));
+            if !peer.keys.contains(own_key) {
+                wanted.push((number, peer.keys.clone(), peer.address));
             }
         }
         let (mut members, mut placed, mut new) = (Vec::new(), Vec::new(), Vec::new());
         for (number, keys, address) in wanted {
             // Who is known by any of its keys stays who it is.
-            let known = keys.iter().find_map(|key| shared.roster.by_key(key));
+            let known = keys.iter().find_map(|key| shared.roster.by_key(&key.id()));
             let is_free =
                 |known: &Arc<Member>| members.iter().all(|(.., one): &Placed| !Arc::ptr_eq(one, known));
             let member = match known.filter(is_free) {
@@ -440,11 +442,11 @@ impl Links {
     /// # Errors
     /// [`StartError::Tls`], [`StartError::Peers`]: the key cannot be proved; nothing has changed.
     pub fn set_key(&self, key: &SigningKey) -> Result<(), StartError> {
-        let own_key = pinnable(key.public()).ok_or(PeersError::Key { number: 0 })?;
+        check_own(key)?;
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.shared.identity.set(own_key, &key.seed())?;
+        self.shared.identity.set(key)?;
         for member in self.shared.roster.all() {
-            member.own_key(own_key);
+            member.own_key(key.public());
         }
         Ok(())
     }
@@ -514,11 +516,12 @@ impl Drop for Links {
 }
 
 /// A member of a set: its number, its keys, itself.
-pub(super) type Placed = (u32, Vec<[u8; 32]>, Arc<Member>);
+pub(super) type Placed = (u32, Vec<PublicKey>, Arc<Member>);
 
-/// The bytes of an Ed25519 key.
-fn pinnable(key: &PublicKey) -> Option<[u8; 32]> {
-    key.as_bytes().try_into().ok()
+/// Whether a node may show this key.
+fn check_own(key: &SigningKey) -> Result<(), PeersError> {
+    let can_vote = key.public().scheme().can_vote();
+    can_vote.then_some(()).ok_or(PeersError::Key { number: 0 })
 }
 
 /// SplitMix64: the jitter of one node, the same for the same seed.

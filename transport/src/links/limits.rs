@@ -90,7 +90,8 @@ impl Default for LinkLimits {
         Self {
             lanes: [
                 LaneLimits {
-                    frame_bytes_max: 64 << 10,
+                    // A list of ballots of everybody that is linked, with hybrid signatures.
+                    frame_bytes_max: 1 << 20,
                     send_frames_max: 4_096,
                     send_bytes_max: 4 << 20,
                     receive_bytes_max: 4 << 20,

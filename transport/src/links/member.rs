@@ -1,6 +1,6 @@
 //! One peer of the set: its queues, its rates, its connection; and the set itself.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -8,17 +8,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use quinn::Connection;
+use selfchain_types::KeyId;
+use selfchain_types::crypto::{PublicKey, Scheme};
 use tokio::sync::{Notify, Semaphore};
 
 use super::close::close;
-use super::control::HelloId;
+use super::control::{Hello, HelloId};
 use super::endpoint::Placed;
 use super::meter::{Meter, Reading};
 use super::metrics::LinkMetrics;
 use super::outbox::Outbox;
 use super::standing::{Attempt, Standing};
 use super::{Lane, LaneStatus, LinkClose, LinkLimits};
-use crate::tls::peer_key_of;
 
 /// Stands for the number of a peer that has left the set.
 const NUMBER_NONE: u32 = u32::MAX;
@@ -42,10 +43,12 @@ pub(super) struct Member {
 struct State {
     standing: Standing,
     /// What it may prove: the key that it signs with first.
-    keys: Vec<[u8; 32]>,
+    keys: Vec<PublicKey>,
     /// Where it is dialled; `None`: it dials, or nobody does.
     address: Option<SocketAddr>,
     connection: Option<Connection>,
+    /// The key that the peer proved on it, or on the one before.
+    proved: KeyId,
     stands_since: Instant,
     was_up: bool,
     /// Attempts and short connections since the last good one.
@@ -85,9 +88,9 @@ pub(super) struct Stood {
 impl Member {
     pub(super) fn new(
         number: u32,
-        keys: &[[u8; 32]],
+        keys: &[PublicKey],
         address: Option<SocketAddr>,
-        own_key: [u8; 32],
+        own_key: &PublicKey,
         run: u64,
         limits: &LinkLimits,
         metrics: &Arc<LinkMetrics>,
@@ -105,6 +108,7 @@ impl Member {
                 keys: keys.to_vec(),
                 address,
                 connection: None,
+                proved: KeyId::NONE,
                 stands_since: now,
                 was_up: false,
                 failures: 0,
@@ -151,14 +155,26 @@ impl Member {
         Some(self.number.load(Ordering::Acquire)).filter(|number| *number != NUMBER_NONE)
     }
 
-    /// The keys that it may prove.
-    pub(super) fn keys(&self) -> Vec<[u8; 32]> {
-        self.lock().keys.clone()
+    /// What TLS may prove of the keys that it may prove.
+    pub(super) fn classical_keys(&self) -> Vec<[u8; 32]> {
+        self.lock().keys.iter().map(PublicKey::classical).collect()
     }
 
-    /// Whether the key that a connection proved is still one of them.
-    pub(super) fn holds(&self, connection: &Connection) -> bool {
-        self.lock().holds(connection)
+    /// The key of its that a hello says, where TLS has proved this key or half.
+    pub(super) fn claimed(&self, classical: &[u8; 32], hello: &Hello) -> Result<PublicKey, LinkClose> {
+        let state = self.lock();
+        let named = claim(classical, hello);
+        let key = state.keys.iter().find(|key| key.id() == named);
+        match key.filter(|key| key.classical() == *classical) {
+            Some(key) => Ok(key.clone()),
+            None if state.keys.iter().any(|key| key.classical() == *classical) => Err(unproved(hello)),
+            None => Err(LinkClose::Removed),
+        }
+    }
+
+    /// Whether a key that was proved is still one of its keys.
+    pub(super) fn holds(&self, proved: &KeyId) -> bool {
+        self.lock().holds(proved)
     }
 
     pub(super) fn outbox(&self, lane: Lane) -> &Outbox {
@@ -176,9 +192,9 @@ impl Member {
     pub(super) fn place(
         &self,
         number: u32,
-        keys: &[[u8; 32]],
+        keys: &[PublicKey],
         address: Option<SocketAddr>,
-        own_key: [u8; 32],
+        own_key: &PublicKey,
     ) {
         self.number.store(number, Ordering::Release);
         let mut state = self.lock();
@@ -191,7 +207,7 @@ impl Member {
         state.failures = 0;
         state.dial_at = Instant::now().max(state.barred_until);
         let outdated = state.connection.clone();
-        let outdated = outdated.filter(|connection| !state.holds(connection));
+        let outdated = outdated.filter(|_| !state.holds(&state.proved));
         drop(state);
         if let Some(connection) = outdated {
             close(&connection, LinkClose::Removed, Duration::ZERO);
@@ -200,7 +216,7 @@ impl Member {
     }
 
     /// This end proves another key from now on.
-    pub(super) fn own_key(&self, own_key: [u8; 32]) {
+    pub(super) fn own_key(&self, own_key: &PublicKey) {
         let mut state = self.lock();
         let smaller = is_smaller(own_key, &state.keys);
         state.standing.compare(smaller);
@@ -246,12 +262,13 @@ impl Member {
         attempt: Attempt,
         heard: HelloId,
         connection: &Connection,
+        proved: &PublicKey,
     ) -> Option<Stood> {
         let mut state = self.lock();
         // Asked under the lock that `leave` takes after it has changed the number.
-        let is_it = self.number().is_some() && state.holds(connection);
+        let is_it = self.number().is_some() && state.keys.contains(proved);
         let stands = is_it && state.standing.answered(attempt, heard);
-        stands.then(|| state.stand(connection))
+        stands.then(|| state.stand(connection, proved))
     }
 
     /// The peer said hello: the answer, after which its connection stands.
@@ -259,9 +276,10 @@ impl Member {
         &self,
         heard: HelloId,
         connection: &Connection,
+        proved: &PublicKey,
     ) -> Result<(HelloId, Stood), (LinkClose, Duration)> {
         let mut state = self.lock();
-        if self.number().is_none() || !state.holds(connection) {
+        if self.number().is_none() || !state.keys.contains(proved) {
             return Err((LinkClose::Removed, Duration::ZERO));
         }
         let barred_for = state.barred_until.saturating_duration_since(Instant::now());
@@ -269,7 +287,7 @@ impl Member {
             return Err((LinkClose::RateLimited, barred_for));
         }
         match state.standing.take(heard) {
-            Some(answer) => Ok((answer, state.stand(connection))),
+            Some(answer) => Ok((answer, state.stand(connection, proved))),
             None => Err((LinkClose::Duplicate, Duration::ZERO)),
         }
     }
@@ -336,17 +354,32 @@ impl Member {
 }
 
 /// Whether our key is smaller than the one that a peer signs with.
-fn is_smaller(own_key: [u8; 32], keys: &[[u8; 32]]) -> bool {
-    keys.first().is_some_and(|key| own_key < *key)
+fn is_smaller(own_key: &PublicKey, keys: &[PublicKey]) -> bool {
+    keys.first().is_some_and(|key| own_key.as_bytes() < key.as_bytes())
+}
+
+/// The key that a hello says, where TLS has proved `classical`.
+fn claim(classical: &[u8; 32], hello: &Hello) -> KeyId {
+    let plain = || KeyId::of(Scheme::Ed25519, classical);
+    hello.proof.as_ref().map_or_else(plain, |proof| proof.key)
+}
+
+/// Why a hello is refused whose key TLS proved a half of.
+fn unproved(hello: &Hello) -> LinkClose {
+    match hello.proof {
+        Some(_) => LinkClose::ProofInvalid,
+        None => LinkClose::ProofMissing,
+    }
 }
 
 impl State {
-    fn holds(&self, connection: &Connection) -> bool {
-        peer_key_of(connection).is_some_and(|key| self.keys.contains(&key))
+    fn holds(&self, proved: &KeyId) -> bool {
+        self.keys.iter().any(|key| key.id() == *proved)
     }
 
-    fn stand(&mut self, connection: &Connection) -> Stood {
+    fn stand(&mut self, connection: &Connection, proved: &PublicKey) -> Stood {
         self.stands_since = Instant::now();
+        self.proved = proved.id();
         Stood {
             replaced: self.connection.replace(connection.clone()),
             again: std::mem::replace(&mut self.was_up, true),
@@ -365,13 +398,37 @@ pub(super) struct Roster(RwLock<Members>);
 
 #[derive(Default)]
 struct Members {
-    by_key: HashMap<[u8; 32], Arc<Member>>,
+    by_key: HashMap<KeyId, Arc<Member>>,
+    /// What TLS may prove of those keys.
+    classical: HashSet<[u8; 32]>,
     by_number: BTreeMap<u32, Arc<Member>>,
 }
 
 impl Roster {
-    pub(super) fn by_key(&self, key: &[u8; 32]) -> Option<Arc<Member>> {
+    pub(super) fn by_key(&self, key: &KeyId) -> Option<Arc<Member>> {
         self.read(|members| members.by_key.get(key).cloned())
+    }
+
+    /// Whether this is somebody's key, or the half of one that TLS proves.
+    pub(super) fn has_classical(&self, key: &[u8; 32]) -> bool {
+        self.read(|members| members.classical.contains(key))
+    }
+
+    /// Who says a hello, and with which key, where TLS has proved this key or half. Two may have the same half, if one
+    /// of them forged a signature of the other's: the whole key tells them apart.
+    pub(super) fn claimed(
+        &self,
+        classical: &[u8; 32],
+        hello: &Hello,
+    ) -> Result<(Arc<Member>, PublicKey), LinkClose> {
+        match self.by_key(&claim(classical, hello)) {
+            Some(member) => {
+                let key = member.claimed(classical, hello)?;
+                Ok((member, key))
+            }
+            None if self.has_classical(classical) => Err(unproved(hello)),
+            None => Err(LinkClose::Removed),
+        }
     }
 
     pub(super) fn by_number(&self, number: u32) -> Option<Arc<Member>> {
@@ -396,8 +453,10 @@ impl Roster {
         let before = std::mem::take(&mut set.by_number);
         set.by_key = members
             .iter()
-            .flat_map(|(_, keys, member)| keys.iter().map(move |key| (*key, Arc::clone(member))))
+            .flat_map(|(_, keys, member)| keys.iter().map(move |key| (key.id(), Arc::clone(member))))
             .collect();
+        let keys = members.iter().flat_map(|(_, keys, _)| keys);
+        set.classical = keys.map(PublicKey::classical).collect();
         set.by_number = members
             .iter()
             .map(|(number, _, member)| (*number, Arc::clone(member)))

@@ -1,6 +1,7 @@
 //! The validators' own links: a full mesh of QUIC connections between the holders of pinned keys.
 //!
-//! One connection for each pair, post-quantum and mutually authenticated. On it four lanes, each a stream of its
+//! One connection for each pair, post-quantum and mutually authenticated: where keys are hybrids TLS proves one half of
+//! each, and the hellos, bound to the connection, the whole. On it four lanes, each a stream of its
 //! own with its own limits, so that a large block delays no vote and a peer that floods one lane blocks nothing
 //! else. [`Links`] is made for a thread that may not wait: [`Links::send`] queues or refuses at once, and
 //! [`Links::next`] hands out what came in, votes first.
@@ -14,6 +15,7 @@ mod limits;
 mod close;
 mod control;
 mod tls;
+mod proof;
 mod standing;
 mod meter;
 mod outbox;

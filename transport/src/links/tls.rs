@@ -13,39 +13,59 @@ use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
+use selfchain_types::crypto::SigningKey;
+
 use super::LINKS_ALPN;
 use super::member::Roster;
 use crate::tls::{PinnedServerKey, TlsError, certified, key_of_spki, only_tls13, provider, quic, verify_raw};
 
 /// What this end shows: one key at a time, to those whom it dials and to those who dial it.
 #[derive(Debug)]
-pub(super) struct Identity(RwLock<([u8; 32], Arc<CertifiedKey>)>);
+pub(super) struct Identity(RwLock<Arc<Shown>>);
+
+/// A key, and what TLS shows of it.
+#[derive(Debug)]
+pub(super) struct Shown {
+    /// What hellos are proved with.
+    pub(super) key: SigningKey,
+    certified: Arc<CertifiedKey>,
+}
+
+impl Shown {
+    fn new(key: &SigningKey) -> Result<Arc<Self>, TlsError> {
+        let certified = certified(&key.classical().seed())?;
+        let key = key.copy();
+        Ok(Arc::new(Self { key, certified }))
+    }
+
+    /// The key that TLS proves: the whole one, or its half.
+    pub(super) fn classical(&self) -> [u8; 32] {
+        self.key.public().classical()
+    }
+}
 
 impl Identity {
-    /// The public key `key` of this seed.
-    pub(super) fn new(key: [u8; 32], seed: &[u8; 32]) -> Result<Self, TlsError> {
-        Ok(Self(RwLock::new((key, certified(seed)?))))
+    /// This key.
+    pub(super) fn new(key: &SigningKey) -> Result<Self, TlsError> {
+        Ok(Self(RwLock::new(Shown::new(key)?)))
     }
 
     /// Another one, from the next handshake on.
-    pub(super) fn set(&self, key: [u8; 32], seed: &[u8; 32]) -> Result<(), TlsError> {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = (key, certified(seed)?);
+    pub(super) fn set(&self, key: &SigningKey) -> Result<(), TlsError> {
+        let shown = Shown::new(key)?;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = shown;
         Ok(())
     }
 
-    /// The public key.
-    pub(super) fn key(&self) -> [u8; 32] {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).0
-    }
-
-    fn certified(&self) -> Arc<CertifiedKey> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner).1)
+    /// What is shown now.
+    pub(super) fn shown(&self) -> Arc<Shown> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl ResolvesServerCert for Identity {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.certified())
+        Some(Arc::clone(&self.shown().certified))
     }
 
     fn only_raw_public_keys(&self) -> bool {
@@ -53,9 +73,9 @@ impl ResolvesServerCert for Identity {
     }
 }
 
-impl ResolvesClientCert for Identity {
+impl ResolvesClientCert for Shown {
     fn resolve(&self, _hints: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        Some(self.certified())
+        Some(Arc::clone(&self.certified))
     }
 
     fn only_raw_public_keys(&self) -> bool {
@@ -114,7 +134,7 @@ impl KeyOfRoster {
     fn is_known(&self, key: &[u8; 32]) -> bool {
         self.roster
             .upgrade()
-            .is_some_and(|roster| roster.by_key(key).is_some())
+            .is_some_and(|roster| roster.has_classical(key))
     }
 }
 

@@ -205,8 +205,8 @@ fn queues_hold_what_their_lane_says_and_no_more() {
     }
     assert_eq!(got, [vec![2, 3, 4], vec![], vec![0, 1, 2], vec![0, 1, 2]]);
 
-    for (lane, len) in [(Lane::Votes, 0), (Lane::Votes, (64 << 10) + 1)] {
-        let len_max = 64 << 10;
+    for (lane, len) in [(Lane::Votes, 0), (Lane::Votes, (1 << 20) + 1)] {
+        let len_max = 1 << 20;
         let refused = SendError::Length { lane, len, len_max };
         let frame = Bytes::from(vec![0; len]);
         assert_eq!(sender.links.broadcast(lane, &frame), Err(refused));

@@ -61,7 +61,11 @@ fn a_flooding_peer_is_skipped_and_then_kept_out_while_others_are_served() {
     again.runtime.block_on(async {
         let (mut send, _recv) = again.quic.open_bi().await.unwrap();
         let id = control::HelloId { run: 8, sequence: 1 };
-        let hello = control::Hello { chain: CHAIN.0, id };
+        let hello = control::Hello {
+            chain: CHAIN.0,
+            id,
+            proof: None,
+        };
         control::write(&mut send, &Control::Hello(hello)).await.unwrap();
     });
     let (code, text) = again.closed();

@@ -10,4 +10,5 @@ mod stage;
 mod carries;
 mod lanes;
 mod limits;
+mod proves;
 mod refuses;

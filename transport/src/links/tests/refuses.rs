@@ -194,7 +194,8 @@ fn a_key_log_and_an_impossible_set_keep_the_links_from_starting() {
 
 fn hello(chain: [u8; 32], sequence: u64) -> Vec<u8> {
     let id = HelloId { run: 7, sequence };
-    Control::Hello(Hello { chain, id }).encode()
+    let proof = None;
+    Control::Hello(Hello { chain, id, proof }).encode()
 }
 
 #[test]

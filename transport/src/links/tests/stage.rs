@@ -54,8 +54,13 @@ pub(super) struct Node {
 impl Node {
     /// Knows nobody yet.
     pub(super) fn start(number: u32, options: Options) -> Self {
+        Self::start_with(number, &key(number), options)
+    }
+
+    /// With a key of its own choice.
+    pub(super) fn start_with(number: u32, key: &SigningKey, options: Options) -> Self {
         let runtime = runtime();
-        let links = Links::start(options, &key(number), &[], runtime.handle()).unwrap();
+        let links = Links::start(options, key, &[], runtime.handle()).unwrap();
         Self {
             number,
             links,
@@ -196,9 +201,14 @@ pub(super) struct Raw {
 
 impl Raw {
     pub(super) fn connect(number: u32, node: &Node) -> Self {
-        let seed = key(number).seed();
+        Self::connect_as(&key(number), raw_key(node.number), node)
+    }
+
+    /// With a key of its own choice, to a node whose key or half is `pinned`.
+    pub(super) fn connect_as(own: &SigningKey, pinned: [u8; 32], node: &Node) -> Self {
+        let seed = own.seed();
         let own = Arc::new(AlwaysResolvesClientRawPublicKeys::new(certified(&seed).unwrap()));
-        let pinned = Arc::new(PinnedServerKey::new(raw_key(node.number)));
+        let pinned = Arc::new(PinnedServerKey::new(pinned));
         Self::connect_with(tls::client_config(own, pinned).unwrap(), node).unwrap()
     }
 
@@ -219,7 +229,11 @@ impl Raw {
     pub(super) fn stand(number: u32, sequence: u64, node: &Node) -> (Self, SendStream, RecvStream) {
         let raw = Self::connect(number, node);
         let id = HelloId { run: 7, sequence };
-        let hello = Hello { chain: CHAIN.0, id };
+        let hello = Hello {
+            chain: CHAIN.0,
+            id,
+            proof: None,
+        };
         let (send, recv) = raw.runtime.block_on(async {
             let (mut send, mut recv) = raw.quic.open_bi().await.unwrap();
             control::write(&mut send, &Control::Hello(hello)).await.unwrap();
