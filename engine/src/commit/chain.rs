@@ -11,6 +11,7 @@ use alloc::collections::VecDeque;
 use selfchain_types::account::Balances;
 use selfchain_types::block::{BlockResult, Header, PROTOCOL_VERSION, Row};
 use selfchain_types::certificate::Certificate;
+use selfchain_types::checkpoint::{CheckpointSet, Signer};
 use selfchain_types::crypto::PublicKey;
 use selfchain_types::envelope::EnvelopeView;
 use selfchain_types::evidence::Evidence;
@@ -327,6 +328,25 @@ impl Chain {
     /// The standing of several validators after the tip.
     pub fn standing(&self) -> Option<&dyn Standing> {
         self.council.standing()
+    }
+
+    /// Who signs the checkpoints after the tip's: the next height's validators with their checkpoint keys. `None` of a
+    /// chain without checkpoints.
+    pub fn checkpoint_set(&self) -> Option<CheckpointSet> {
+        self.genesis.checkpoints.as_ref()?;
+        let (standing, set) = (self.standing()?, self.validators());
+        let signer = |validator: &Validator| {
+            let member = standing.member(&validator.key.id())?;
+            Some(Signer {
+                key: self.ledger.checkpoint_key(member)?.clone(),
+                power: validator.power,
+            })
+        };
+        let powers = set.iter().map(|validator| validator.power);
+        Some(CheckpointSet {
+            power: powers.fold(0, u64::saturating_add),
+            signers: set.iter().filter_map(signer).collect(),
+        })
     }
 
     /// The round that the certificate in a later block decided this height in, while late precommits of it count.

@@ -127,7 +127,7 @@ fn used_fields(kind: Kind, operation: &Operation) -> u16 {
         Kind::SetModel => NAME | EFFECTIVE,
         Kind::Join => NAME | AMOUNT | PENDING | DATA_64 | CODE,
         Kind::Bond => NAME | AMOUNT | PENDING,
-        Kind::Rotate => NAME | DATA_64 | CODE,
+        Kind::Rotate | Kind::CheckpointKey => NAME | DATA_64 | CODE,
         Kind::Reveals | Kind::Address | Kind::SetQuality => NAME | DATA_64,
     }
 }

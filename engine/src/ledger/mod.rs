@@ -34,6 +34,7 @@ mod sessions;
 mod policies;
 mod judge;
 mod bonds;
+mod checkpoints;
 mod validators;
 
 mod dense;

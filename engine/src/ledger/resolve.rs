@@ -173,7 +173,14 @@ impl Ledger {
                 let from = Height(operation.effective_ns.get());
                 Ok(Action::SetModel(operation.named(), from))
             }
-            Kind::Join | Kind::Bond | Kind::Rotate | Kind::Reveals | Kind::Address | Kind::SetQuality => {
+            Kind::CheckpointKey if !self.rules.has_checkpoints => Err(Outcome::KindUnknown),
+            Kind::Join
+            | Kind::Bond
+            | Kind::Rotate
+            | Kind::Reveals
+            | Kind::Address
+            | Kind::SetQuality
+            | Kind::CheckpointKey => {
                 self.resolve_seating(kind, operation, signed).map(Action::Seat)
             }
         }

@@ -3,6 +3,7 @@
 
 use super::Ledger;
 use super::bonds::Bonds;
+use super::checkpoints::CheckpointKeys;
 use super::dense::Dense;
 use super::pendings::{HOLD_OF_PENDING, PendingRecord, Pendings};
 use super::policies::{Models, Policies};
@@ -85,6 +86,8 @@ struct Restoring {
     pendings: Dense<PendingRecord>,
     sessions: Dense<SessionRecord>,
     publics: u32,
+    /// Whether checkpoint keys came in: until then there are the founders'.
+    has_checkpoints: bool,
     /// Lengths and free lists of the two slabs, once the chain's table is read.
     slabs: Option<[(u32, u32, u32); 2]>,
 }
@@ -104,6 +107,7 @@ impl Ledger {
             pendings: Dense::default(),
             sessions: Dense::default(),
             publics: 0,
+            has_checkpoints: false,
             slabs: None,
         };
         for chunk in chunks {
@@ -175,6 +179,11 @@ impl Restoring {
                 self.ledger.bonds = Bonds::restore(rest, accounts).map_err(decode)?;
                 Ok(())
             }
+            (Table::Checkpoints, _) if !self.has_checkpoints => {
+                self.ledger.checkpoints = CheckpointKeys::restore(rest).map_err(decode)?;
+                self.has_checkpoints = true;
+                Ok(())
+            }
             (Table::Chain, _) if self.slabs.is_none() => self.chain(rest),
             _ => Err(decode(DecodeError::Value {
                 what: "snapshot table",
@@ -193,7 +202,10 @@ impl Restoring {
             (Table::Keys, part::PUBLIC_KEYS) => Ok(self.publics),
             (Table::Assets, part::RECORDS) => Ok(ledger.assets.records.len()),
             (Table::Sessions, part::RECORDS) => Ok(self.sessions.len()),
-            (Table::Policies | Table::Models | Table::Bonds | Table::Chain, part::RECORDS) => Ok(0),
+            (
+                Table::Policies | Table::Models | Table::Bonds | Table::Checkpoints | Table::Chain,
+                part::RECORDS,
+            ) => Ok(0),
             _ => Err(Fault::Decode(
                 table,
                 DecodeError::Value {
@@ -263,6 +275,10 @@ impl Restoring {
         self.check_pendings()?;
         self.check_sessions()?;
         let mut ledger = self.ledger;
+        if !self.has_checkpoints {
+            // A table without records has no chunk.
+            ledger.checkpoints = CheckpointKeys::default();
+        }
         let slab = slab_of(self.pendings, pendings, Table::Pendings)?;
         ledger.pendings =
             Pendings::restore(slab).ok_or(Fault::Record(Table::Pendings, 0, "an id is there twice"))?;

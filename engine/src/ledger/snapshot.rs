@@ -53,6 +53,7 @@ enum Part {
     Policies,
     Models,
     Bonds,
+    Checkpoints,
     Chain,
 }
 
@@ -67,6 +68,7 @@ impl Part {
             Self::Policies => Table::Policies,
             Self::Models => Table::Models,
             Self::Bonds => Table::Bonds,
+            Self::Checkpoints => Table::Checkpoints,
             Self::Chain => Table::Chain,
         }
     }
@@ -88,7 +90,8 @@ impl Part {
             Self::Sessions => Some(Self::Policies),
             Self::Policies => Some(Self::Models),
             Self::Models => Some(Self::Bonds),
-            Self::Bonds => Some(Self::Chain),
+            Self::Bonds => Some(Self::Checkpoints),
+            Self::Checkpoints => Some(Self::Chain),
             Self::Chain => None,
         }
     }
@@ -106,6 +109,7 @@ pub(super) struct Sweep {
     policies: Vec<u8>,
     models: Vec<u8>,
     bonds: Vec<u8>,
+    checkpoints: Vec<u8>,
     chain: Vec<u8>,
     /// The part under way; `None` when all is written.
     part: Option<Part>,
@@ -159,6 +163,7 @@ impl Sweep {
             policies: ledger.policies.bytes(),
             models: ledger.models.bytes(),
             bonds: ledger.bonds.bytes(),
+            checkpoints: ledger.checkpoints.bytes(),
             chain: ledger.chain_bytes(),
             part: Some(Part::Keys),
             next: 0,
@@ -204,11 +209,12 @@ impl Sweep {
             Part::Pendings => self.records(part, ledger.pendings.slab.slots(), pendings, count, sink),
             Part::Assets => self.records(part, &ledger.assets.records, assets, count, sink),
             Part::Sessions => self.records(part, ledger.sessions.slab.slots(), sessions, count, sink),
-            Part::Policies | Part::Models | Part::Bonds | Part::Chain => {
+            Part::Policies | Part::Models | Part::Bonds | Part::Checkpoints | Part::Chain => {
                 let whole = match part {
                     Part::Policies => &self.policies,
                     Part::Models => &self.models,
                     Part::Bonds => &self.bonds,
+                    Part::Checkpoints => &self.checkpoints,
                     _ => &self.chain,
                 };
                 if !whole.is_empty() {

@@ -4,6 +4,7 @@ use super::accounts::Accounts;
 use super::apply::Scratch;
 use super::assets::Assets;
 use super::bonds::Bonds;
+use super::checkpoints::CheckpointKeys;
 use super::clock::Clock;
 use super::clock::own_time;
 use super::keys::Keys;
@@ -42,6 +43,7 @@ pub struct Ledger {
     pub(super) policies: Policies,
     pub(super) models: Models,
     pub(super) bonds: Bonds,
+    pub(super) checkpoints: CheckpointKeys,
     pub(super) scratch: Scratch,
     /// A snapshot that is being taken while the ledger goes on.
     pub(super) sweep: Option<Box<Sweep>>,
@@ -56,6 +58,10 @@ pub(super) struct Rules {
     pub(super) fees: Fees,
     pub(super) limits: Limits,
     pub(super) authority: KeyId,
+    /// Validators sign with hybrids of ML-DSA, else with Ed25519.
+    pub(super) pq_votes: bool,
+    /// Validators have checkpoint keys.
+    pub(super) has_checkpoints: bool,
     /// Several validators decide, and may have money at stake.
     pub(super) has_bonds: bool,
     /// The validators' bytes: a table that is hashed whole.
@@ -164,6 +170,8 @@ impl Ledger {
                 fees: genesis.fees,
                 limits: genesis.limits,
                 authority: genesis.authority,
+                pq_votes: genesis.pq_votes,
+                has_checkpoints: genesis.checkpoints.is_some(),
                 has_bonds: genesis.validators.len() > 1,
                 validators,
             },
@@ -182,6 +190,7 @@ impl Ledger {
             policies: Policies::new(),
             models: Models::default(),
             bonds: Bonds::default(),
+            checkpoints: CheckpointKeys::new(genesis),
             scratch: Scratch::default(),
             sweep: None,
         }
@@ -459,6 +468,7 @@ impl Ledger {
             (Table::Validators, Some(leaves::whole(&self.rules.validators))),
             (Table::Chain, Some(leaves::whole(&self.chain_bytes()))),
             (Table::Bonds, self.bonds.root()),
+            (Table::Checkpoints, self.checkpoints.root()),
         ] {
             if let Some(root) = root {
                 roots.set(table, root);

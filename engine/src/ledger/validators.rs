@@ -48,6 +48,8 @@ pub(super) struct Seating {
     account: Option<u32>,
     /// What it does to a bond, once it is permitted.
     money: Option<Money>,
+    /// The checkpoint key that a validator gets, once it is permitted.
+    checkpoint: Option<(u32, PublicKey)>,
 }
 
 /// What a change does to a bond.
@@ -162,6 +164,16 @@ impl Ledger {
                     address: decode_address(bytes).map_err(|_| Outcome::AttachmentInvalid)?,
                 }
             }
+            Kind::CheckpointKey => {
+                let bytes = operation.attachment(signed.attachments);
+                let bytes = bytes.ok_or(Outcome::AttachmentRange)?;
+                let scheme = Scheme::from_code(operation.code.get()).filter(|scheme| scheme.is_hybrid());
+                let scheme = scheme.ok_or(Outcome::SchemeUnknown)?;
+                Change::CheckpointKey {
+                    validator: named,
+                    key: PublicKey::new(scheme, bytes).map_err(|_| Outcome::KeyInvalid)?,
+                }
+            }
             Kind::SetQuality => {
                 let bytes = operation.attachment(signed.attachments);
                 let bytes = bytes.ok_or(Outcome::AttachmentRange)?;
@@ -180,6 +192,7 @@ impl Ledger {
             change,
             account,
             money: None,
+            checkpoint: None,
         })
     }
 
@@ -192,8 +205,8 @@ impl Ledger {
             let scheme = Scheme::from_code(scheme).ok_or(Outcome::SchemeUnknown)?;
             PublicKey::new(scheme, bytes).map_err(|_| Outcome::KeyInvalid)?
         };
-        // The links between validators prove keys of this scheme.
-        check(key.scheme() == Scheme::Ed25519, Outcome::SchemeUnknown)?;
+        let is_for_votes = key.scheme().can_vote() && key.scheme().is_hybrid() == self.rules.pq_votes;
+        check(is_for_votes, Outcome::SchemeUnknown)?;
         check(key.id() == *id, Outcome::KeyInvalid)?;
         Ok(key)
     }
@@ -240,6 +253,14 @@ impl Ledger {
             Change::Reveals { validator, .. } | Change::Address { validator, .. } => {
                 check(signed.has_id(validator), Outcome::NotAuthorized)?;
                 standing.change(&seating.change)?;
+            }
+            Change::CheckpointKey { validator, key } => {
+                let both = signed.has_id(validator) && signed.has_id(&key.id());
+                check(both, Outcome::NotAuthorized)?;
+                standing.change(&seating.change)?;
+                let member = standing.member(validator).ok_or(Outcome::ValidatorUnknown)?;
+                check(self.checkpoints.takes(member, key), Outcome::KeyExists)?;
+                seating.checkpoint = Some((member, key.clone()));
             }
             Change::Network { .. } => {
                 check(signed.has_id(&self.rules.authority), Outcome::NotAuthorized)?;
@@ -335,6 +356,9 @@ impl Ledger {
         height: Height,
         cause: Cause,
     ) -> Result<Applied, Impossible> {
+        if let Some((member, key)) = &seating.checkpoint {
+            self.checkpoints.set(*member, key.clone());
+        }
         let Some(money) = seating.money else {
             return Ok(Applied::default());
         };
@@ -373,6 +397,11 @@ impl Ledger {
             accounts,
             is_held: false,
         })
+    }
+
+    /// The checkpoint key of the validator with this number.
+    pub fn checkpoint_key(&self, member: u32) -> Option<&PublicKey> {
+        self.checkpoints.get(member)
     }
 
     /// Starts a block for validators: offences cost what they cost, then bonds that may go are given back.
@@ -415,6 +444,8 @@ impl Ledger {
                 unlock(self, member, bond, lost, 0, false)?;
             }
         }
+        self.checkpoints
+            .retain(|member| validators.standing.holds(member).is_some());
         let due: Vec<(u32, Bond, bool)> = self
             .bonds
             .iter()

@@ -11,8 +11,12 @@ mod vouch;
 mod account;
 mod receipt;
 mod handover;
+mod checkpoint;
 
 pub use account::{AccountProof, path_sides};
+pub use checkpoint::{
+    Checkpoint, CheckpointError, TrustedSigners, decode_checkpoints, encode_checkpoints,
+};
 pub use dense::DenseTree;
 pub use handover::{FollowError, Handover, TrustedSet};
 pub use mountain::{Mountain, Nodes, consistency_path, inclusion_path, verify_consistency};
