@@ -390,6 +390,9 @@ impl Roll {
                 self.with(number, |member| member.address = Some(*address));
                 Ok(())
             }
+            Change::CheckpointKey { validator, .. } => {
+                self.number(validator).ok_or(ChangeRefusal::Unknown).map(|_| ())
+            }
             Change::Forfeit { member } => self.set_bond(*member, 0),
             // What a network is for is the plane's to know.
             Change::Network { .. } => Err(ChangeRefusal::Network),

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 pub(super) const LATER_HEIGHTS_MAX: u64 = 8;
 /// Messages that are kept of one sender and height.
 pub(super) const LATER_PER_SENDER_MAX: usize = 32;
-/// Bytes that are kept of one sender and height.
-pub(super) const LATER_BYTES_PER_SENDER_MAX: usize = 256 * 1024;
+/// Bytes that are kept of one sender and height: a list of hybrid ballots of everybody is among them.
+pub(super) const LATER_BYTES_PER_SENDER_MAX: usize = 1024 * 1024;
 
 /// What came too early.
 #[derive(Debug, Default)]
