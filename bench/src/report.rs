@@ -109,6 +109,8 @@ pub struct Report {
     pub validators: u64,
     /// How: solo, stake, poai.
     pub plane: String,
+    /// Whether they sign with Ed25519 and ML-DSA-65.
+    pub pq_votes: bool,
     /// What the last of them does badly: none, dead, slow, starving, byzantine.
     pub fault: String,
     /// Rounds that heights took in the measured load.
@@ -462,8 +464,11 @@ impl Report {
             } = self.rounds;
             writeln!(
                 out,
-                "agreement  {} validators, {}, fault {}: {heights} heights, {above_0} above round 0, {above_1} above round 1",
-                self.validators, self.plane, self.fault
+                "agreement  {} validators, {}, {} votes, fault {}: {heights} heights, {above_0} above round 0, {above_1} above round 1",
+                self.validators,
+                self.plane,
+                if self.pq_votes { "hybrid" } else { "ed25519" },
+                self.fault
             )?;
         }
         writeln!(

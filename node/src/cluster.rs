@@ -95,16 +95,7 @@ impl Cluster {
         let all: Vec<PeerAddress> = seats
             .iter()
             .zip(&addresses)
-            .map(|(seat, address)| PeerAddress {
-                key: seat
-                    .key
-                    .public()
-                    .as_bytes()
-                    .first_chunk()
-                    .copied()
-                    .unwrap_or_default(),
-                address: *address,
-            })
+            .map(|(seat, address)| PeerAddress::of(seat.key.public(), *address))
             .collect();
         let mut nodes = Vec::with_capacity(seats.len());
         for (position, (seat, address)) in seats.into_iter().zip(addresses).enumerate() {

@@ -310,6 +310,12 @@ impl Config {
         self.data_dir.join(crate::keys::NEXT_KEY_FILE)
     }
 
+    /// Where the keys are that a validator signs checkpoints with: the one in use, and the one to come.
+    pub fn checkpoint_key_paths(&self) -> [PathBuf; 2] {
+        [crate::keys::CHECKPOINT_KEY_FILE, crate::keys::NEXT_CHECKPOINT_KEY_FILE]
+            .map(|name| self.data_dir.join(name))
+    }
+
     /// Where the advisor keeps its paragraphs and counts its requests.
     pub fn advisor_folder(&self) -> PathBuf {
         self.data_dir.join("advisor")

@@ -73,11 +73,13 @@ pub enum KeyFault {
     /// The seed is not 64 hexadecimal characters.
     #[error("its seed is not 64 hexadecimal characters")]
     Seed,
-    /// It is of a scheme that a node's key may not have: the handshake of TLS proves Ed25519.
-    #[error("a node's key must be of the scheme ed25519, this one is of {scheme}")]
+    /// It is of a scheme that a node's key may not have: every vote is signed with it.
+    #[error("a node's key must be of {wanted}, this one is of {scheme}")]
     Node {
         /// The scheme's name.
         scheme: &'static str,
+        /// What it may be of.
+        wanted: &'static str,
     },
     /// This program was built without its scheme.
     #[error("this program was built without its scheme")]
@@ -157,24 +159,49 @@ pub const NODE_KEY_FILE: &str = "node.key";
 /// The key that a validator rotates to, beside it.
 pub const NEXT_KEY_FILE: &str = "next.key";
 
-/// Reads the key at `path`, or makes one there from the operating system's random numbers.
+/// The key that a validator signs checkpoints with, beside it.
+pub const CHECKPOINT_KEY_FILE: &str = "checkpoint.key";
+
+/// The key that it will sign them with.
+pub const NEXT_CHECKPOINT_KEY_FILE: &str = "next-checkpoint.key";
+
+/// Reads the node's key at `path`, of any scheme that validators sign with, or makes one of Ed25519 there from the
+/// operating system's random numbers.
 ///
 /// # Errors
 /// [`KeyError`].
 pub fn open_or_create(path: &Path) -> Result<SigningKey, KeyError> {
+    let wanted = "ed25519 or a hybrid of it with ml-dsa";
+    open_or(path, Scheme::Ed25519, wanted, Scheme::can_vote)
+}
+
+/// Reads the node's key at `path`, which must be of `scheme`, or makes one there.
+///
+/// # Errors
+/// [`KeyError`].
+pub fn open_or_create_of(path: &Path, scheme: Scheme) -> Result<SigningKey, KeyError> {
+    open_or(path, scheme, scheme.name(), |found| found == scheme)
+}
+
+fn open_or(
+    path: &Path,
+    new: Scheme,
+    wanted: &'static str,
+    may: impl Fn(Scheme) -> bool,
+) -> Result<SigningKey, KeyError> {
     let key = match read(path) {
-        Err(KeyError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            create(path, Scheme::Ed25519)
-        }
+        Err(KeyError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => create(path, new),
         found => found,
     }?;
-    match key.public().scheme() {
-        Scheme::Ed25519 => Ok(key),
-        other => Err(KeyError::Format {
-            path: path.into(),
-            fault: KeyFault::Node { scheme: other.name() },
-        }),
+    let scheme = key.public().scheme();
+    if may(scheme) {
+        return Ok(key);
     }
+    let scheme = scheme.name();
+    Err(KeyError::Format {
+        path: path.into(),
+        fault: KeyFault::Node { scheme, wanted },
+    })
 }
 
 /// Makes a key of `scheme` at `path` from the operating system's random numbers.
@@ -263,6 +290,14 @@ fn parse(text: &str) -> Result<SigningKey, KeyFault> {
     }
 }
 
+/// The bytes of hexadecimal text of either case.
+pub fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |digit: &u8| char::from(*digit).to_digit(16);
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let byte = |[high, low]: &[u8; 2]| u8::try_from(digit(high)? * 16 + digit(low)?).ok();
+    rest.is_empty().then(|| pairs.iter().map(byte).collect())?
+}
+
 /// Lower-case hexadecimal, wiped when dropped.
 pub fn hex(bytes: &[u8]) -> Zeroizing<String> {
     let digits = b"0123456789abcdef";
@@ -299,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_any_scheme_reads_back_and_a_node_has_the_first() {
+    fn a_key_of_any_scheme_reads_back_and_a_node_has_one_that_can_vote() {
         let folder = tempfile::tempdir().unwrap();
         for scheme in Scheme::ALL {
             let path = folder.path().join(scheme.name());
@@ -309,7 +344,10 @@ mod tests {
                 (scheme, made.id())
             );
             let opened = open_or_create(&path);
-            assert_eq!(opened.is_ok(), scheme == Scheme::Ed25519, "{}", scheme.name());
+            assert_eq!(opened.is_ok(), scheme.can_vote(), "{}", scheme.name());
+            for wanted in Scheme::ALL {
+                assert_eq!(open_or_create_of(&path, wanted).is_ok(), wanted == scheme);
+            }
         }
     }
 

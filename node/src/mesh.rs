@@ -9,7 +9,7 @@ use crate::validating::ValidatorConfig;
 use bytes::Bytes;
 use core::time::Duration;
 use selfchain_transport::links::{self, Event, Links, PEERS_MAX};
-use selfchain_types::crypto::{PublicKey, Scheme, SigningKey};
+use selfchain_types::crypto::{PublicKey, SigningKey};
 use selfchain_types::peer::Lane;
 use selfchain_types::seam::standing::Held;
 use std::cell::RefCell;
@@ -50,7 +50,7 @@ const FIRST_LINK_MAX: Duration = Duration::from_secs(2);
 /// The key to come, if its file is there and holds one.
 pub(crate) fn read_next_key(path: &Path) -> Option<SigningKey> {
     match keys::read(path) {
-        Ok(key) if key.public().scheme() == Scheme::Ed25519 => Some(key),
+        Ok(key) if key.public().scheme().can_vote() => Some(key),
         Ok(key) => {
             let scheme = key.public().scheme().name();
             tracing::warn!(scheme, "a validator cannot rotate to a key of this scheme");
@@ -124,14 +124,14 @@ struct Book {
 impl Book {
     fn new(addresses: Vec<PeerAddress>) -> Self {
         Self {
-            guests: (GUEST_FIRST..).zip(addresses.iter().copied()).collect(),
+            guests: (GUEST_FIRST..).zip(addresses.iter().cloned()).collect(),
             addresses,
         }
     }
 
     /// The numbers of guests that the chain names by now: they have others from here on.
     fn known(&mut self, held: &[Held]) -> Vec<u32> {
-        let is_held = |guest: &PeerAddress| held.iter().any(|one| names(one, &guest.key));
+        let is_held = |guest: &PeerAddress| held.iter().any(|one| names(one, guest));
         let gone = self.guests.iter().filter(|(_, guest)| is_held(guest));
         let gone = gone.map(|(number, _)| *number).collect();
         self.guests.retain(|(_, guest)| !is_held(guest));
@@ -160,7 +160,7 @@ impl Book {
                 address: one.address.or_else(|| self.address_of(one)),
             });
         let guests = self.guests.iter().filter_map(|(number, guest)| {
-            let key = PublicKey::new(Scheme::Ed25519, &guest.key).ok()?;
+            let key = guest.public_key()?;
             (!own.contains(&key)).then(|| links::Peer {
                 number: *number,
                 keys: vec![key],
@@ -172,13 +172,13 @@ impl Book {
 
     /// Where the configuration says that a validator listens.
     fn address_of(&self, held: &Held) -> Option<SocketAddr> {
-        let known = self.addresses.iter().find(|known| names(held, &known.key));
+        let known = self.addresses.iter().find(|known| names(held, known));
         known.map(|known| known.address)
     }
 }
 
-fn names(held: &Held, key: &[u8; 32]) -> bool {
-    held.keys.iter().any(|one| one.as_bytes() == key)
+fn names(held: &Held, known: &PeerAddress) -> bool {
+    held.keys.iter().any(|key| known.names(key))
 }
 
 impl Peers for Mesh {
@@ -298,10 +298,7 @@ mod tests {
     }
 
     fn configured(seeds: &[u16]) -> Book {
-        let peer = |seed: &u16| PeerAddress {
-            key: key(*seed).as_bytes().first_chunk().copied().unwrap_or_default(),
-            address: at(*seed),
-        };
+        let peer = |seed: &u16| PeerAddress::of(&key(*seed), at(*seed));
         Book::new(seeds.iter().map(peer).collect())
     }
 

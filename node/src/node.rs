@@ -298,7 +298,7 @@ impl Node {
         };
         let server = ServerConfig {
             listen: config.listen,
-            key_seed: *key.seed(),
+            key_seed: *key.classical().seed(),
             key_log_path: config.key_log_path.clone(),
             limits: config.limits.clone(),
         };

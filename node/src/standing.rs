@@ -113,7 +113,7 @@ pub fn with_network(mut genesis: Genesis, network: &Network) -> Genesis {
     genesis
 }
 
-/// What validators with these keys, all of one power, begin with. Each has a chain of `reveals` reveals where the
+/// What validators with these keys, all of one power and one kind, begin with. Each has a chain of `reveals` reveals where the
 /// plane asks for them: one for each block that it will propose.
 pub fn found(
     genesis: Genesis,
@@ -136,6 +136,7 @@ pub fn found(
     });
     Genesis {
         plane,
+        pq_votes: keys.iter().any(|key| key.public().scheme().is_hybrid()),
         validators: validators.collect(),
         founding: Some(Founding {
             epoch_blocks,

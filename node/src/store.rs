@@ -42,6 +42,8 @@ pub struct Store {
     pub receipt_nodes: Arc<NodeFile>,
     /// Changes of the set of validators, all of them: a projection of blocks that retention drops.
     pub handovers: Arc<HandoverFile>,
+    /// Headers that validators signed with their checkpoint keys, all of them.
+    pub checkpoints: Arc<HandoverFile>,
     /// What storage counts.
     pub metrics: Arc<StorageMetrics>,
 }
@@ -115,6 +117,7 @@ pub enum StoreError {
 pub const GENESIS_FILE: &str = "genesis";
 pub(crate) const RECEIPT_NODES_FILE: &str = "receipts";
 const HANDOVERS_FILE: &str = "handovers";
+const CHECKPOINTS_FILE: &str = "checkpoints";
 
 impl Store {
     /// Makes a chain in an empty directory: writes its genesis, durably.
@@ -168,6 +171,10 @@ impl Store {
             action: "open the changes of the set of validators",
             source,
         })?;
+        let checkpoints = HandoverFile::open(&*disk, CHECKPOINTS_FILE).map_err(|source| StoreError::Io {
+            action: "open the checkpoints",
+            source,
+        })?;
         Ok(Self {
             genesis,
             disk,
@@ -176,6 +183,7 @@ impl Store {
             snapshots: Arc::new(snapshots),
             receipt_nodes: Arc::new(receipt_nodes),
             handovers: Arc::new(handovers),
+            checkpoints: Arc::new(checkpoints),
             metrics,
         })
     }

@@ -34,6 +34,8 @@ pub struct ValidatorConfig {
     pub peers: Vec<PeerAddress>,
     /// The file of the key that this one rotates to. It may come while the node runs.
     pub next_key: Option<PathBuf>,
+    /// The files of its checkpoint key, and of the one to come. They may come while the node runs.
+    pub checkpoint_keys: Vec<PathBuf>,
     /// How long a proposal is waited for in a first round.
     pub propose_timeout: Duration,
     /// How long votes are waited for in a first round.
@@ -50,6 +52,7 @@ impl Default for ValidatorConfig {
             listen: None,
             peers: Vec::new(),
             next_key: None,
+            checkpoint_keys: Vec::new(),
             propose_timeout: Duration::from_secs(1),
             vote_timeout: Duration::from_millis(500),
             hindrance: Hindrance::None,
@@ -197,6 +200,7 @@ pub fn validating(
             key,
         ),
         join: config.join,
+        checkpoint_keys: config.checkpoint_keys.clone(),
     };
     Ok((validating, reach))
 }

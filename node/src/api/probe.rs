@@ -24,6 +24,8 @@ pub enum Topic {
     Consensus,
     /// Who was found out.
     Evidence,
+    /// Which headers are signed by checkpoint keys.
+    Checkpoints,
 }
 
 impl Topic {
@@ -33,6 +35,7 @@ impl Topic {
             Self::Validators => "/validators",
             Self::Consensus => "/consensus",
             Self::Evidence => "/evidence",
+            Self::Checkpoints => "/checkpoints",
         }
     }
 }

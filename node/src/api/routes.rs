@@ -20,6 +20,7 @@ pub(super) fn router(probe: Arc<dyn Probe>, request_timeout: Duration) -> Router
         .route(Topic::Validators.path(), get(validators))
         .route(Topic::Consensus.path(), get(consensus))
         .route(Topic::Evidence.path(), get(evidence))
+        .route(Topic::Checkpoints.path(), get(checkpoints))
         .fallback(not_found)
         .layer(from_fn(move |request, next| {
             in_time(request, next, request_timeout)
@@ -103,6 +104,10 @@ async fn evidence(State(probe): State<Arc<dyn Probe>>) -> Response {
     overview(&*probe, Topic::Evidence)
 }
 
+async fn checkpoints(State(probe): State<Arc<dyn Probe>>) -> Response {
+    overview(&*probe, Topic::Checkpoints)
+}
+
 /// 503 while the node stops.
 fn overview(probe: &dyn Probe, of: Topic) -> Response {
     match probe.overview(of) {
@@ -112,8 +117,8 @@ fn overview(probe: &dyn Probe, of: Topic) -> Response {
 }
 
 async fn not_found() -> Response {
-    let text = "there is /livez, /readyz, /healthz?verbose, /metrics, /version, /validators, /consensus and \
-                /evidence\n";
+    let text = "there is /livez, /readyz, /healthz?verbose, /metrics, /version, /validators, /consensus, \
+                /evidence and /checkpoints\n";
     (StatusCode::NOT_FOUND, text).into_response()
 }
 

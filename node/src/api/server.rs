@@ -244,7 +244,7 @@ mod tests {
         let (status, body) = get(address, "/version").await;
         let version: serde_json::Value = serde_json::from_str(&body).unwrap();
         assert_eq!((status, version["plane"].as_str()), (200, Some("solo")));
-        for topic in [Topic::Validators, Topic::Consensus, Topic::Evidence] {
+        for topic in [Topic::Validators, Topic::Consensus, Topic::Evidence, Topic::Checkpoints] {
             let (status, body) = get(address, topic.path()).await;
             assert_eq!((status, body), (200, format!("{{\"of\":\"{}\"}}", topic.path())));
         }

@@ -116,6 +116,9 @@ pub struct Flags {
     /// How several validators agree.
     #[arg(long, value_enum, default_value_t = PlaneArgument::Stake)]
     pub plane: PlaneArgument,
+    /// Validators sign with Ed25519 and ML-DSA-65.
+    #[arg(long)]
+    pub pq_votes: bool,
     /// What the last of several validators does badly; clients talk to the others.
     #[arg(long, value_enum, default_value_t)]
     pub fault: Fault,
@@ -221,6 +224,7 @@ impl Flags {
             seed: self.seed,
             validators: self.validators.unwrap_or(1),
             plane: self.plane.into(),
+            pq_votes: self.pq_votes,
         }
     }
 }

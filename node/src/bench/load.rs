@@ -29,6 +29,8 @@ pub struct LoadShape {
     pub validators: u16,
     /// How several agree.
     pub plane: Plane,
+    /// Whether they sign with Ed25519 and ML-DSA-65.
+    pub pq_votes: bool,
 }
 
 /// Most keys of a load: enough that no batch of signatures meets the same key often.
@@ -42,9 +44,14 @@ const VALIDITY: u32 = 1 << 30;
 const ASSET: AssetId = AssetId(1);
 const ISSUANCE: AccountId = AccountId(1 << 64);
 
-fn validators(shape: &LoadShape) -> Vec<SigningKey> {
+fn validators(shape: &LoadShape) -> Result<Vec<SigningKey>, SignatureError> {
+    let scheme = if shape.pq_votes {
+        Scheme::Ed25519MlDsa65
+    } else {
+        Scheme::Ed25519
+    };
     (0..u64::from(shape.validators.max(1)))
-        .map(|position| SigningKey::from_seed(&seed(shape.seed, u64::MAX - position)))
+        .map(|position| SigningKey::of_scheme(scheme, &seed(shape.seed, u64::MAX - position)))
         .collect()
 }
 
@@ -52,7 +59,8 @@ fn validators(shape: &LoadShape) -> Vec<SigningKey> {
 pub struct SignedLoad {
     shape: LoadShape,
     genesis: Genesis,
-    issuer: Arc<SigningKey>,
+    /// Never empty: the first issues the asset too.
+    validators: Arc<Vec<SigningKey>>,
     keys: Arc<Vec<SigningKey>>,
 }
 
@@ -64,15 +72,15 @@ impl SignedLoad {
     pub fn new(mut shape: LoadShape) -> Result<Self, PrepareError> {
         Workload::new(shape.accounts, shape.profile, shape.seed)?;
         shape.operations = shape.operations.clamp(1, OPERATIONS_MAX);
-        let issuer = Arc::new(SigningKey::from_seed(&seed(shape.seed, u64::MAX)));
+        let validators = Arc::new(validators(&shape)?);
         let solo = Genesis {
             limits: Limits {
                 validity_max: VALIDITY,
                 ..Limits::default()
             },
-            ..Genesis::solo("bench", shape.seed, issuer.public().clone())
+            ..Genesis::solo("bench", shape.seed, validators[0].public().clone())
         };
-        let genesis = among(solo, shape.plane, &validators(&shape));
+        let genesis = among(solo, shape.plane, &validators);
         let groups = groups(&shape);
         let keys = rayon::iter::IntoParallelIterator::into_par_iter(0..groups);
         let keys = rayon::iter::ParallelIterator::map(keys, |group| {
@@ -83,7 +91,7 @@ impl SignedLoad {
         Ok(Self {
             shape,
             genesis,
-            issuer,
+            validators,
             keys,
         })
     }
@@ -104,12 +112,12 @@ impl SignedLoad {
 
     /// The validator's key, which issues the asset too.
     pub fn validator(&self) -> &SigningKey {
-        &self.issuer
+        &self.validators[0]
     }
 
     /// The keys of all validators, that one first.
     pub fn validators(&self) -> Vec<SigningKey> {
-        validators(&self.shape)
+        self.validators.iter().map(SigningKey::copy).collect()
     }
 
     /// What it looks like.
@@ -133,7 +141,7 @@ impl SignedLoad {
         core::iter::once(asset)
             .chain(batches)
             .zip(1u64..)
-            .map(|(operations, counter)| self.envelope(operations).sign(&[(&self.issuer, 0, counter)]))
+            .map(|(operations, counter)| self.envelope(operations).sign(&[(self.validator(), 0, counter)]))
     }
 
     /// How many transactions [`SignedLoad::setup`] makes.

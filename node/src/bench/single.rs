@@ -152,6 +152,7 @@ impl<'a> Single<'a> {
             } else {
                 Plane::Solo.name().into()
             },
+            pq_votes: shape.pq_votes,
             fault: self.flags.fault.name().into(),
             ..blank(tier, &self.folder)
         }
@@ -459,6 +460,7 @@ fn shape_of(path: &Path, flags: &Flags) -> Result<LoadShape, BenchError> {
         seed: header.seed,
         validators: said.validators,
         plane: said.plane,
+        pq_votes: said.pq_votes,
     };
     let differs = flags.ops.is_some_and(|ops| usize::from(ops) != shape.operations)
         || flags.accounts.is_some_and(|accounts| accounts != shape.accounts)

@@ -68,10 +68,7 @@ fn server_key(config: &Config) -> Result<[u8; 32], Failure> {
         let next = "pass --server-key HEX; on the node, `selfchain keys show` prints it";
         Failure::usage("the node's key is not known", next).because(&error)
     })?;
-    key.public()
-        .as_bytes()
-        .try_into()
-        .map_err(|_| Failure::usage("the node's key is no Ed25519 key", ""))
+    Ok(key.public().classical())
 }
 
 fn parse_key(hex: &str) -> Result<[u8; 32], Failure> {

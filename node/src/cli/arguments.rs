@@ -82,6 +82,8 @@ pub(super) enum Command {
     Consensus(ConsensusCommand),
     /// Show proofs that validators misbehaved: in blocks, and on the way into one.
     Evidence(LookArguments),
+    /// Show which headers validators signed with their checkpoint keys, each followed from genesis on.
+    Checkpoints(LookArguments),
     /// Replay the log of a stopped node: every hash, root and total.
     Verify,
     /// Write and list snapshots of a stopped node.
@@ -121,9 +123,12 @@ pub(super) struct InitArguments {
     /// Which account ids may be opened: any, or only those derived from owner, asset and salt.
     #[arg(long, value_enum, default_value_t = AccountIdsArgument::Free)]
     pub(super) account_ids: AccountIdsArgument,
+    /// Sign every block with Ed25519 and ML-DSA-65, for good.
+    #[arg(long)]
+    pub(super) pq_votes: bool,
     /// Make a directory for another node of a chain that is there, not a chain: the file `genesis` of one of its data
     /// directories.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "account_ids"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "account_ids", "pq_votes"])]
     pub(super) genesis: Option<PathBuf>,
 }
 
@@ -138,6 +143,13 @@ pub(super) struct TestnetArguments {
     /// How they agree.
     #[arg(long, value_enum, default_value_t = PlaneArgument::Stake)]
     pub(super) plane: PlaneArgument,
+    /// Every validator signs with Ed25519 and ML-DSA-65, for good: votes, blocks, links.
+    #[arg(long)]
+    pub(super) pq_votes: bool,
+    /// Every so many blocks validators sign the header with a key of Ed25519 and ML-DSA-65 beside; 0: never, as with
+    /// --pq-votes, where every block is.
+    #[arg(long, value_name = "BLOCKS", default_value_t = 1_000)]
+    pub(super) checkpoints: u32,
     /// The chain's name, for people.
     #[arg(long, default_value = "testnet")]
     pub(super) name: String,
@@ -350,6 +362,14 @@ pub(super) enum ValidatorCommand {
     /// Sign with another key from the next epoch on; until then the present one counts.
     Rotate {
         /// The key file to come. It signs too.
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+        #[command(flatten)]
+        sign: SignArguments,
+    },
+    /// Sign checkpoints with another key, once the next one is made; until then the present one is needed too.
+    CheckpointKey {
+        /// The key file to come, of a hybrid scheme. It signs too.
         #[arg(long, value_name = "FILE")]
         to: PathBuf,
         #[command(flatten)]

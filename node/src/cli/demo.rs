@@ -58,6 +58,9 @@ pub(super) struct DemoArguments {
     /// How several validators agree.
     #[arg(long, value_enum, default_value_t = PlaneArgument::Stake)]
     plane: PlaneArgument,
+    /// Validators sign with Ed25519 and ML-DSA-65.
+    #[arg(long)]
+    pq_votes: bool,
     /// Decides which transfers are generated.
     #[arg(long, value_name = "N", default_value_t = TrafficOptions::default().seed, conflicts_with = "input")]
     seed: u64,
@@ -105,6 +108,7 @@ impl DemoArguments {
             node,
             validators: self.validators,
             plane: self.plane.into(),
+            pq_votes: self.pq_votes,
         })
     }
 }

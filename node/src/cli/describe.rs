@@ -126,6 +126,7 @@ fn kind(kind: Kind) -> &'static str {
         Kind::Reveals => "reveals",
         Kind::Address => "address",
         Kind::SetQuality => "set_quality",
+        Kind::CheckpointKey => "checkpoint_key",
     }
 }
 

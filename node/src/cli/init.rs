@@ -9,7 +9,7 @@ use crate::keys;
 use crate::store::{GENESIS_BYTES_MAX, Store, StoreError};
 use selfchain_storage::FileDisk;
 use selfchain_types::Genesis;
-use selfchain_types::crypto::SigningKey;
+use selfchain_types::crypto::{Scheme, SigningKey};
 use selfchain_types::genesis::AccountIds;
 use serde_json::json;
 use std::fs::{File, OpenOptions};
@@ -28,10 +28,17 @@ pub(super) fn init(arguments: &InitArguments, settings: &Settings, output: Outpu
         let next = "name another directory with --data, or remove that one yourself";
         return Err(Failure::usage(failed(), next).because(&StoreError::Initialised));
     }
-    let key = keys::open_or_create(&config.node_key_path())
+    let there = match &arguments.genesis {
+        Some(path) => Some(beside(path, &resolved)?),
+        None => None,
+    };
+    let pq_votes = there
+        .as_ref()
+        .map_or(arguments.pq_votes, |(genesis, _)| genesis.pq_votes);
+    let key = keys::open_or_create_of(&config.node_key_path(), vote_scheme(pq_votes))
         .map_err(|error| Failure::new(ExitStatus::Failed, failed(), "").because(&error))?;
-    let (genesis, chosen) = match &arguments.genesis {
-        Some(path) => beside(path, &resolved)?,
+    let (genesis, chosen) = match there {
+        Some(there) => there,
         None => (genesis(arguments, &key)?, resolved.said()),
     };
     // The genesis comes last: a directory without one is no chain, and `init` may be called again.
@@ -53,7 +60,8 @@ pub(super) fn init(arguments: &InitArguments, settings: &Settings, output: Outpu
         "chain_id": genesis.chain_id().to_hex(),
         "name": genesis.name,
         "key_id": key.id().to_string(),
-        "server_key": keys::hex(key.public().as_bytes()).as_str(),
+        "scheme": key.public().scheme().name(),
+        "server_key": keys::hex(&key.public().classical()).as_str(),
         "config": config.file_path().display().to_string(),
         "next": next,
     });
@@ -70,6 +78,15 @@ pub(super) fn init(arguments: &InitArguments, settings: &Settings, output: Outpu
         next.join("\n  "),
     );
     output.result(&text, &value)
+}
+
+/// What a node of a new chain signs with.
+pub(super) fn vote_scheme(pq_votes: bool) -> Scheme {
+    if pq_votes {
+        Scheme::Ed25519MlDsa65
+    } else {
+        Scheme::Ed25519
+    }
 }
 
 fn genesis(arguments: &InitArguments, key: &SigningKey) -> Result<Genesis, Failure> {

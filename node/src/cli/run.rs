@@ -78,6 +78,7 @@ fn start(config: &Config, settings: &Settings, output: Output, runtime: &Handle)
     let mut node_config = config.node_config(key_log);
     node_config.scoring.models = models_in(&config.data_dir)?;
     node_config.validator.next_key = Some(config.next_key_path());
+    node_config.validator.checkpoint_keys = config.checkpoint_key_paths().into();
     let bar = bar("recovering", output.is_json);
     let metrics = Arc::new(Metrics::default());
     let node = Node::start(
@@ -329,6 +330,7 @@ impl Probe for NodeProbe {
             Topic::Validators => overview.validators(),
             Topic::Consensus => overview.consensus(),
             Topic::Evidence => overview.evidence(),
+            Topic::Checkpoints => overview.checkpoints(),
         })
     }
 }

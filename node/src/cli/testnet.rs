@@ -2,7 +2,7 @@
 
 use super::ai::{MODELS_FOLDER, is_model_file, read_model, read_network};
 use super::arguments::TestnetArguments;
-use super::init::{of_store, write_config_to};
+use super::init::{of_store, vote_scheme, write_config_to};
 use super::output::Output;
 use super::settings::Settings;
 use super::{ExitStatus, Failure};
@@ -12,8 +12,8 @@ use crate::standing::{POWER_EACH, REVEALS, found, with_network};
 use crate::store::Store;
 use selfchain_ai::model::Predict;
 use selfchain_storage::FileDisk;
-use selfchain_types::crypto::SigningKey;
-use selfchain_types::genesis::Plane;
+use selfchain_types::crypto::{Scheme, SigningKey};
+use selfchain_types::genesis::{Checkpointing, Plane};
 use selfchain_types::quality::Network;
 use selfchain_types::{AccountId, AssetId, Genesis, Hash};
 use serde_json::json;
@@ -152,15 +152,27 @@ fn make(arguments: &TestnetArguments, port_base: u16) -> Result<Testnet, Failure
         None => None,
     };
     let network = quality(arguments)?;
+    let scheme = vote_scheme(arguments.pq_votes);
     let mut signing = Vec::new();
     for directory in &directories {
         let path = directory.join(keys::NODE_KEY_FILE);
-        signing.push(keys::open_or_create(&path).map_err(|error| failed(&error))?);
+        signing.push(keys::open_or_create_of(&path, scheme).map_err(|error| failed(&error))?);
     }
-    let genesis = match &network {
+    let mut genesis = match &network {
         Some(network) => with_network(genesis(arguments, &signing)?, network),
         None => genesis(arguments, &signing)?,
     };
+    if arguments.checkpoints > 0 && !arguments.pq_votes {
+        let key = |directory: &PathBuf| {
+            let path = directory.join(keys::CHECKPOINT_KEY_FILE);
+            keys::open_or_create_of(&path, Scheme::Ed25519MlDsa65).map(|key| key.public().clone())
+        };
+        let keys: Result<Vec<_>, _> = directories.iter().map(key).collect();
+        genesis.checkpoints = Some(Checkpointing {
+            every_blocks: arguments.checkpoints,
+            keys: keys.map_err(|error| failed(&error))?,
+        });
+    }
     for (at, directory) in (0u16..).zip(&directories) {
         let disk = FileDisk::open(directory).map_err(|error| failed(&error))?;
         let config = config(at, port_base, &signing);
@@ -239,8 +251,9 @@ fn config(at: u16, port_base: u16, signing: &[SigningKey]) -> Config {
     // One that loses its disk, or comes late, has something to begin with.
     config.storage.snapshot_interval_blocks = SNAPSHOT_INTERVAL_BLOCKS;
     let others = (0u16..).zip(signing).filter(|(other, _)| *other != at);
+    // Genesis has the whole keys.
     let peers = others.map(|(other, key)| PeerAddress {
-        key: key.public().as_bytes().first_chunk().copied().unwrap_or_default(),
+        key: key.public().classical().to_vec(),
         address: port(other, 2),
     });
     config.validator.peers = Peers(peers.collect());

@@ -128,6 +128,25 @@ pub(super) fn validator(
                 output,
             )
         }
+        ValidatorCommand::CheckpointKey { to, sign } => {
+            let (key, _) = begin(sign, settings)?;
+            let next = access::read_key(to)?;
+            let attachments = next.public().as_bytes().to_vec();
+            let len = u32::try_from(attachments.len()).unwrap_or(u32::MAX);
+            let scheme = next.public().scheme().code();
+            let operation = Operation::checkpoint_key(1, key.id(), scheme, (0, len));
+            let also = json!({ "validator": key.id().0.to_hex(), "checkpoint_key": next.id().0.to_hex() });
+            let (what, both) = ("cannot take another checkpoint key", Some(to.clone()));
+            say(
+                what,
+                sign,
+                &both,
+                (vec![operation], attachments),
+                also,
+                settings,
+                output,
+            )
+        }
         ValidatorCommand::Reveals { sign } => {
             let (key, genesis) = begin(sign, settings)?;
             let link = last_link(&genesis, &key);

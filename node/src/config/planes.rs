@@ -50,6 +50,7 @@ impl Config {
             listen: self.validator.listen,
             peers: self.validator.peers.0.clone(),
             next_key: None,
+            checkpoint_keys: Vec::new(),
             join: JoinConfig {
                 behind_blocks: self.validator.join_behind_blocks,
             },

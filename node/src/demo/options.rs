@@ -25,6 +25,8 @@ pub struct Options {
     pub validators: u16,
     /// How several agree.
     pub plane: Plane,
+    /// Whether they sign with Ed25519 and ML-DSA-65.
+    pub pq_votes: bool,
 }
 
 impl Options {
@@ -37,6 +39,7 @@ impl Options {
             node: Config::default().node_config(None),
             validators: 1,
             plane: Plane::Stake,
+            pq_votes: false,
         }
     }
 }

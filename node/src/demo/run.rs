@@ -51,7 +51,7 @@ pub fn run(
     let plan = Plan::of(&options.source, events)?;
     let folder = Folder::open(options.data.as_deref())?;
     let disks = folder.disks(options.validators.max(1))?;
-    let stage = Stage::start(&folder, &disks, &plan, options.plane, &options.node)?;
+    let stage = Stage::start(&folder, &disks, &plan, options)?;
     let chain_id = stage.node().genesis().chain_id().to_string();
     let played = play(&stage, &plan, options.time_max, stop, events);
     events.event(&Event::Stopping);

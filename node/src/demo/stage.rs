@@ -1,19 +1,19 @@
 //! The stage: a directory, a runtime and a real node on them, set up and struck.
 
 use super::error::DemoError;
+use super::options::Options;
 use super::plan::Plan;
 use crate::client::{Client, ClientOptions};
 use crate::cluster::{Cluster, Seat, among};
 use crate::keys;
 use crate::ledger::now;
-use crate::node::{Node, NodeConfig, NodeError};
+use crate::node::{Node, NodeError};
 use crate::store::{Store, StoreError};
 use core::time::Duration;
 use selfchain_engine::commit::Tip;
 use selfchain_storage::{Disk, FileDisk};
 use selfchain_types::Genesis;
-use selfchain_types::crypto::SigningKey;
-use selfchain_types::genesis::Plane;
+use selfchain_types::crypto::{Scheme, SigningKey};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -106,16 +106,20 @@ impl Stage {
         folder: &Folder,
         disks: &[Arc<dyn Disk>],
         plan: &Plan<'_>,
-        plane: Plane,
-        config: &NodeConfig,
+        options: &Options,
     ) -> Result<Self, DemoError> {
+        let scheme = if options.pq_votes {
+            Scheme::Ed25519MlDsa65
+        } else {
+            Scheme::Ed25519
+        };
         let mut seats = Vec::with_capacity(disks.len());
         let paths = folder.paths(u16::try_from(disks.len()).unwrap_or(u16::MAX));
         for (disk, path) in disks.iter().zip(&paths) {
             if Store::exists(&**disk)? {
                 return Err(StoreError::Initialised.into());
             }
-            let key = keys::open_or_create(&path.join(keys::NODE_KEY_FILE))?;
+            let key = keys::open_or_create_of(&path.join(keys::NODE_KEY_FILE), scheme)?;
             let disk = Arc::clone(disk);
             seats.push(Seat { key, disk });
         }
@@ -124,7 +128,7 @@ impl Stage {
         let mut genesis = Genesis::solo("demo", now()?.0, key.public().clone());
         genesis.op_time = plan.op_time();
         let keys: Vec<SigningKey> = seats.iter().map(|seat| seat.key.copy()).collect();
-        let genesis = among(genesis, plane, &keys);
+        let genesis = among(genesis, options.plane, &keys);
         let thread = |source| DemoError::Thread {
             what: "the node's runtime",
             source,
@@ -134,7 +138,7 @@ impl Stage {
             .thread_name("node")
             .build()
             .map_err(thread)?;
-        let cluster = Cluster::start(seats, &genesis, config, runtime.handle())?;
+        let cluster = Cluster::start(seats, &genesis, &options.node, runtime.handle())?;
         Ok(Self {
             cluster,
             key,

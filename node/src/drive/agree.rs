@@ -1,6 +1,7 @@
 //! The order thread where several validators agree: it feeds a [`Replica`] and carries out what that wants.
 
 use super::board::Board;
+use super::checkpointing::Checkpointing;
 use super::fault::Fault;
 use super::intake::{IntakeQueue, elapsed_ns};
 use super::order::{IDLE_WAIT, WAIT_MIN, count_outcomes};
@@ -83,6 +84,8 @@ pub struct Agree {
     pub board: Arc<Board>,
     /// The height of a snapshot that it fetched.
     pub joined: Arc<OnceLock<Height>>,
+    /// What signs checkpoints, where the chain has some.
+    pub checkpointing: Option<Checkpointing>,
     /// Counts.
     pub metrics: Arc<Metrics>,
     /// Stops the node.
@@ -164,6 +167,9 @@ impl Agree {
             };
             self.handle(event)?;
         }
+        while let Some((height, signatures)) = self.checkpointing.as_ref().and_then(Checkpointing::take) {
+            self.replica.checkpoint_signed(height, signatures)?;
+        }
         let mut admitted = 0;
         for _ in 0..ROUND_MAX {
             let Some((verified, ticket)) = self.verified.pop() else {
@@ -214,6 +220,10 @@ impl Agree {
         }
         for message in self.replica.take_outgoing() {
             self.peers.send(message);
+        }
+        if let Some(checkpointing) = &self.checkpointing {
+            let jobs = self.replica.take_checkpoint_jobs().into_iter();
+            jobs.for_each(|job| checkpointing.give(job));
         }
         for (_, bytes) in self.replica.take_unverified() {
             // A full intake drops what the other validators hold anyway.

@@ -14,6 +14,7 @@ pub mod state;
 pub(crate) mod scoring;
 pub mod shadow;
 pub mod order;
+pub mod checkpointing;
 pub mod agree;
 pub mod board;
 pub mod record;

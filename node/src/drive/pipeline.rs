@@ -2,6 +2,7 @@
 
 use super::agree::{Agree, Peers};
 use super::board::Board;
+use super::checkpointing::Checkpointing;
 use super::fault::Fault;
 use super::intake::{Intake, IntakeQueue, Submission};
 use super::order::{BLOCK_ENVELOPES_MAX, Order};
@@ -17,7 +18,7 @@ use crate::answers::Past;
 use crate::joining::{JoinConfig, Joining, Offering};
 use crate::ledger::now;
 use crate::recover::write_snapshot;
-use crate::replica::{self, Agreement, Replica, ReplicaError, Sharing};
+use crate::replica::{self, Agreement, Checkpoints, Replica, ReplicaError, Sharing};
 use crate::store::Store;
 use crate::sweep::{SNAPSHOT_SLICE_MIN, SnapshotFiler, SweepConfig, Sweeper};
 use crate::telemetry::{Metrics, Queue as Name};
@@ -31,6 +32,7 @@ use selfchain_types::crypto::BatchVerifier;
 use selfchain_types::seam::consensus::Plane;
 use selfchain_types::{Height, KeyId, TimeNs};
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use thiserror::Error;
@@ -113,6 +115,9 @@ pub enum PipelineError {
     /// The validator cannot go on from where it stopped.
     #[error("the validator could not start")]
     Replica(#[from] Box<ReplicaError>),
+    /// The file of checkpoints is damaged, or could not be read.
+    #[error("the checkpoints could not be used")]
+    Checkpoints(#[source] io::Error),
     /// The operating system has no random numbers.
     #[error("no random numbers from the operating system")]
     Random,
@@ -148,6 +153,8 @@ pub struct Validating {
     pub peers: Box<dyn Peers>,
     /// When it begins at a snapshot of theirs.
     pub join: JoinConfig,
+    /// Where its checkpoint keys are.
+    pub checkpoint_keys: Vec<PathBuf>,
 }
 
 /// The running threads, and the ends that the service holds.
@@ -342,7 +349,22 @@ impl Pipeline {
                     now().unwrap_or(TimeNs::ZERO),
                 );
                 let opened = opened.and_then(|replica| replica.sharing(sharing));
-                let replica = opened.map_err(Box::new)?;
+                let checkpoints = Checkpoints::open(&store.genesis, Arc::clone(&store.checkpoints))
+                    .map_err(PipelineError::Checkpoints)?;
+                let checkpointing = match &checkpoints {
+                    None => None,
+                    Some(_) => {
+                        let wake = Arc::clone(&verified);
+                        let started = Checkpointing::start(
+                            validating.checkpoint_keys,
+                            Arc::clone(&store.checkpoints),
+                            Arc::new(move || wake.wake()),
+                        );
+                        let name = "checkpoint";
+                        Some(started.map_err(|source| PipelineError::Thread { name, source })?)
+                    }
+                };
+                let replica = opened.map_err(Box::new)?.checkpointing(checkpoints);
                 intake_thread.known = Some(replica.verified());
                 let agree = Agree {
                     verified: Arc::clone(&verified),
@@ -357,6 +379,7 @@ impl Pipeline {
                     sweeper,
                     board: Arc::clone(&board),
                     joined: Arc::clone(&joined),
+                    checkpointing,
                     metrics: Arc::clone(metrics),
                     fault: fault.clone(),
                 };

@@ -7,6 +7,7 @@
 mod validators;
 mod consensus;
 mod evidence;
+mod checkpoints;
 
 use crate::replica::ReplicaView;
 use selfchain_transport::links::PeerStatus;

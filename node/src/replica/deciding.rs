@@ -288,7 +288,7 @@ impl<T: Ticket> Replica<T> {
             round: certificate.round,
             tickets,
         });
-        Ok(())
+        self.checkpoint_decided(&candidate.header().to_bytes())
     }
 }
 

@@ -32,9 +32,11 @@ mod following;
 mod fetched;
 mod quiet;
 mod sharing;
+mod checkpoints;
 
 pub use acknowledged::INCLUSION_BOUND;
 pub use allowance::{SERVED_BURST_BYTES, SERVED_BYTES_MIN, SERVED_BYTES_PER_S};
+pub use checkpoints::{CheckpointJob, CheckpointMark, Checkpoints, CheckpointsView};
 pub use lately::{Did, Lately, PROVED_MAX};
 pub use remembered::Remembered;
 pub use replica::{

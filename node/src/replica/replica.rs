@@ -5,6 +5,7 @@ use super::acknowledging::Acknowledging;
 use super::allowance::Allowance;
 use super::bodies::{Bodies, OWN};
 use super::catch_up::CatchUp;
+use super::checkpoints::Checkpoints;
 use super::deciding::Lanes;
 use super::fetched::Fetched;
 use super::lately::Lately;
@@ -145,6 +146,9 @@ pub enum ReplicaError {
     /// A row of the log cannot be read.
     #[error("the newest row of the log cannot be read")]
     Row(#[source] DecodeError),
+    /// The file of checkpoints.
+    #[error("the file of checkpoints failed")]
+    Checkpoints(#[source] std::io::Error),
     /// The others decided what this node finds invalid: one of them or this one is wrong.
     #[error("a block that was decided is invalid here")]
     Disagrees(#[source] VerifyError),
@@ -223,6 +227,8 @@ pub struct Replica<T> {
     pub(super) is_blank: bool,
     /// What it sends of its snapshots, and how it gets one.
     pub(super) sharing: Option<Sharing>,
+    /// What it signs and gathers beside, where the chain has checkpoints.
+    pub(super) checkpoints: Option<Checkpoints>,
 }
 
 /// A block whose judgement the plane waits for.
@@ -334,6 +340,7 @@ impl<T: Ticket> Replica<T> {
             quiet: Quiet::No,
             is_blank: false,
             sharing: None,
+            checkpoints: None,
         };
         replica.replay(now)?;
         Ok(replica)
@@ -536,6 +543,13 @@ impl<T: Ticket> Replica<T> {
             PeerMessage::Snapshot(offer) => self.offered(from, offer),
             PeerMessage::Part { id, part, bytes } => self.part(from, (id, part, bytes), now),
             PeerMessage::Handovers(handovers) => self.handovers(from, &handovers, now),
+            PeerMessage::CheckpointSignature {
+                height,
+                header,
+                signature,
+            } => self.checkpoint_heard(height, header, signature)?,
+            PeerMessage::WantCheckpoints(height) => self.serve_checkpoints(from, height, now)?,
+            PeerMessage::Checkpoints(all) => self.checkpoints_heard(&all)?,
         }
         Ok(())
     }
@@ -609,6 +623,7 @@ impl<T: Ticket> Replica<T> {
         if now.0.saturating_sub(self.last_tip.0) >= self.options.tip_every_ns {
             self.last_tip = now;
             self.acknowledging.remind();
+            self.remind_checkpoints();
             self.send(To::All, &PeerMessage::Tip(self.chain.tip().height));
         }
         if !self.is_wanted && self.deciding.is_none() && !self.is_quiet() && self.is_block_due(now) {

@@ -1,5 +1,6 @@
 //! View: what a replica shows of itself to whoever operates it.
 
+use super::checkpoints::{Checkpoints, CheckpointsView};
 use super::lately::Lately;
 use super::replica::{Replica, Ticket};
 use crate::joining::JoinView;
@@ -44,6 +45,8 @@ pub struct ReplicaView {
     pub bodies_wanted: usize,
     /// Proofs of misbehaviour that wait for a block of this node's.
     pub proofs: Vec<Proof>,
+    /// How its checkpoints are, where its chain has some.
+    pub checkpoints: Option<CheckpointsView>,
     /// What it has done.
     pub counts: AgreementCounts,
 }
@@ -179,6 +182,7 @@ impl ReplicaView {
             bodies: 0,
             bodies_wanted: 0,
             proofs: Vec::new(),
+            checkpoints: None,
             counts: AgreementCounts::default(),
         }
     }
@@ -214,6 +218,7 @@ impl<T: Ticket> Replica<T> {
             bodies: self.bodies.len(),
             bodies_wanted: self.wanted.len(),
             proofs: proofs.collect(),
+            checkpoints: self.checkpoints.as_ref().map(Checkpoints::view),
             counts: self.counts,
         }
     }

@@ -202,6 +202,7 @@ pub fn encode_agreement(view: &ReplicaView) -> String {
     let mut text = Text::default();
     let plane = view.plane.as_ref();
     let counts = &view.counts;
+    let checkpoint = view.checkpoints.as_ref().and_then(|one| one.newest.last());
     let of_plane = plane.map(|plane| plane.counts).unwrap_or_default();
     for (name, help, value) in [
         (
@@ -233,6 +234,16 @@ pub fn encode_agreement(view: &ReplicaView) -> String {
             "selfchain_agreement_proofs_waiting",
             "Proofs of misbehaviour that wait for a block of this node's.",
             wide(view.proofs.len()),
+        ),
+        (
+            "selfchain_agreement_checkpoint_height",
+            "The newest height that validators signed with their checkpoint keys; 0 before the first.",
+            checkpoint.map_or(0, |one| one.height.0),
+        ),
+        (
+            "selfchain_agreement_checkpoints_waiting",
+            "Headers that wait for signatures of checkpoint keys.",
+            wide(view.checkpoints.as_ref().map_or(0, |one| one.waiting.len())),
         ),
     ] {
         text.family(name, "gauge", help);

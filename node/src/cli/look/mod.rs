@@ -6,6 +6,7 @@ mod table;
 mod validators;
 mod consensus;
 mod evidence;
+mod checkpoints;
 
 use super::access;
 use super::arguments::{ConsensusCommand, LookArguments};
@@ -17,7 +18,7 @@ use super::{ExitStatus, Failure};
 use crate::api::Topic;
 use crate::config::Config;
 use crate::overview::Overview;
-use crate::replica::ReplicaView;
+use crate::replica::{Checkpoints, ReplicaView};
 use crate::store::Store;
 use ask::AskError;
 use selfchain_types::KeyId;
@@ -53,11 +54,21 @@ pub(super) fn evidence(
     output.result(&evidence::text(&value), &value)
 }
 
+pub(super) fn checkpoints(
+    arguments: &LookArguments,
+    settings: &Settings,
+    output: Output,
+) -> Result<(), Failure> {
+    let value = look(Topic::Checkpoints, arguments, settings, output)?;
+    output.result(&checkpoints::text(&value), &value)
+}
+
 fn what(of: Topic) -> &'static str {
     match of {
         Topic::Validators => "cannot show the validators",
         Topic::Consensus => "cannot show where agreement is",
         Topic::Evidence => "cannot show the evidence",
+        Topic::Checkpoints => "cannot show the checkpoints",
     }
 }
 
@@ -111,6 +122,14 @@ fn read(of: Topic, config: &Config, me: Option<KeyId>, output: Output) -> Result
         .map_err(|error| failed(&error.into()))?;
         bar.finish_and_clear();
     }
+    if of == Topic::Checkpoints {
+        let checkpoints = Checkpoints::follow_all(&store.genesis, Arc::clone(&store.checkpoints));
+        let checkpoints = checkpoints.map_err(|error| {
+            let next = "the others send them again: move the file `checkpoints` away, and start the node";
+            Failure::new(ExitStatus::Corrupt, what(of), next).because(&error)
+        })?;
+        view.checkpoints = checkpoints.as_ref().map(Checkpoints::view);
+    }
     let overview = Overview {
         genesis: &store.genesis,
         view: &view,
@@ -121,6 +140,7 @@ fn read(of: Topic, config: &Config, me: Option<KeyId>, output: Output) -> Result
         Topic::Validators => overview.validators(),
         Topic::Consensus => overview.consensus(),
         Topic::Evidence => overview.evidence(),
+        Topic::Checkpoints => overview.checkpoints(),
     })
 }
 
