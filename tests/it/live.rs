@@ -4,23 +4,24 @@
 use crate::stage::{PATIENCE, config};
 use selfchain::client::{Client, ClientOptions, Signer};
 use selfchain::config::PeerAddress;
+use selfchain::engine::proof::{Checkpoint, TrustedSigners};
 use selfchain::keys;
 use selfchain::node::{Node, NodeConfig};
 use selfchain::replica::ReplicaView;
 use selfchain::standing::found;
-use selfchain::storage::{Disk, MemoryDisk};
+use selfchain::storage::{Disk, HandoverFile, MemoryDisk};
 use selfchain::store::Store;
 use selfchain::telemetry::Metrics;
 use selfchain::types::address::encode_address;
-use selfchain::types::crypto::SigningKey;
-use selfchain::types::genesis::Plane;
+use selfchain::types::crypto::{Scheme, SigningKey};
+use selfchain::types::genesis::{Checkpointing, Plane};
 use selfchain::types::message::Detail;
 use selfchain::types::{Amount, AssetId, Genesis, Hash, Height, KeyId};
-use selfchain::{AccountFlags, AccountId, Operation};
+use selfchain::{AccountFlags, AccountId, Operation, Outcome};
 use selfchain_transport::links::{LinkClose, PeerStatus};
 use std::cell::Cell;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -48,8 +49,8 @@ fn until(fact: impl Fn() -> bool) {
     }
 }
 
-fn key(at: usize) -> SigningKey {
-    SigningKey::from_seed(&[u8::try_from(at).unwrap() + 101; 32])
+fn key_of(scheme: Scheme, at: usize) -> SigningKey {
+    SigningKey::of_scheme(scheme, &[u8::try_from(at).unwrap() + 101; 32]).unwrap()
 }
 
 fn copy(key: &SigningKey) -> SigningKey {
@@ -125,22 +126,26 @@ impl Seat {
 
 impl Network {
     /// Four founders that run, and one who may join and knows the address of the first founder only.
-    fn start() -> Self {
+    fn start(scheme: Scheme) -> Self {
+        Self::start_with(scheme, |_, _| ())
+    }
+
+    /// With more in genesis, which may put files into the folder.
+    fn start_with(scheme: Scheme, change: impl FnOnce(&mut Genesis, &Path)) -> Self {
+        let key = |at| key_of(scheme, at);
         let founders: Vec<SigningKey> = (0..JOINER).map(key).collect();
         let mut genesis = Genesis::solo("live", 1, founders[0].public().clone());
         (genesis.fees.asset, genesis.fees.collector) = (COIN, RESERVE);
-        let genesis = found(genesis, Plane::Stake, &founders, EPOCH, 1);
+        let mut genesis = found(genesis, Plane::Stake, &founders, EPOCH, 1);
+        let folder = tempfile::tempdir().unwrap();
+        change(&mut genesis, folder.path());
         // All are held until each has one, so that no two are the same.
         let sockets: Vec<UdpSocket> = (0..=JOINER)
             .map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap())
             .collect();
         let addresses: Vec<SocketAddr> = sockets.iter().map(|one| one.local_addr().unwrap()).collect();
         drop(sockets);
-        let known = |at: usize| PeerAddress {
-            key: key(at).public().as_bytes().try_into().unwrap(),
-            address: addresses[at],
-        };
-        let folder = tempfile::tempdir().unwrap();
+        let known = |at: usize| PeerAddress::of(key(at).public(), addresses[at]);
         let seats = (0..=JOINER).map(|at| {
             let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
             Store::create(&*disk, &genesis).unwrap();
@@ -152,6 +157,7 @@ impl Network {
                 (0..JOINER).map(known).collect()
             };
             config.validator.next_key = Some(folder.path().join(format!("{at}.key")));
+            config.validator.checkpoint_keys = checkpoint_files(folder.path(), at).into();
             Seat {
                 key: key(at),
                 disk,
@@ -205,6 +211,21 @@ impl Network {
     }
 }
 
+/// Where a validator's checkpoint key lies, and the one to come.
+fn checkpoint_files(folder: &Path, at: usize) -> [PathBuf; 2] {
+    ["checkpoint", "next-checkpoint"].map(|name| folder.join(format!("{at}.{name}")))
+}
+
+/// Of different schemes.
+fn checkpoint_key(at: usize) -> SigningKey {
+    let scheme = match at {
+        0 => Scheme::Ed25519SlhDsa128f,
+        1 => Scheme::Ed25519MlDsa44,
+        _ => Scheme::Ed25519MlDsa65,
+    };
+    key_of(scheme, at + 50)
+}
+
 fn must(signer: &Signer, others: &[SigningKey], operations: Vec<Operation>, attachments: Vec<u8>) {
     let ticket = signer.submit_among(others, operations, attachments, Detail::Refusals);
     let committed = signer.wait(ticket.unwrap()).unwrap();
@@ -241,7 +262,8 @@ fn opening() -> Vec<Operation> {
 fn join(joiner: &SigningKey, address: &SocketAddr) -> (Vec<Operation>, Vec<u8>) {
     let mut attachments = [&[0; 32], joiner.public().as_bytes()].concat();
     let len = u32::try_from(attachments.len()).unwrap();
-    let join = Operation::join(1, joiner.id(), BOND, PURSE, 1, (0, len));
+    let scheme = joiner.public().scheme().code();
+    let join = Operation::join(1, joiner.id(), BOND, PURSE, scheme, (0, len));
     attachments.extend_from_slice(&encode_address(address));
     let address = Operation::address(2, joiner.id(), len);
     (vec![join, address], attachments)
@@ -250,12 +272,31 @@ fn join(joiner: &SigningKey, address: &SocketAddr) -> (Vec<Operation>, Vec<u8>) 
 fn rotate(from: &SigningKey, to: &SigningKey) -> (Vec<Operation>, Vec<u8>) {
     let attachments = [to.id().0.as_bytes().as_slice(), to.public().as_bytes()].concat();
     let len = u32::try_from(attachments.len()).unwrap();
-    (vec![Operation::rotate(1, from.id(), 1, (0, len))], attachments)
+    let scheme = to.public().scheme().code();
+    (vec![Operation::rotate(1, from.id(), scheme, (0, len))], attachments)
+}
+
+fn refused(signer: &Signer, others: &[SigningKey], said: (Vec<Operation>, Vec<u8>), want: Outcome) {
+    let ticket = signer.submit_among(others, said.0, said.1, Detail::Refusals);
+    let committed = signer.wait(ticket.unwrap()).unwrap();
+    let outcomes = committed.refused.iter().map(|(_, outcome, _)| *outcome);
+    assert_eq!(outcomes.collect::<Vec<_>>().first(), Some(&want));
 }
 
 #[test]
 fn a_running_network_follows_who_joins_who_takes_another_key_and_who_leaves() {
-    let mut network = Network::start();
+    follows(Scheme::Ed25519, Scheme::Ed25519MlDsa65);
+}
+
+#[test]
+fn a_running_network_of_hybrid_votes_follows_them_likewise() {
+    follows(Scheme::Ed25519MlDsa65, Scheme::Ed25519);
+}
+
+/// A network whose validators sign with one scheme, and let nobody in who would with the other.
+fn follows(scheme: Scheme, other: Scheme) {
+    let key = |at| key_of(scheme, at);
+    let mut network = Network::start(scheme);
     let client = network.client();
     let signer = client.signer(key(0), 1).unwrap();
     must(&signer, &[], opening(), Vec::new());
@@ -269,6 +310,10 @@ fn a_running_network_follows_who_joins_who_takes_another_key_and_who_leaves() {
             .is_some_and(|link| link.last == refused)
     });
     assert_eq!(network.seats[JOINER].node().tip().height, Height(0));
+    let stranger = key_of(other, JOINER);
+    let address = &network.addresses[JOINER];
+    let said = join(&stranger, address);
+    refused(&signer, &[stranger], said, Outcome::SchemeUnknown);
     let joiner = key(JOINER);
     let (operations, attachments) = join(&joiner, &network.addresses[JOINER]);
     must(&signer, &[copy(&joiner)], operations, attachments);
@@ -294,7 +339,10 @@ fn a_running_network_follows_who_joins_who_takes_another_key_and_who_leaves() {
     assert!(network.seats[0].signed(&key(1)) < Some(tip));
 
     // Another takes a key that comes while it runs.
-    let (old, new) = (key(2), SigningKey::from_seed(&[222; 32]));
+    let (old, new) = (key(2), SigningKey::of_scheme(scheme, &[222; 32]).unwrap());
+    let stranger = key_of(other, 2);
+    let said = rotate(&old, &stranger);
+    refused(&signer, &[copy(&old), stranger], said, Outcome::SchemeUnknown);
     let (operations, attachments) = rotate(&old, &new);
     must(&signer, &[copy(&old), copy(&new)], operations, attachments);
     assert_eq!(network.seats[2].node().key_id(), old.id());
@@ -337,4 +385,80 @@ fn a_running_network_follows_who_joins_who_takes_another_key_and_who_leaves() {
     for at in [0, 2, 3] {
         network.seats[at].stop();
     }
+}
+
+/// Heights of the newest checkpoints, as a node shows them.
+fn checkpoints(seat: &Seat) -> Vec<u64> {
+    let view = seat.view();
+    let checkpoints = view.checkpoints.as_ref().unwrap();
+    checkpoints.newest.iter().map(|one| one.height.0).collect()
+}
+
+#[test]
+fn validators_sign_checkpoints_and_whoever_was_away_gets_them() {
+    let every = 8;
+    let mut network = Network::start_with(Scheme::Ed25519, |genesis, folder| {
+        let keys = (0..JOINER).map(|at| {
+            let [file, _] = checkpoint_files(folder, at);
+            keys::write(&file, &checkpoint_key(at)).unwrap();
+            checkpoint_key(at).public().clone()
+        });
+        genesis.checkpoints = Some(Checkpointing {
+            every_blocks: every,
+            keys: keys.collect(),
+        });
+    });
+    let client = network.client();
+    let signer = client.signer(key_of(Scheme::Ed25519, 0), 1).unwrap();
+    must(&signer, &[], opening(), Vec::new());
+    push(&signer, || checkpoints(&network.seats[0]).len() >= 2);
+
+    // Without one of four there is power enough; when it is back it gets what it missed.
+    network.seats[3].stop();
+    let before = checkpoints(&network.seats[0]).len();
+    push(&signer, || checkpoints(&network.seats[0]).len() >= before + 2);
+    network.seats[3].start();
+    until(|| checkpoints(&network.seats[3]).len() >= before + 2);
+
+    // Another key: signed by both, named by a checkpoint, and from then on signed with.
+    let (validator, next) = (key_of(Scheme::Ed25519, 2), key_of(Scheme::Ed25519MlDsa44, 99));
+    let [_, file] = checkpoint_files(network.folder.path(), 2);
+    keys::write(&file, &next).unwrap();
+    let said = |key: &SigningKey| {
+        let bytes = key.public().as_bytes().to_vec();
+        let len = u32::try_from(bytes.len()).unwrap();
+        let scheme = key.public().scheme().code();
+        let operation = Operation::checkpoint_key(1, validator.id(), scheme, (0, len));
+        (vec![operation], bytes)
+    };
+    let (classical, others) = (key_of(Scheme::Ed25519, 98), checkpoint_key(1));
+    refused(&signer, &[copy(&validator)], said(&next), Outcome::NotAuthorized);
+    refused(&signer, &[copy(&next)], said(&next), Outcome::NotAuthorized);
+    let both = [copy(&validator), copy(&classical)];
+    refused(&signer, &both, said(&classical), Outcome::SchemeUnknown);
+    let both = [copy(&validator), copy(&others)];
+    refused(&signer, &both, said(&others), Outcome::KeyExists);
+    let (operations, attachments) = said(&next);
+    must(&signer, &[copy(&validator), copy(&next)], operations, attachments);
+    let before = checkpoints(&network.seats[0]).len();
+    push(&signer, || checkpoints(&network.seats[0]).len() >= before + 3);
+    network.settle();
+    let genesis = network.seats[0].node().genesis().clone();
+    for seat in &mut network.seats[..JOINER] {
+        seat.stop();
+    }
+
+    // From genesis on each is signed by those whom the one before names.
+    let file = HandoverFile::open(&*network.seats[0].disk, "checkpoints").unwrap();
+    let mut signers = TrustedSigners::of_genesis(&genesis).unwrap();
+    let mut signed_by_next = 0;
+    for bytes in file.read_from(1, usize::MAX, usize::MAX).unwrap() {
+        let checkpoint = Checkpoint::decode(&bytes).unwrap();
+        let header = signers.follow(&genesis.chain_id(), &checkpoint).unwrap();
+        assert_eq!(header.height.0 % u64::from(every), 0);
+        signed_by_next += usize::from(checkpoint.signatures.iter().any(|one| one.key == next.id()));
+    }
+    assert!(signers.set().signer(&next.id()).is_some());
+    assert!(signers.set().signer(&checkpoint_key(2).id()).is_none());
+    assert!(signed_by_next > 0, "nothing is signed with the new key");
 }

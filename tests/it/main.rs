@@ -20,6 +20,7 @@ mod opinions;
 mod packs;
 mod parsers;
 mod past;
+mod pq_votes;
 mod process;
 mod retention;
 mod scores;

@@ -89,6 +89,7 @@ fn formats() -> Vec<Format> {
         format("evidence", "agreement", blocks::evidence()),
         format("peer", "peer", messages::peers()),
         format("snapshot", "snapshot", proofs::snapshots()),
+        format("checkpoint", "checkpoint", proofs::checkpoints()),
         format("genesis", "genesis", blocks::genesis()),
         format("roots", "roots", blocks::roots()),
         format("receipt", "receipt", blocks::receipts()),

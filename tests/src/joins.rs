@@ -174,15 +174,7 @@ pub fn start(
     store: &StoreConfig,
     runtime: &Handle,
 ) -> Checked<Node> {
-    let peers = (0u8..).zip(addresses).map(|(at, address)| PeerAddress {
-        key: key(at)
-            .public()
-            .as_bytes()
-            .first_chunk()
-            .copied()
-            .unwrap_or_default(),
-        address: *address,
-    });
+    let peers = (0u8..).zip(addresses).map(|(at, address)| PeerAddress::of(key(at).public(), *address));
     let config = NodeConfig {
         listen: ([127, 0, 0, 1], 0).into(),
         limits: selfchain_transport::Limits::default(),

@@ -4,27 +4,30 @@
 //! panics when a parser breaks its word: it accepts a value whose canonical bytes are not the bytes it read,
 //! or makes more of them than they can hold.
 
+use selfchain_engine::proof::{Checkpoint, TrustedSigners};
 use selfchain_types::account::Balances;
 use selfchain_types::ballot::Ballot;
 use selfchain_types::block::{BlockResult, Body, Header, MODELS_MAX, Row};
 use selfchain_types::certificate::Certificate;
+use selfchain_types::checkpoint::CheckpointSet;
 use selfchain_types::codec::{known_sections, put_section_versioned, sections};
 use selfchain_types::envelope::{EnvelopeView, SIGNERS_MAX};
 use selfchain_types::evidence::Evidence;
 use selfchain_types::message::{Answer, Committed, Reply, Request};
 use selfchain_types::peer::PeerMessage;
 use selfchain_types::roots::{Roots, Table};
-use selfchain_types::{Amount, Envelope, Genesis, Hash, Refusal, Verified};
+use selfchain_types::{Amount, Envelope, Genesis, Hash, Height, Refusal, Verified};
 use zerocopy::IntoBytes;
 
 /// A parser under test: it takes any bytes.
 pub type Target = fn(&[u8]);
 
 /// Every target with the name of its program in `fuzz/` and of its vectors in `vectors/`.
-pub const TARGETS: [(&str, Target); 15] = [
+pub const TARGETS: [(&str, Target); 16] = [
     ("ballot", ballot),
     ("body", body),
     ("certificate", certificate),
+    ("checkpoint", checkpoint),
     ("envelope", envelope),
     ("evidence", evidence),
     ("genesis", genesis),
@@ -196,6 +199,24 @@ pub fn certificate(data: &[u8]) {
     certificate.encode(&mut again);
     assert_eq!(again, data);
     assert!(certificate.verify(&Hash::ZERO, &[]).is_err());
+}
+
+/// [`Checkpoint::decode`]: sections of other kinds that may be ignored are, so that bytes may differ but not values.
+pub fn checkpoint(data: &[u8]) {
+    let Ok(checkpoint) = Checkpoint::decode(data) else {
+        return;
+    };
+    assert!(checkpoint.signatures.len() * 36 <= data.len());
+    assert!(checkpoint.next.signers.len() * 74 <= data.len());
+    let bytes = checkpoint.to_bytes();
+    assert!(bytes.len() <= data.len());
+    assert_eq!(Checkpoint::decode(&bytes).as_ref(), Ok(&checkpoint));
+    let nobody = CheckpointSet {
+        power: 1,
+        signers: Vec::new(),
+    };
+    let mut trusted = TrustedSigners::new(Height::GENESIS, nobody);
+    assert!(trusted.follow(&Hash::ZERO, &checkpoint).is_err());
 }
 
 /// [`Ballot::decode`].

@@ -4,8 +4,9 @@ use selfchain_types::ballot::{Ballot, Statement};
 use selfchain_types::block::{BlockResult, Body, Exception, Header, Row};
 use selfchain_types::certificate::{Certificate, Precommit, precommit_digest};
 use selfchain_types::evidence::Evidence;
+use selfchain_types::crypto::{PublicKey, Scheme};
 use selfchain_types::genesis::{
-    AccountIds, Fees, Founding, Genesis, Limits, OpTime, Plane, Validator, validators_hash,
+    AccountIds, Checkpointing, Fees, Founding, Genesis, Limits, OpTime, Plane, Validator, validators_hash,
 };
 use selfchain_types::roots::{Roots, Table};
 use selfchain_types::{AccountId, Amount, AssetId, Hash, Height, KeyId, Operation, Outcome, TimeNs, receipt};
@@ -358,6 +359,35 @@ pub fn genesis() -> Vec<Vector> {
         op_time: OpTime::Effective,
         ..solo.clone()
     };
+    // Public keys need not be anybody's.
+    let public = |scheme: Scheme, byte: u8| {
+        PublicKey::new(scheme, &vec![byte; scheme.public_len()]).unwrap()
+    };
+    let hybrid = |scheme, byte, power| Validator {
+        key: public(scheme, byte),
+        power,
+    };
+    let voted = Genesis {
+        plane: Plane::Stake,
+        pq_votes: true,
+        validators: vec![
+            hybrid(Scheme::Ed25519MlDsa65, 0x11, 3),
+            hybrid(Scheme::Ed25519MlDsa44, 0x12, 4),
+        ],
+        ..solo.clone()
+    };
+    let checkpointed = Genesis {
+        plane: Plane::Stake,
+        validators: set(&[(1, 40), (2, 20)]),
+        checkpoints: Some(Checkpointing {
+            every_blocks: 1_000,
+            keys: vec![
+                public(Scheme::Ed25519MlDsa65, 0x13),
+                public(Scheme::Ed25519SlhDsa128s, 0x14),
+            ],
+        }),
+        ..solo.clone()
+    };
     let of = |name, genesis: Genesis| {
         let (chain_id, set_hash) = (genesis.chain_id(), validators_hash(&genesis.validators));
         Vector::new(name, genesis_fields(&genesis), genesis.to_bytes(), move |bytes| {
@@ -371,6 +401,8 @@ pub fn genesis() -> Vec<Vector> {
         of("effective time", replay),
         of("stake with every field set", staked),
         of("poai with a founding", founded),
+        of("hybrid votes", voted),
+        of("checkpoints", checkpointed),
     ]
 }
 
@@ -416,6 +448,18 @@ fn genesis_fields(genesis: &Genesis) -> Value {
             "epoch_blocks": founding.epoch_blocks,
             "network": founding.network.to_hex(),
             "reveals": reveals,
+        });
+    }
+    if genesis.pq_votes {
+        fields["votes"] = json!(1);
+    }
+    if let Some(checkpoints) = &genesis.checkpoints {
+        let keys = checkpoints.keys.iter().map(|key| {
+            json!({ "scheme": key.scheme().code(), "key": hex(key.as_bytes()) })
+        });
+        fields["checkpoints"] = json!({
+            "every_blocks": checkpoints.every_blocks,
+            "keys": keys.collect::<Vec<_>>(),
         });
     }
     fields

@@ -7,9 +7,12 @@ use serde_json::json;
 
 use super::{Vector, page};
 
-const DOMAINS: [(&str, Domain); 36] = [
+const DOMAINS: [(&str, Domain); 39] = [
     ("selfchain/hybrid/v1", hash::HYBRID),
     ("selfchain/hybrid-seed/v1", hash::HYBRID_SEED),
+    ("selfchain/link/v1", hash::LINK),
+    ("selfchain/checkpoint/v1", hash::CHECKPOINT),
+    ("selfchain/checkpoint-set/v1", hash::CHECKPOINT_SET),
     ("selfchain/tx/v1", hash::TX),
     ("selfchain/sign/v1", hash::SIGN),
     ("selfchain/key/v1", hash::KEY),

@@ -2,6 +2,7 @@
 
 use selfchain_types::acknowledgement::{Acknowledgement, ShortId};
 use selfchain_types::block::Exception;
+use selfchain_types::checkpoint::CheckpointSignature;
 use selfchain_types::crypto::SigningKey;
 use selfchain_types::message::{
     AccountState, Answer, ChangePosition, Committed, Detail, HistoryRow, HoldRecord, PolicyState, Query,
@@ -410,6 +411,33 @@ pub fn peers() -> Vec<Vector> {
                 part: 2,
                 bytes: b"chunk",
             },
+        ),
+        of(
+            "checkpoint signature",
+            json!({
+                "height": 7,
+                "header": block.to_hex(),
+                "key_id": filled(0x15).to_hex(),
+                "signature": hex(b"signature"),
+            }),
+            PeerMessage::CheckpointSignature {
+                height,
+                header: block,
+                signature: CheckpointSignature {
+                    key: KeyId(filled(0x15)),
+                    signature: b"signature".to_vec(),
+                },
+            },
+        ),
+        of(
+            "want checkpoints",
+            json!({ "from": 7 }),
+            PeerMessage::WantCheckpoints(height),
+        ),
+        of(
+            "checkpoints",
+            json!({ "checkpoints": [hex(b"one"), hex(b"other")] }),
+            PeerMessage::Checkpoints(vec![b"one", b"other"]),
         ),
         of(
             "want handovers",

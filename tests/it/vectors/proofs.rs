@@ -2,12 +2,16 @@
 //! certificate.
 
 use selfchain::engine::commit::Anchor;
-use selfchain::engine::proof::{AccountProof, Handover, OperationReceipt, TrustedSet, path_sides, root};
+use selfchain::engine::proof::{
+    AccountProof, Checkpoint, Handover, OperationReceipt, TrustedSet, TrustedSigners, path_sides, root,
+};
 use selfchain::joining::Index;
 use selfchain::storage::ChunkEntry;
 use selfchain::types::account;
 use selfchain::types::block::Header;
 use selfchain::types::certificate::Certificate;
+use selfchain::types::checkpoint::{CheckpointSet, CheckpointSignature, Signer, checkpoint_digest};
+use selfchain::types::crypto::{Scheme, SigningKey};
 use selfchain::types::genesis::{Validator, validators_hash};
 use selfchain::types::receipt;
 use selfchain::types::roots::{Roots, Table};
@@ -53,6 +57,51 @@ fn handover() -> Vector {
         let mut set = TrustedSet::new(Height(1), validators());
         Handover::decode(bytes).is_ok_and(|read| read == handover && set.follow(&filled(0xcc), &read).is_ok())
     })
+}
+
+/// One that two of three signers signed, whose scheme signs the same each time.
+pub fn checkpoints() -> Vec<Vector> {
+    let key = |seed: u8| SigningKey::of_scheme(Scheme::Ed25519SlhDsa128s, &[seed; 32]).unwrap();
+    let set = |seeds: &[u8], power| CheckpointSet {
+        power,
+        signers: seeds
+            .iter()
+            .map(|seed| Signer {
+                key: key(*seed).public().clone(),
+                power: 3,
+            })
+            .collect(),
+    };
+    let (trusted, next) = (set(&[1, 2], 8), set(&[2, 3], 7));
+    let header = blocks::header();
+    let digest = checkpoint_digest(&header.chain_id, header.height, &header.hash(), &next.hash());
+    let mut signatures = [1, 2].map(|seed| CheckpointSignature {
+        key: key(seed).id(),
+        signature: key(seed).sign(digest.as_bytes()),
+    });
+    signatures.sort_by_key(|one| one.key);
+    let checkpoint = Checkpoint {
+        header: header.to_bytes(),
+        next,
+        signatures: signatures.to_vec(),
+    };
+    let fields = json!({
+        "chain_id": header.chain_id.to_hex(),
+        "height": header.height.0,
+        "signed_by_seeds": [hex(&[1; 32]), hex(&[2; 32])],
+        "scheme": Scheme::Ed25519SlhDsa128s.code(),
+        "power_each": "3",
+        "power_before": "8",
+        "power": "7",
+        "next_seeds": [hex(&[2; 32]), hex(&[3; 32])],
+    });
+    let (set_hash, bytes) = (checkpoint.next.hash(), checkpoint.to_bytes());
+    let vector = Vector::new("two of three", fields, bytes, move |bytes| {
+        let mut signers = TrustedSigners::new(Height(6), trusted.clone());
+        Checkpoint::decode(bytes)
+            .is_ok_and(|read| read == checkpoint && signers.follow(&header.chain_id, &read).is_ok())
+    });
+    vec![vector.hashed("digest", digest).hashed("next", set_hash)]
 }
 
 fn index() -> Vector {

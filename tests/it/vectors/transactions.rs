@@ -133,6 +133,10 @@ pub fn operations() -> Vec<Vector> {
         ("reveals", Operation::reveals(21, owner, 16)),
         ("address", Operation::address(22, owner, 16)),
         ("set_quality", Operation::set_quality(23, filled(0x0e), (8, 343))),
+        (
+            "checkpoint key",
+            Operation::checkpoint_key(24, owner, Scheme::Ed25519MlDsa65.code(), (8, 1_984)),
+        ),
     ];
     let vector = |(name, operation): (_, Operation)| {
         Vector::new(

@@ -96,6 +96,9 @@ pub struct Plan {
     pub failing: Failing,
     /// What clients send.
     pub load: Load,
+    /// Whether validators sign with hybrids of Ed25519 and ML-DSA, some of the one length and some of the other. Those
+    /// signatures are hedged: two runs of one seed are alike but for their bytes.
+    pub pq_votes: bool,
     /// Whether files are kept in memory: power cuts lose nothing that was written.
     pub is_on_memory: bool,
     /// Whether nobody looks at the signatures of ballots and transactions.
@@ -210,6 +213,7 @@ impl Plan {
             epoch_blocks: EPOCH_BLOCKS,
             failing: Failing::default(),
             load: Load::default(),
+            pq_votes: false,
             is_on_memory: false,
             trusts_signatures: false,
             is_signing_free: false,

@@ -12,7 +12,7 @@ use selfchain::replica::{Event, To};
 use selfchain::standing::{found, with_network};
 use selfchain::telemetry::Metrics;
 use selfchain::types::block::{Body, Row};
-use selfchain::types::crypto::SigningKey;
+use selfchain::types::crypto::{Scheme, SigningKey};
 use selfchain::types::peer::Lane as LinkLane;
 use selfchain::types::{Genesis, Hash, Height, Outcome as Ledgered, TimeNs};
 use std::collections::{BTreeMap, BTreeSet};
@@ -228,7 +228,12 @@ impl World {
                 }
                 let mut seed = [7; 32];
                 seed[..2].copy_from_slice(&position.to_le_bytes());
-                SigningKey::from_seed(&seed)
+                let scheme = match (plan.pq_votes, position % 2) {
+                    (false, _) => Scheme::Ed25519,
+                    (true, 0) => Scheme::Ed25519MlDsa65,
+                    (true, _) => Scheme::Ed25519MlDsa44,
+                };
+                SigningKey::of_scheme(scheme, &seed).expect("a simulation is built with every scheme")
             })
             .collect();
         let mut genesis = Genesis::solo("simulated", plan.seed, keys[0].public().clone());
