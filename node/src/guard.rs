@@ -80,3 +80,50 @@ fn boot() -> Result<[u8; 16], GuardError> {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+    use selfchain_storage::{MemoryDisk, Place};
+
+    const CHAIN: Hash = Hash([7; 32]);
+
+    fn data() -> Arc<dyn Disk> {
+        Arc::new(MemoryDisk::new())
+    }
+
+    #[test]
+    fn a_second_process_with_the_same_guard_does_not_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = open(Some(folder.path()), &data(), CHAIN, None).unwrap();
+        let second = open(Some(folder.path()), &data(), CHAIN, None);
+        assert!(matches!(second, Err(GuardError::Directory(LogError::Locked { .. }))));
+        drop(first);
+        assert!(open(Some(folder.path()), &data(), CHAIN, None).is_ok());
+        let other = open(Some(folder.path()), &data(), Hash([8; 32]), None);
+        assert!(matches!(other, Err(GuardError::Watermark(_))));
+    }
+
+    #[test]
+    fn what_was_signed_goes_along_with_the_key_and_a_later_start_keeps_the_later() {
+        let (here, there) = (data(), data());
+        let place = |height| Place {
+            height,
+            round: 0,
+            step: 2,
+        };
+        let mut guard = open(None, &here, CHAIN, None).unwrap();
+        guard.advance(place(40), Hash([1; 32])).unwrap();
+        drop(guard);
+        let carried = read_watermark(&*here).unwrap().unwrap().encode();
+        let mut moved = open(None, &there, CHAIN, Some(&carried)).unwrap();
+        assert_eq!(moved.found().place, place(40));
+        moved.advance(place(41), Hash([2; 32])).unwrap();
+        drop(moved);
+        // The key file says 40 for ever.
+        assert_eq!(open(None, &there, CHAIN, Some(&carried)).unwrap().found().place, place(41));
+        let spoilt = open(None, &there, CHAIN, Some(&carried[1..]));
+        assert!(matches!(spoilt, Err(GuardError::Carried)));
+    }
+}

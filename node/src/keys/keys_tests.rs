@@ -1,3 +1,5 @@
+//! Key files: plain, sealed, changed and unlocked.
+
 use super::*;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

@@ -1,3 +1,5 @@
+//! Certificates of identities: forms, forgeries, chains.
+
 use super::*;
 use crate::crypto::SignatureError;
 use alloc::vec;
