@@ -190,6 +190,7 @@ fn decided_by(mut proof: ProofFile, keys: &[SigningKey; 4]) -> Done<(Vec<u8>, Tr
         chain_id: proof.chain_id,
         root_lag: 1,
         set: TrustedSet::new(Height(1), validators),
+        signers: None,
     };
     Ok((proof.to_bytes(), trust))
 }

@@ -27,6 +27,7 @@ pub struct Past {
     pub(crate) genesis: Arc<Genesis>,
     pub(crate) snapshots: Arc<Snapshots>,
     pub(crate) handovers: Arc<HandoverFile>,
+    pub(crate) checkpoints: Arc<HandoverFile>,
     pub(crate) root_lag: u64,
 }
 
@@ -119,6 +120,27 @@ pub enum AnswerError {
         /// Most of them.
         blocks_max: u64,
     },
+    /// There are no checkpoints at all.
+    #[error("this chain has no checkpoints: its votes are hybrid, one validator decides, or genesis says none")]
+    NoCheckpoints,
+    /// No checkpoint is of a header that commits to it yet.
+    #[error("no checkpoint from header {by} on is there yet: the newest is of {newest}")]
+    NotCheckpointed {
+        /// The first header that commits to it.
+        by: Height,
+        /// The newest checkpoint's header; 0 for none.
+        newest: Height,
+    },
+    /// Accounts can be proved over checkpoints only after the blocks that their headers commit to.
+    #[error("no checkpoint is of header {by}, which commits to accounts after {height}: the next such height is {next}")]
+    BetweenCheckpoints {
+        /// What was asked for.
+        height: Height,
+        /// The header that would prove it.
+        by: Height,
+        /// The next height that can be proved so.
+        next: Height,
+    },
     /// One past state is rebuilt at a time.
     #[error("another past state is being rebuilt")]
     Busy,
@@ -162,6 +184,7 @@ impl Past {
             genesis: Arc::new(store.genesis.clone()),
             snapshots: Arc::clone(&store.snapshots),
             handovers: Arc::clone(&store.handovers),
+            checkpoints: Arc::clone(&store.checkpoints),
             root_lag: store.genesis.plane.root_lag(),
         }
     }

@@ -7,11 +7,12 @@ use crate::store::StoreError;
 use core::sync::atomic::{AtomicBool, Ordering};
 use selfchain_engine::commit::{AccountPath, Chain, Prepared, VerifyError};
 use selfchain_engine::proof::{
-    CertifiedHeader, Claim, ConsistencyProof, Handover, OperationReceipt, PROOF_BYTES_MAX, ProofFile, Trust,
-    consistency_path,
+    CertifiedHeader, Checkpoint, Claim, ConsistencyProof, Handover, PROOF_BYTES_MAX, ProofFile, Trust,
+    TrustedSigners, consistency_path,
 };
 use selfchain_types::block::{Header, Row};
 use selfchain_types::genesis::validators_hash;
+use selfchain_types::message::BY_CHECKPOINTS;
 use selfchain_types::seam::log::LogError;
 use selfchain_types::seam::snapshot::SnapshotStore;
 use selfchain_types::{AccountId, Hash, Height};
@@ -39,7 +40,8 @@ pub struct Rebuilding<'a> {
 }
 
 impl Past {
-    /// A proof of how an operation was decided, for whoever knows the validators from height `since` on. Of the
+    /// A proof of how an operation was decided, for whoever knows the validators from height `since` on, or follows
+    /// checkpoints ([`BY_CHECKPOINTS`]). Of the
     /// headers that commit to it, it has the first that they can believe.
     ///
     /// # Errors
@@ -50,9 +52,9 @@ impl Past {
         operation: u32,
         since: Height,
     ) -> Result<ProofFile, AnswerError> {
-        let receipt =
-            self.with_transaction(tx_id, |block, index| self.prove(block, index, operation, since))?;
-        self.of_receipt(receipt, since)
+        self.with_transaction(tx_id, |block, index| {
+            self.prove_receipt(block, index, operation, since)
+        })
     }
 
     /// As [`Past::prove_operation`], of the transaction at a known place.
@@ -68,11 +70,23 @@ impl Past {
     ) -> Result<ProofFile, AnswerError> {
         let row = self.log().read(height.0)?;
         let block = Prepared::new(height, &row).map_err(StoreError::from)?;
-        let receipt = self.prove(&block, selfchain_types::codec::index(index), operation, since)?;
-        self.of_receipt(receipt, since)
+        self.prove_receipt(&block, selfchain_types::codec::index(index), operation, since)
     }
 
-    fn of_receipt(&self, receipt: OperationReceipt, since: Height) -> Result<ProofFile, AnswerError> {
+    fn prove_receipt(
+        &self,
+        block: &Prepared<'_>,
+        index: usize,
+        operation: u32,
+        since: Height,
+    ) -> Result<ProofFile, AnswerError> {
+        if since == BY_CHECKPOINTS {
+            let at = self.checkpoint_of(block.header().height)?;
+            let mut receipt = self.prove(block, index, operation, at)?;
+            receipt.certificate.clear();
+            return self.signed_file(Claim::Operation(receipt.into()), &[at]);
+        }
+        let receipt = self.prove(block, index, operation, since)?;
         let header = receipt.header.clone();
         self.file(Claim::Operation(receipt.into()), &header, since)
     }
@@ -90,6 +104,11 @@ impl Past {
             let what = "state root";
             return Err(StoreError::from(VerifyError::Mismatch { height: by, what }).into());
         }
+        if since == BY_CHECKPOINTS {
+            self.checkpointed(height)?;
+            let proof = path.proof(found.header, Vec::new());
+            return self.signed_file(Claim::Account(proof.into()), &[by]);
+        }
         let proof = path.proof(found.header.clone(), found.certificate);
         self.file(Claim::Account(proof.into()), &found.header, since)
     }
@@ -105,23 +124,34 @@ impl Past {
         new: Height,
         since: Height,
     ) -> Result<ProofFile, AnswerError> {
-        let new = if new == Height::GENESIS {
-            self.newest()
-        } else {
-            new
+        let is_signed = since == BY_CHECKPOINTS;
+        let new = match new {
+            Height::GENESIS if is_signed => self.checkpointed(Height::GENESIS)?,
+            Height::GENESIS => self.newest(),
+            new => new,
         };
         if old > new {
             return Err(AnswerError::Order { old, new });
         }
-        let by = |height: Height| Height(height.0.saturating_add(self.root_lag));
-        refuse_early(by(old), since)?;
-        let (old, new) = (self.certified(old, by(old))?, self.certified(new, by(new))?);
+        let by = |height| match is_signed {
+            true => self.checkpoint_of(height),
+            false => Ok(self.committing(height)),
+        };
+        let (by_old, by_new) = (by(old)?, by(new)?);
+        refuse_early(by_old, since)?;
+        let (mut old, mut new) = (self.certified(old, by_old)?, self.certified(new, by_new)?);
         let [of_old, of_new] = [&old, &new].map(|one| decode_header(Height::GENESIS, &one.header));
         let (old_size, new_size) = (of_old?.receipts_size, of_new?.receipts_size);
         let path =
             consistency_path(old_size, new_size, &self.nodes()).map_err(|_| AnswerError::NotFound {
                 what: "the path between the receipts",
             })?;
+        if is_signed {
+            old.certificate.clear();
+            new.certificate.clear();
+            let proof = ConsistencyProof { old, new, path };
+            return self.signed_file(Claim::Consistency(proof.into()), &[by_old, by_new]);
+        }
         let header = new.header.clone();
         let proof = ConsistencyProof { old, new, path };
         self.file(Claim::Consistency(proof.into()), &header, since)
@@ -173,9 +203,88 @@ impl Past {
         let file = ProofFile {
             chain_id: self.genesis.chain_id(),
             handovers,
+            checkpoints: Vec::new(),
             claim,
         };
         Ok(file)
+    }
+
+    /// The header that is the first to commit to a height.
+    fn committing(&self, height: Height) -> Height {
+        Height(height.0.saturating_add(self.root_lag))
+    }
+
+    /// The first checkpoint whose header commits to a height.
+    fn checkpoint_of(&self, height: Height) -> Result<Height, AnswerError> {
+        let by = self.committing(height);
+        match self.checkpoints_from(by, 1)?.pop() {
+            Some(checkpoint) => header_height(&checkpoint),
+            None if self.genesis.checkpoints.is_none() => Err(AnswerError::NoCheckpoints),
+            None => {
+                let newest = Height(self.checkpoints.last().unwrap_or(0));
+                Err(AnswerError::NotCheckpointed { by, newest })
+            }
+        }
+    }
+
+    /// A height whose accounts can be proved over checkpoints: this one, or for 0 the newest.
+    ///
+    /// # Errors
+    /// [`AnswerError::BetweenCheckpoints`] for another height; [`AnswerError`].
+    pub fn checkpointed(&self, height: Height) -> Result<Height, AnswerError> {
+        let newest = Height(self.checkpoints.last().unwrap_or(0)).back(self.root_lag);
+        if height == Height::GENESIS && newest > Height::GENESIS {
+            return Ok(newest);
+        }
+        let (by, found) = (self.committing(height), self.checkpoint_of(height)?);
+        if by == found {
+            return Ok(height);
+        }
+        let next = found.back(self.root_lag);
+        Err(AnswerError::BetweenCheckpoints { height, by, next })
+    }
+
+    /// The file of a claim that headers of checkpoints commit to, for whoever knows genesis. Of the checkpoints before,
+    /// it has those that name other signers.
+    fn signed_file(&self, claim: Claim, headers: &[Height]) -> Result<ProofFile, AnswerError> {
+        let genesis = TrustedSigners::of_genesis(&self.genesis).ok_or(AnswerError::NoCheckpoints)?;
+        let mut set = genesis.set().clone();
+        let last = headers.iter().max().copied().unwrap_or_default();
+        let (mut checkpoints, mut len, mut from) = (Vec::new(), 0, SINCE_GENESIS);
+        while from <= last {
+            let read = self.checkpoints_from(from, CHECKPOINTS_AT_ONCE)?;
+            from = match read.last() {
+                Some(newest) => header_height(newest)?.next(),
+                None => break,
+            };
+            for checkpoint in read {
+                let height = header_height(&checkpoint)?;
+                if height > last || (checkpoint.next == set && !headers.contains(&height)) {
+                    continue;
+                }
+                len += checkpoint.to_bytes().len();
+                if len > PROOF_BYTES_MAX {
+                    return Err(AnswerError::TooLong);
+                }
+                set = checkpoint.next.clone();
+                checkpoints.push(checkpoint);
+            }
+        }
+        Ok(ProofFile {
+            chain_id: self.genesis.chain_id(),
+            handovers: Vec::new(),
+            checkpoints,
+            claim,
+        })
+    }
+
+    /// Checkpoints from a header's height on.
+    fn checkpoints_from(&self, from: Height, count_max: usize) -> Result<Vec<Checkpoint>, AnswerError> {
+        let records = self.checkpoints.read_from(from.0, count_max, PROOF_BYTES_MAX);
+        let decoded = records.map_err(io)?.into_iter();
+        decoded
+            .map(|bytes| Checkpoint::decode(&bytes).map_err(|source| crate::answers::decode(from, source)))
+            .collect()
     }
 
     /// Changes of the set of validators from a height on, as many as a proof may have bytes.
@@ -288,6 +397,15 @@ impl Past {
     }
 }
 
+/// Checkpoints that are read together.
+const CHECKPOINTS_AT_ONCE: usize = 64;
+
+fn header_height(checkpoint: &Checkpoint) -> Result<Height, AnswerError> {
+    checkpoint
+        .height()
+        .map_err(|source| crate::answers::decode(Height::GENESIS, source))
+}
+
 fn refuse_early(by: Height, since: Height) -> Result<(), AnswerError> {
     if by < since {
         return Err(AnswerError::BeforeSince { by, since });
@@ -300,6 +418,6 @@ fn decode_header(height: Height, bytes: &[u8]) -> Result<Header, AnswerError> {
 }
 
 fn io(source: std::io::Error) -> AnswerError {
-    let action = "read the changes of the set of validators";
+    let action = "read the changes of the set of validators, or the checkpoints";
     StoreError::Io { action, source }.into()
 }

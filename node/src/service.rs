@@ -9,7 +9,7 @@ use crate::drive::tag::RETRY_AFTER_MS;
 use crate::keeping::KeepJob;
 use crate::telemetry::Metrics;
 use crate::vault::VaultJob;
-use selfchain_types::message::{Query, Refused, Reply, Request, SUBMIT_FRONT_LEN};
+use selfchain_types::message::{BY_CHECKPOINTS, Query, Refused, Reply, Request, SUBMIT_FRONT_LEN};
 use selfchain_types::seam::log::{LogError, LogReader};
 use selfchain_types::seam::transport::{Cursor, CursorStep, Overload, Peer, PeerId, Service};
 use selfchain_types::{Height, Refusal};
@@ -101,6 +101,17 @@ impl NodeService {
                     } else {
                         self.refuse_to(&tag, Refusal::IntakeFull, "the intake queue is full".into());
                     }
+                }
+            }
+            // State that is past by now.
+            Request::Query(
+                query @ Query::ProveAccount {
+                    since: BY_CHECKPOINTS,
+                    ..
+                },
+            ) => {
+                if let Err(job) = self.past_queries.offer(PastJob::Query(query, tag)) {
+                    self.refuse_to(job.tag(), Refusal::IntakeFull, "too many questions wait".into());
                 }
             }
             Request::Query(

@@ -5,17 +5,18 @@ use crate::stage::{MONEY, PATIENCE, Stage, config, operator, pay as move_money};
 use selfchain::answers::AnswerError;
 use selfchain::client::{Client, ClientError, ClientOptions};
 use selfchain::cluster::{Cluster, Seat, among};
-use selfchain::engine::proof::{ProofFile, Proven, Statement, Trust};
+use selfchain::engine::proof::{Claim, ProofFile, ProofFileError, Proven, Statement, Trust};
 use selfchain::proving::{Provable, Rebuilding, SINCE_GENESIS};
 use selfchain::storage::{FileDisk, MemoryDisk};
 use selfchain::store::Store;
 use selfchain::types::crypto::{Scheme, SigningKey};
 use selfchain::types::genesis::Plane;
-use selfchain::types::message::Query;
+use selfchain::types::message::{BY_CHECKPOINTS, Query};
 use selfchain::types::seam::log::Log;
 use selfchain::types::{AccountFlags, AssetId, Genesis, Hash, Height, KeyId, Outcome, Refusal};
 use selfchain::{AccountId, Amount, Ledger, Operation};
-use selfchain_tests::proofs::{PAID, SNAPSHOT, Stand, of_later_version, resigned, verified};
+use selfchain_tests::proofs::{PAID, SNAPSHOT, Stand, of_later_version, resigned, spoilt, verified};
+use selfchain_tests::random::Random;
 use std::error::Error;
 use std::ffi::OsString;
 use std::path::Path;
@@ -74,6 +75,61 @@ fn proofs_of_every_kind_are_believed_from_genesis_through_two_changes_of_the_set
             }
         }
     }
+}
+
+#[test]
+fn proofs_over_checkpoints_need_no_vote_and_nobody_but_genesis() {
+    let stand = Stand::with_checkpoints();
+    let (founders, present) = (stand.founders(), stand.past.trust().unwrap());
+    let mut random = Random(0xc4ec);
+    for (name, proof) in stand.proofs(BY_CHECKPOINTS) {
+        let bytes = proof.to_bytes();
+        let proven = verified(&bytes, &founders).unwrap();
+        // That of block 16, which names other signers, and those that commit to the claim.
+        let headers: Vec<_> = proof.checkpoints.iter().map(|one| one.height().unwrap().0).collect();
+        let wanted: &[u64] = if name == "consistency" { &[8, 16, 32] } else { &[16, 32] };
+        assert_eq!((headers.as_slice(), proven.handovers), (wanted, 0), "{name}");
+        assert_eq!((proven.by.height, proven.checkpoints), (Height(32), headers.len()));
+        assert_eq!(proven.trust.signers.as_ref().unwrap().since(), Height(32));
+        match proven.statement {
+            Statement::Operation(decided) => assert!(decided.height <= Height(30)),
+            Statement::Account { height, hot, .. } => {
+                assert_eq!((height, hot.credits_posted.get()), (Height(30), stand.paid[30]));
+            }
+            Statement::Consistency { old, new } => {
+                assert_eq!((old.height, new.height), (Height(6), Height(30)));
+            }
+        }
+        let nobody = verified(&bytes, &present).unwrap_err();
+        assert_eq!(nobody, ProofFileError::NoSigners, "{name}");
+        for (how, bytes) in spoilt(&proof, 300, &mut random) {
+            assert!(verified(&bytes, &founders).is_err(), "{name}: {how}");
+        }
+        // A certificate beside it would be bytes that nobody looks at.
+        let mut with_votes = proof.clone();
+        match &mut with_votes.claim {
+            Claim::Operation(receipt) => receipt.certificate = vec![1],
+            Claim::Account(account) => account.certificate = vec![1],
+            Claim::Consistency(both) => both.old.certificate = vec![1],
+        }
+        let error = verified(&with_votes.to_bytes(), &founders).unwrap_err();
+        assert!(matches!(error, ProofFileError::Certificate { .. }), "{name}: {error}");
+    }
+    let (past, between) = (&stand.past, Height(9));
+    assert!(matches!(
+        past.checkpointed(between),
+        Err(AnswerError::BetweenCheckpoints { next: Height(14), .. })
+    ));
+    assert!(matches!(
+        past.prove_consistency(Height(33), Height(36), BY_CHECKPOINTS),
+        Err(AnswerError::NotCheckpointed { newest: Height(32), .. })
+    ));
+    let without = Stand::new();
+    let (first, _) = without.payments[0];
+    assert!(matches!(
+        without.past.prove_operation(&first, 0, BY_CHECKPOINTS),
+        Err(AnswerError::NoCheckpoints)
+    ));
 }
 
 #[test]

@@ -4,17 +4,19 @@ use crate::random::Random;
 use crate::world::{EPOCH, JOINER, OWNER, PURSE, World, id, join, pay};
 use selfchain::answers::Past;
 use selfchain::engine::commit::Prepared;
-use selfchain::engine::proof::{Claim, ProofFile, ProofFileError, Proven, Trust, TrustedSet};
+use selfchain::engine::proof::{Checkpoint, Claim, ProofFile, ProofFileError, Proven, Trust, TrustedSet};
 use selfchain::proving::{Rebuilding, SINCE_GENESIS};
 use selfchain::storage::{IndexConfig, LogConfig, MemoryDisk, Sealing, SnapshotConfig};
 use selfchain::store::{Store, StoreConfig};
-use selfchain::types::block::Header;
+use selfchain::types::block::{Header, Row};
 use selfchain::types::certificate::{Certificate, Precommit, precommit_digest};
+use selfchain::types::checkpoint::{CheckpointSignature, checkpoint_digest};
 use selfchain::types::codec::{put_bytes_u32, put_section_versioned};
 use selfchain::types::crypto::{PublicKey, Scheme, SigningKey};
-use selfchain::types::genesis::{Plane, Validator, validators_hash};
+use selfchain::types::genesis::{Checkpointing, Plane, Validator, validators_hash};
+use selfchain::types::message::BY_CHECKPOINTS;
 use selfchain::types::seam::log::Log;
-use selfchain::types::{AccountId, Hash, Height, Operation};
+use selfchain::types::{AccountId, Hash, Height, Operation, hash};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -61,9 +63,58 @@ pub fn config() -> StoreConfig {
 impl Stand {
     /// The chain: a fifth validator joins with the second epoch and leaves with the third, and in between the purse
     /// pays. A snapshot of block 20 is kept.
-    #[allow(clippy::unwrap_used, reason = "a chain that cannot be made is a failed test")]
     pub fn new() -> Self {
-        let mut world = World::new(Plane::Stake);
+        Self::over(World::new(Plane::Stake))
+    }
+
+    /// As [`new`](Self::new), with checkpoints of every eighth header. That of block 16 names other signers.
+    #[allow(clippy::unwrap_used, reason = "a chain that cannot be made is a failed test")]
+    pub fn with_checkpoints() -> Self {
+        let keys: Vec<SigningKey> = (60..64).map(checkpoint_key).collect();
+        let publics = keys.iter().map(|key| key.public().clone()).collect();
+        let stand = Self::over(World::with(
+            Plane::Stake,
+            |_| (),
+            |genesis| {
+                genesis.checkpoints = Some(Checkpointing {
+                    every_blocks: 8,
+                    keys: publics,
+                });
+            },
+        ));
+        let first = stand.world.genesis.checkpoint_set().unwrap();
+        let mut second = first.clone();
+        let replaced = checkpoint_key(70);
+        second.signers[3].key = replaced.public().clone();
+        for at in (8..stand.world.height()).step_by(8) {
+            let row = Row::decode(&stand.world.rows[usize::try_from(at - 1).unwrap()]).unwrap();
+            let next = if at < 16 { &first } else { &second };
+            let header = row.header.to_vec();
+            let digest = checkpoint_digest(
+                &stand.world.genesis.chain_id(),
+                Height(at),
+                &hash::HEADER.hash(&header),
+                &next.hash(),
+            );
+            // Three of four sign; from the second set on, the new key among them.
+            let signing = if at <= 16 { [&keys[0], &keys[1], &keys[2]] } else { [&keys[1], &keys[2], &replaced] };
+            let mut signatures = signing.map(|key| CheckpointSignature {
+                key: key.id(),
+                signature: key.sign(digest.as_bytes()),
+            });
+            signatures.sort_by_key(|one| one.key);
+            let checkpoint = Checkpoint {
+                header,
+                next: next.clone(),
+                signatures: signatures.into(),
+            };
+            stand.store.checkpoints.append(at, &checkpoint.to_bytes()).unwrap();
+        }
+        stand
+    }
+
+    #[allow(clippy::unwrap_used, reason = "a chain that cannot be made is a failed test")]
+    fn over(mut world: World) -> Self {
         let mut paid = vec![0, credits(&world)];
         let mut payments = Vec::new();
         while world.height() < 2 * EPOCH + 6 {
@@ -125,12 +176,12 @@ impl Stand {
     /// A proof of each kind, for whoever trusts the set of a height.
     #[allow(clippy::unwrap_used, reason = "a proof that cannot be made is a failed test")]
     pub fn proofs(&self, since: Height) -> Vec<(&'static str, ProofFile)> {
-        let (last, _) = *self
-            .payments
-            .iter()
-            .rfind(|(_, at)| *at <= self.past.newest())
-            .unwrap();
-        let path = self.account_at(PAID, self.past.newest());
+        let newest = match since {
+            BY_CHECKPOINTS => self.past.checkpointed(Height(0)).unwrap(),
+            _ => self.past.newest(),
+        };
+        let (last, _) = *self.payments.iter().rfind(|(_, at)| *at <= newest).unwrap();
+        let path = self.account_at(PAID, newest);
         let old = Height(since.0.max(3));
         vec![
             ("operation", self.past.prove_operation(&last, 1, since).unwrap()),
@@ -195,6 +246,7 @@ pub fn resigned(
         .collect();
     let mut proof = ProofFile {
         handovers: Vec::new(),
+        checkpoints: Vec::new(),
         ..proof.clone()
     };
     let sign = |header: &mut Vec<u8>, certificate: &mut Vec<u8>| {
@@ -230,6 +282,7 @@ pub fn resigned(
         chain_id: proof.chain_id,
         root_lag: 2,
         set: TrustedSet::new(SINCE_GENESIS, validators),
+        signers: None,
     };
     Ok((proof, trust))
 }
@@ -287,12 +340,31 @@ pub fn spoilt(proof: &ProofFile, flips: usize, random: &mut Random) -> Vec<(Stri
         swapped.reverse();
         all.push(("handovers swapped".into(), with(swapped)));
     }
+    for at in 0..proof.checkpoints.len() {
+        let mut without = proof.clone();
+        without.checkpoints.remove(at);
+        all.push((format!("without checkpoint {at}"), without.to_bytes()));
+        let mut doubled = proof.clone();
+        doubled.checkpoints.insert(at, proof.checkpoints[at].clone());
+        all.push((format!("checkpoint {at} twice"), doubled.to_bytes()));
+        for signature in 0..proof.checkpoints[at].signatures.len() {
+            let mut fewer = proof.clone();
+            fewer.checkpoints[at].signatures.remove(signature);
+            all.push((format!("without signature {signature} of checkpoint {at}"), fewer.to_bytes()));
+        }
+    }
     let other = ProofFile {
         chain_id: Hash([7; 32]),
         ..proof.clone()
     };
     all.push(("another chain".into(), other.to_bytes()));
     all
+}
+
+/// A key that signs checkpoints.
+#[allow(clippy::unwrap_used, reason = "a key that cannot be made is a failed test")]
+fn checkpoint_key(seed: u8) -> SigningKey {
+    SigningKey::of_scheme(Scheme::Ed25519MlDsa65, &[seed; 32]).unwrap()
 }
 
 /// A proof that a later version wrote: it has a section that this one passes over.

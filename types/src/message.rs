@@ -102,7 +102,7 @@ pub enum Query {
         tx_id: Hash,
         /// Which of its operations.
         operation: u32,
-        /// From which height on the verifier knows the validators; 1 for genesis.
+        /// From which height on the verifier knows the validators; 1 for genesis, or [`BY_CHECKPOINTS`].
         since: Height,
     },
     /// A proof file about an account: [`Answer::Proof`].
@@ -111,7 +111,7 @@ pub enum Query {
         account: AccountId,
         /// After which block; 0 for the newest that a header commits to.
         at: Height,
-        /// From which height on the verifier knows the validators; 1 for genesis.
+        /// From which height on the verifier knows the validators; 1 for genesis, or [`BY_CHECKPOINTS`].
         since: Height,
     },
     /// A proof file that the receipts of one height are the first of those of another: [`Answer::Proof`].
@@ -120,7 +120,7 @@ pub enum Query {
         old: Height,
         /// The later one; 0 for the newest that a header commits to.
         new: Height,
-        /// From which height on the verifier knows the validators; 1 for genesis.
+        /// From which height on the verifier knows the validators; 1 for genesis, or [`BY_CHECKPOINTS`].
         since: Height,
     },
 }
@@ -170,6 +170,9 @@ pub struct PolicyState {
     /// The model that decides at the next height, or the one that the account prefers; zeros for none.
     pub model: Hash,
 }
+
+/// In the place of the height from which on a verifier knows the validators: it follows checkpoints, from genesis on.
+pub const BY_CHECKPOINTS: Height = Height::GENESIS;
 
 /// Most history rows in one answer.
 pub const HISTORY_ROWS_MAX: u16 = 1_000;

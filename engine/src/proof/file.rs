@@ -2,6 +2,9 @@
 //! validators. [`ProofFile::verify`] is the one way in.
 
 use super::account::AccountProof;
+use super::checkpoint::{
+    Checkpoint, CheckpointError, TrustedSigners, decode_checkpoints, encode_checkpoints,
+};
 use super::consistency::ConsistencyProof;
 use super::handover::{FollowError, Handover, TrustedSet};
 use super::receipt::OperationReceipt;
@@ -12,7 +15,7 @@ use alloc::vec::Vec;
 use selfchain_types::account::{AccountCold, AccountHot};
 use selfchain_types::block::Header;
 use selfchain_types::codec::{self, DecodeError, Reader, known_sections, narrow, put_bytes_u32, put_section};
-use selfchain_types::{Amount, Hash, Height, Operation, Outcome};
+use selfchain_types::{Amount, Hash, Height, Operation, Outcome, hash};
 use thiserror::Error;
 
 /// A claim, and what leads to it from a set of validators that is trusted. Table: `docs/formats/proof.md`.
@@ -22,6 +25,9 @@ pub struct ProofFile {
     pub chain_id: Hash,
     /// Changes of the set of validators, from the trusted one to the one that decided the claim's last header.
     pub handovers: Vec<Handover>,
+    /// In the place of handovers and certificates, whatever becomes of the scheme of votes: checkpoints from genesis on,
+    /// the last of them the claim's last header.
+    pub checkpoints: Vec<Checkpoint>,
     /// What is claimed.
     pub claim: Claim,
 }
@@ -48,7 +54,10 @@ pub struct Proven {
     pub by: Proved,
     /// How many changes of the set of validators lead from the trusted set to the one that decided that header.
     pub handovers: usize,
-    /// Who decided that header: trusted from here on, as much as who was trusted before.
+    /// How many checkpoints lead from genesis to that header; 0 where validators' certificates do.
+    pub checkpoints: usize,
+    /// Who decided that header, or who signs the checkpoints after it: trusted from here on, as much as who was trusted
+    /// before.
     pub trust: Trust,
 }
 
@@ -149,6 +158,39 @@ pub enum ProofFileError {
         #[source]
         source: FollowError,
     },
+    /// Handovers and checkpoints at once.
+    #[error("both changes of the set of validators and checkpoints are there, and one way is enough")]
+    TwoWays,
+    /// Nobody is trusted to sign checkpoints.
+    #[error("the proof leads over checkpoints, and the file that is trusted does not say who signs them: trust the chain's genesis, of a chain with checkpoints")]
+    NoSigners,
+    /// A checkpoint is not believed.
+    #[error("checkpoint {number} does not hold")]
+    Checkpoint {
+        /// Which, from 1.
+        number: usize,
+        /// Why.
+        #[source]
+        source: CheckpointError,
+    },
+    /// No checkpoint is of the claim's header.
+    #[error("none of the checkpoints is of the header of height {height}")]
+    NoCheckpoint {
+        /// The header's height.
+        height: Height,
+    },
+    /// A certificate that nobody looks at.
+    #[error("the header of height {height} has a certificate beside the checkpoint that leads to it")]
+    Certificate {
+        /// The header's height.
+        height: Height,
+    },
+    /// Checkpoints lead past the header.
+    #[error("checkpoint {number} comes after the header")]
+    UnusedCheckpoint {
+        /// Which, from 1.
+        number: usize,
+    },
     /// A header says nothing about any block yet.
     #[error("the header of height {height} commits to no block: roots lag by {root_lag}")]
     Young {
@@ -165,6 +207,7 @@ pub enum ProofFileError {
 mod kind {
     pub(super) const CHAIN: u16 = 1;
     pub(super) const HANDOVERS: u16 = 2;
+    pub(super) const CHECKPOINTS: u16 = 3;
     // From here to 15 is room for what leads to a header in other ways.
     pub(super) const OPERATION: u16 = 16;
     pub(super) const ACCOUNT: u16 = 17;
@@ -183,12 +226,7 @@ impl ProofFile {
                 want: trust.chain_id,
             });
         }
-        let mut road = Road {
-            chain_id: self.chain_id,
-            set: trust.set.clone(),
-            handovers: &self.handovers,
-            followed: 0,
-        };
+        let mut road = Road::new(self, trust)?;
         let (statement, by) = match &self.claim {
             Claim::Operation(receipt) => {
                 let (header, by) = road.vouch(&receipt.header, &receipt.certificate)?;
@@ -211,16 +249,25 @@ impl ProofFile {
             }
         };
         road.end()?;
-        Ok(Proven {
+        let mut proven = Proven {
             chain_id: self.chain_id,
             statement,
             by,
-            handovers: road.followed,
-            trust: Trust {
-                set: road.set,
-                ..trust.clone()
-            },
-        })
+            handovers: 0,
+            checkpoints: 0,
+            trust: trust.clone(),
+        };
+        match road {
+            Road::Votes(votes) => {
+                proven.handovers = votes.followed;
+                proven.trust.set = votes.set;
+            }
+            Road::Checkpoints(signed) => {
+                proven.checkpoints = signed.followed;
+                proven.trust.signers = Some(signed.signers);
+            }
+        }
+        Ok(proven)
     }
 
     /// The canonical bytes.
@@ -235,6 +282,11 @@ impl ProofFile {
                 for handover in &self.handovers {
                     put_bytes_u32(out, &handover.to_bytes());
                 }
+            });
+        }
+        if !self.checkpoints.is_empty() {
+            put_section(&mut out, kind::CHECKPOINTS, |out| {
+                out.extend_from_slice(&encode_checkpoints(&self.checkpoints));
             });
         }
         let (kind, bytes) = match &self.claim {
@@ -260,11 +312,12 @@ impl ProofFile {
         let kinds = [
             kind::CHAIN,
             kind::HANDOVERS,
+            kind::CHECKPOINTS,
             kind::OPERATION,
             kind::ACCOUNT,
             kind::CONSISTENCY,
         ];
-        let [chain, handovers, operation, account, consistency] = known_sections(bytes, kinds)?;
+        let [chain, handovers, checkpoints, operation, account, consistency] = known_sections(bytes, kinds)?;
         let mut chain = Reader::new(
             "proof chain",
             chain.ok_or(DecodeError::MissingSection { kind: kind::CHAIN })?,
@@ -294,6 +347,7 @@ impl ProofFile {
         Ok(Self {
             chain_id,
             handovers: handovers.map_or_else(|| Ok(Vec::new()), decode_handovers)?,
+            checkpoints: checkpoints.map_or_else(|| Ok(Vec::new()), some_checkpoints)?,
             claim,
         })
     }
@@ -315,8 +369,58 @@ fn decode_handovers(bytes: &[u8]) -> Result<Vec<Handover>, DecodeError> {
     Ok(handovers)
 }
 
-/// The way from the trusted set to the headers, which come in ascending order of height.
-struct Road<'a> {
+fn some_checkpoints(bytes: &[u8]) -> Result<Vec<Checkpoint>, DecodeError> {
+    let checkpoints = decode_checkpoints(bytes)?;
+    let kind = kind::CHECKPOINTS;
+    match checkpoints.is_empty() {
+        true => Err(DecodeError::EmptySection { kind }),
+        false => Ok(checkpoints),
+    }
+}
+
+/// The way from what is trusted to the headers, which come in ascending order of height.
+enum Road<'a> {
+    Votes(Votes<'a>),
+    Checkpoints(Signed<'a>),
+}
+
+impl<'a> Road<'a> {
+    fn new(file: &'a ProofFile, trust: &Trust) -> Result<Self, ProofFileError> {
+        match (file.handovers.as_slice(), file.checkpoints.as_slice()) {
+            (handovers, []) => Ok(Self::Votes(Votes {
+                chain_id: file.chain_id,
+                set: trust.set.clone(),
+                handovers,
+                followed: 0,
+            })),
+            ([], checkpoints) => Ok(Self::Checkpoints(Signed {
+                chain_id: file.chain_id,
+                signers: trust.signers.clone().ok_or(ProofFileError::NoSigners)?,
+                checkpoints,
+                followed: 0,
+            })),
+            _ => Err(ProofFileError::TwoWays),
+        }
+    }
+
+    fn vouch(&mut self, header: &[u8], certificate: &[u8]) -> Result<(Header, Proved), ProofFileError> {
+        match self {
+            Self::Votes(votes) => votes.vouch(header, certificate),
+            Self::Checkpoints(signed) => signed.vouch(header, certificate),
+        }
+    }
+
+    /// Nothing may be left that nobody looked at.
+    fn end(&self) -> Result<(), ProofFileError> {
+        match self {
+            Self::Votes(votes) => votes.end(),
+            Self::Checkpoints(signed) => signed.end(),
+        }
+    }
+}
+
+/// Sets of validators, each of which handed over to the next, and what they voted for.
+struct Votes<'a> {
     chain_id: Hash,
     set: TrustedSet,
     /// Those ahead.
@@ -324,7 +428,7 @@ struct Road<'a> {
     followed: usize,
 }
 
-impl Road<'_> {
+impl Votes<'_> {
     /// Follows the set of validators up to a header's height, and believes the header if that set decided it.
     fn vouch(&mut self, header: &[u8], certificate: &[u8]) -> Result<(Header, Proved), ProofFileError> {
         let height = Header::decode(header)?.height;
@@ -350,6 +454,54 @@ impl Road<'_> {
             Some(next) => Err(ProofFileError::Unused {
                 number: self.followed + 1,
                 height: next.height()?,
+            }),
+        }
+    }
+}
+
+/// Checkpoints, each signed by those whom the one before named.
+struct Signed<'a> {
+    chain_id: Hash,
+    signers: TrustedSigners,
+    checkpoints: &'a [Checkpoint],
+    /// How many of them were followed.
+    followed: usize,
+}
+
+impl Signed<'_> {
+    /// Follows checkpoints up to the one of this header.
+    fn vouch(&mut self, bytes: &[u8], certificate: &[u8]) -> Result<(Header, Proved), ProofFileError> {
+        let header = Header::decode(bytes)?;
+        let height = header.height;
+        if !certificate.is_empty() {
+            return Err(ProofFileError::Certificate { height });
+        }
+        let is_there = |signed: &Self| {
+            let last = signed.followed.checked_sub(1);
+            last.is_some_and(|last| signed.checkpoints[last].header == bytes)
+        };
+        while !is_there(self) {
+            let next = self.checkpoints.get(self.followed);
+            let next = next.ok_or(ProofFileError::NoCheckpoint { height })?;
+            let number = self.followed + 1;
+            self.signers
+                .follow(&self.chain_id, next)
+                .map_err(|source| ProofFileError::Checkpoint { number, source })?;
+            self.followed = number;
+        }
+        let proved = Proved {
+            block: hash::HEADER.hash(bytes),
+            height,
+            time_ns: header.time_ns,
+        };
+        Ok((header, proved))
+    }
+
+    fn end(&self) -> Result<(), ProofFileError> {
+        match self.followed == self.checkpoints.len() {
+            true => Ok(()),
+            false => Err(ProofFileError::UnusedCheckpoint {
+                number: self.followed + 1,
             }),
         }
     }

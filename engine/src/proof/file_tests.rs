@@ -106,6 +106,7 @@ fn founders() -> Trust {
         chain_id: CHAIN,
         root_lag: 2,
         set: TrustedSet::new(Height(1), set(&FIRST)),
+        signers: None,
     }
 }
 
@@ -113,6 +114,7 @@ fn file(handovers: Vec<Handover>, claim: Claim) -> ProofFile {
     ProofFile {
         chain_id: CHAIN,
         handovers,
+        checkpoints: Vec::new(),
         claim,
     }
 }

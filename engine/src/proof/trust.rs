@@ -3,6 +3,7 @@
 //! It is read from the chain's genesis file, or from a validators file: a few lines of text that say which validators
 //! decide from some height on, so that proofs can leave out how they came to.
 
+use super::checkpoint::TrustedSigners;
 use super::handover::TrustedSet;
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -31,6 +32,8 @@ pub struct Trust {
     pub root_lag: u64,
     /// Who decides, and from which height on.
     pub set: TrustedSet,
+    /// Who signs checkpoints, where that is known: a genesis file says so, a validators file does not.
+    pub signers: Option<TrustedSigners>,
 }
 
 /// Why a file is none that can be trusted.
@@ -70,6 +73,7 @@ impl Trust {
             chain_id: genesis.chain_id(),
             root_lag: genesis.plane.root_lag(),
             set: TrustedSet::new(Height(1), genesis.validators.clone()),
+            signers: TrustedSigners::of_genesis(genesis),
         }
     }
 
@@ -142,6 +146,7 @@ fn read_text(text: &str) -> Result<Trust, TrustError> {
         chain_id,
         root_lag,
         set: TrustedSet::new(Height(since), validators),
+        signers: None,
     })
 }
 
@@ -205,6 +210,7 @@ mod tests {
                 Height(33),
                 validators.map(|(key, power)| Validator { key, power }).collect(),
             ),
+            signers: None,
         }
     }
 

@@ -9,7 +9,7 @@ use crate::telemetry::Metrics;
 use core::time::Duration;
 use selfchain_engine::commit::AccountPath;
 use selfchain_engine::proof::ProofFile;
-use selfchain_types::message::{Answer, HISTORY_ROWS_MAX, Query, Refused, Reply};
+use selfchain_types::message::{Answer, BY_CHECKPOINTS, HISTORY_ROWS_MAX, Query, Refused, Reply};
 use selfchain_types::{Hash, Height, Refusal};
 use std::sync::Arc;
 
@@ -81,7 +81,13 @@ impl PastThread {
     fn answer(&self, job: PastJob) {
         if let PastJob::Query(Query::ProveAccount { account, at, since }, tag) = &job {
             let (account, at, since) = (*account, *at, *since);
-            if let Err(error) = self.rebuilder.begin(&self.past, account, at, since, tag.clone()) {
+            let height = match since {
+                BY_CHECKPOINTS => self.past.checkpointed(at),
+                _ => Ok(at),
+            };
+            let begun = height
+                .and_then(|height| self.rebuilder.begin(&self.past, account, height, since, tag.clone()));
+            if let Err(error) = begun {
                 self.reply(&job, &refused(&error));
             }
             return;
@@ -193,13 +199,17 @@ fn refused(error: &AnswerError) -> Reply {
         | AnswerError::BeforeSince { .. }
         | AnswerError::Order { .. }
         | AnswerError::TooLong
+        | AnswerError::NoCheckpoints
+        | AnswerError::BetweenCheckpoints { .. }
         | AnswerError::TooFar { .. } => (Refusal::NotFound, 0),
         AnswerError::OutOfReach { height, last, .. } if height > last => (Refusal::NotFound, RETRY_AFTER_MS),
         AnswerError::OutOfReach { .. } => (Refusal::Pruned, 0),
         AnswerError::Busy => (Refusal::IntakeFull, RETRY_AFTER_MS),
         AnswerError::Stopped => (Refusal::Draining, 0),
         AnswerError::Unbelieved(_) => (Refusal::Poisoned, 0),
-        AnswerError::NotYetProvable { .. } => (Refusal::NotFound, RETRY_AFTER_MS),
+        AnswerError::NotYetProvable { .. } | AnswerError::NotCheckpointed { .. } => {
+            (Refusal::NotFound, RETRY_AFTER_MS)
+        }
         AnswerError::Pruned { .. } => (Refusal::Pruned, 0),
         AnswerError::IndexBehind { .. } => (Refusal::IndexBehind, RETRY_AFTER_MS),
         AnswerError::Store(_) => (Refusal::Poisoned, 0),

@@ -87,13 +87,23 @@ impl World {
     }
 
     pub fn with_fees(plane: Plane, change: impl FnOnce(&mut Fees)) -> Self {
+        Self::with(plane, change, |_| ())
+    }
+
+    pub fn with(
+        plane: Plane,
+        change: impl FnOnce(&mut Fees),
+        found_with: impl FnOnce(&mut Genesis),
+    ) -> Self {
         let mut genesis = Genesis::solo("members", 1, key(AUTHORITY).public().clone());
         genesis.fees.asset = COIN;
         genesis.fees.collector = RESERVE;
         change(&mut genesis.fees);
         let keys = FOUNDERS.map(key);
         let epoch = u32::try_from(EPOCH).unwrap();
-        let mut world = Self::of(found(genesis, plane, &keys, epoch, REVEALS), plane);
+        let mut genesis = found(genesis, plane, &keys, epoch, REVEALS);
+        found_with(&mut genesis);
+        let mut world = Self::of(genesis, plane);
         world.found();
         world
     }

@@ -97,6 +97,7 @@ fn trust(validators: Vec<Validator>) -> Trust {
         chain_id: blocks::header().chain_id,
         root_lag: 2,
         set: TrustedSet::new(Height(1), validators),
+        signers: None,
     }
 }
 
@@ -104,6 +105,7 @@ fn file(name: &'static str, handovers: Vec<Handover>, claim: Claim, trust: Trust
     let file = ProofFile {
         chain_id: trust.chain_id,
         handovers,
+        checkpoints: Vec::new(),
         claim,
     };
     let fields = json!({

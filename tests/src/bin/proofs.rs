@@ -6,6 +6,7 @@
 use selfchain::engine::proof::{Proven, Statement};
 use selfchain::types::Height;
 use selfchain::types::crypto::Scheme;
+use selfchain::types::message::BY_CHECKPOINTS;
 use selfchain_tests::proofs::{Stand, of_later_version, resigned, spoilt, verified};
 use selfchain_tests::random::Random;
 use serde_json::{Value, json};
@@ -93,6 +94,19 @@ fn write_all(directory: &Path, seed: u64) -> Checked<(usize, usize)> {
             }
         }
     }
+    let signed = Stand::with_checkpoints();
+    let (founders, later) = (signed.founders(), signed.past.trust()?);
+    std::fs::write(directory.join("genesis-signed"), signed.world.genesis.to_bytes())?;
+    std::fs::write(directory.join("later-signed.txt"), later.to_text())?;
+    for (name, proof) in signed.proofs(BY_CHECKPOINTS) {
+        let name = format!("{name}, over checkpoints");
+        let bytes = proof.to_bytes();
+        cases.add(&name, &bytes, "genesis-signed", &founders)?;
+        cases.add(&format!("{name}, without whom to trust"), &bytes, "later-signed.txt", &later)?;
+        for (how, bytes) in spoilt(&proof, FLIPS, &mut random) {
+            cases.add(&format!("{name}, {how}"), &bytes, "genesis-signed", &founders)?;
+        }
+    }
     let count = (cases.all.len(), cases.holding);
     std::fs::write(directory.join("cases.json"), Value::from(cases.all).to_string())?;
     Ok(count)
@@ -139,6 +153,7 @@ fn said(proven: &Proven) -> Value {
     let mut said = json!({
         "chain_id": proven.chain_id.to_hex(),
         "handovers": proven.handovers,
+        "checkpoints": proven.checkpoints,
         "validators": proven.trust.set.validators().len(),
         "by.height": proven.by.height.0,
         "by.block": proven.by.block.to_hex(),

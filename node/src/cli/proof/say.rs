@@ -20,6 +20,7 @@ pub(super) fn value(proven: &Proven, bytes: usize) -> Value {
             "validators": proven.trust.set.validators().len(),
         },
         "handovers": proven.handovers,
+        "checkpoints": proven.checkpoints,
         "bytes": bytes,
     });
     let (claim, said) = match &proven.statement {
@@ -83,13 +84,22 @@ pub(super) fn text(proven: &Proven) -> String {
         1 => "who took over from whom you trust, by 1 change of the set".to_owned(),
         changes => format!("who took over from whom you trust, by {changes} changes of the set"),
     };
+    let who = match proven.checkpoints {
+        0 => format!(
+            "decided by more than two thirds of {} validators: {changes}",
+            proven.trust.set.validators().len()
+        ),
+        1 => "signed as a checkpoint by more than two thirds of the power that genesis names".to_owned(),
+        followed => format!(
+            "signed as a checkpoint by more than two thirds of the power that the one before names, {followed} of them \
+             from genesis on"
+        ),
+    };
     format!(
-        "the proof holds: on chain {}\n{said}\nsays header {} of ledger time {}, decided by more than two thirds of {} \
-         validators: {changes}",
+        "the proof holds: on chain {}\n{said}\nsays header {} of ledger time {}, {who}",
         proven.chain_id,
         proven.by.height,
         describe::time(proven.by.time_ns),
-        proven.trust.set.validators().len(),
     )
 }
 

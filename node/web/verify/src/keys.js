@@ -4,7 +4,7 @@
 import { ed25519 } from '@noble/curves/ed25519.js';
 import { ml_dsa44, ml_dsa65 } from '@noble/post-quantum/ml-dsa.js';
 import { slh_dsa_sha2_128f, slh_dsa_sha2_128s } from '@noble/post-quantum/slh-dsa.js';
-import { little } from './bytes.js';
+import { little, wrong } from './bytes.js';
 import { hash } from './hash.js';
 
 const schemes = [
@@ -35,12 +35,25 @@ export function schemeNamed(name) {
   return schemes.find((scheme) => scheme.name === name);
 }
 
+/** A key's id. */
+export function keyId(scheme, key) {
+  return hash('key', little(scheme.code, 2), key);
+}
+
+/** A key that may sign checkpoints: any hybrid. */
+export function readCheckpointKey(reader) {
+  const code = reader.u16();
+  const scheme = schemeOf(code);
+  if (!scheme?.second) wrong(`checkpoint key: scheme ${code} is no hybrid that is known`);
+  const key = reader.take(scheme.publicLength);
+  return { scheme, key, id: keyId(scheme, key) };
+}
+
 /** Whether this is the key's signature over the message. */
 export function verifies(scheme, key, message, signature) {
   if (key.length !== scheme.publicLength || signature.length !== scheme.signatureLength) return false;
   if (!scheme.second) return ed25519Verifies(key, message, signature);
-  const id = hash('key', little(scheme.code, 2), key);
-  const digest = hash('hybrid', id, message);
+  const digest = hash('hybrid', keyId(scheme, key), message);
   return (
     ed25519Verifies(key.subarray(0, 32), digest, signature.subarray(0, 64)) &&
     attempt(() => scheme.second.verify(signature.subarray(64), digest, key.subarray(32)))

@@ -71,6 +71,13 @@ export const outcomes = new Map([
   [107, 'reveals_invalid'],
   [108, 'last_validator'],
   [109, 'network_invalid'],
+  [110, 'identity_invalid'],
+  [111, 'identity_serial'],
+  [112, 'identity_previous'],
+  [113, 'identity_heights'],
+  [114, 'identity_revoked'],
+  [115, 'identity_key'],
+  [116, 'identity_bound'],
 ]);
 
 export const kinds = new Map([
@@ -94,4 +101,6 @@ export const kinds = new Map([
   [18, 'reveals'],
   [19, 'address'],
   [20, 'set_quality'],
+  [21, 'certify'],
+  [22, 'checkpoint_key'],
 ]);

@@ -1,9 +1,9 @@
 // Proof files (docs/formats/proof.md, receipt.md, snapshot.md): what one says, if the trusted validators are believed.
 
-import { Reader, Wrong, allSections, hex, same, sections, wrong } from './bytes.js';
+import { Reader, Wrong, allSections, hex, little, same, sections, wrong } from './bytes.js';
 import { readHeader, validatorsHash, vouch } from './blocks.js';
+import { readCheckpointKey, schemeOf, verifies } from './keys.js';
 import { emptyRoot, hash } from './hash.js';
-import { schemeOf } from './keys.js';
 import { kinds, outcomes } from './names.js';
 import { checkConsistency, readPath, rootBySides, rootFrom } from './trees.js';
 import { readTrust } from './trust.js';
@@ -22,7 +22,7 @@ export function verify(proofBytes, trustBytes) {
 
 function prove(bytes, trust) {
   if (bytes.length > LENGTH_MAX) wrong('the proof is too long');
-  const found = sections('proof', bytes, [1, 2, 16, 17, 18]);
+  const found = sections('proof', bytes, [1, 2, 3, 16, 17, 18]);
   const chain = new Reader('proof chain', found.get(1) ?? wrong('proof: section 1 is missing'));
   const chainId = chain.hash();
   chain.finish();
@@ -33,14 +33,17 @@ function prove(bytes, trust) {
   if (!same(chainId, trust.chainId)) {
     wrong(`the proof is about chain ${hex(chainId)}, and chain ${hex(trust.chainId)} is trusted`);
   }
-  const road = new Road(chainId, trust, handovers);
+  const checkpoints = found.has(3) ? readCheckpoints(found.get(3)) : [];
+  if (handovers.length > 0 && checkpoints.length > 0) wrong('a proof leads over handovers or over checkpoints, not both');
+  const road = found.has(3) ? new Checkpoints(chainId, trust, checkpoints) : new Road(chainId, trust, handovers);
   const said = claim(road, trust.rootLag);
   road.end();
   return {
     chain_id: hex(chainId),
     ...said,
-    handovers: road.followed,
-    validators: road.validators.length,
+    handovers: found.has(3) ? 0 : road.followed,
+    checkpoints: found.has(3) ? road.followed : 0,
+    validators: trust.validators && !found.has(3) ? road.validators.length : trust.validators.length,
   };
 }
 
@@ -86,6 +89,88 @@ class Road {
     const left = this.handovers[this.followed];
     if (left) wrong(`change ${this.followed + 1} of the set of validators, of height ${left.height}, leads past the header`);
   }
+}
+
+/** The way from genesis over checkpoints, each signed by those whom the one before names (docs/formats/checkpoint.md). */
+class Checkpoints {
+  constructor(chainId, trust, checkpoints) {
+    if (!trust.signers) wrong('the proof leads over checkpoints, and the trusted file does not say who signs them');
+    Object.assign(this, { chainId, set: trust.signers, since: 0n, checkpoints, followed: 0 });
+  }
+
+  vouch({ header, certificate }) {
+    const wanted = readHeader(header);
+    if (certificate.length > 0) wrong(`header ${wanted.height} has a certificate beside its checkpoint`);
+    while (this.followed === 0 || !same(this.checkpoints[this.followed - 1].header, header)) {
+      if (this.followed === this.checkpoints.length) wrong(`no checkpoint is of header ${wanted.height}`);
+      this.follow(this.checkpoints[this.followed]);
+      this.followed += 1;
+    }
+    return wanted;
+  }
+
+  follow({ header, next, nextBytes, signatures }) {
+    const name = `checkpoint ${this.followed + 1}`;
+    const { chainId, height, block } = readHeader(header);
+    if (!same(chainId, this.chainId)) wrong(`${name} is of another chain`);
+    if (height <= this.since) wrong(`${name} is not of a later height than the one before`);
+    const message = hash('checkpoint', this.chainId, little(height, 8), block, hash('checkpoint-set', nextBytes));
+    let [got, previous] = [0n, ''];
+    for (const { key, signature } of signatures) {
+      const signer = this.set.signers.find((one) => same(one.id, key));
+      if (!signer || hex(key) <= previous) wrong(`${name}: a signature of a key that was not named, or out of order`);
+      previous = hex(key);
+      if (!verifies(signer.scheme, signer.key, message, signature)) wrong(`${name}: a signature does not verify`);
+      got += signer.power;
+    }
+    if (got * 3n <= this.set.power * 2n) wrong(`${name}: power ${got} of ${this.set.power} is not more than two thirds`);
+    this.set = next;
+    this.since = height;
+  }
+
+  end() {
+    if (this.followed < this.checkpoints.length) wrong(`checkpoint ${this.followed + 1} comes after the header`);
+  }
+}
+
+function readCheckpoints(bytes) {
+  const [chain] = allSections('checkpoints', bytes, [1]);
+  const reader = new Reader('checkpoints', chain);
+  const checkpoints = [];
+  while (reader.left > 0) checkpoints.push(readCheckpoint(reader.counted()));
+  if (checkpoints.length === 0) wrong('a section of no checkpoints');
+  return checkpoints;
+}
+
+function readCheckpoint(bytes) {
+  const [header, nextBytes, signed] = allSections('checkpoint', bytes, [1, 2, 3]);
+  readHeader(header);
+  const next = readSigners(nextBytes);
+  const reader = new Reader('checkpoint signatures', signed);
+  const signatures = [];
+  while (reader.left > 0) {
+    const [key, signature] = [reader.hash(), reader.counted()];
+    if (signature.length > 17152 || signatures.length === 1024) wrong('checkpoint: too long a signature, or too many');
+    signatures.push({ key, signature });
+  }
+  return { header, next, nextBytes, signatures };
+}
+
+/** A set of signers. */
+function readSigners(bytes) {
+  const reader = new Reader('checkpoint set', bytes);
+  const power = reader.u64();
+  if (power === 0n || power >= 1n << 62n) wrong(`checkpoint set: power ${power}`);
+  const signers = [];
+  let left = power;
+  while (reader.left > 0) {
+    const signer = { ...readCheckpointKey(reader), power: reader.u64() };
+    if (signer.power === 0n || signer.power > left) wrong('checkpoint set: a signer with no power, or more than there is');
+    if (signers.length === 1024 || signers.some((one) => same(one.id, signer.id))) wrong('checkpoint set: a key twice');
+    left -= signer.power;
+    signers.push(signer);
+  }
+  return { power, signers };
 }
 
 function readHandovers(bytes) {
@@ -201,14 +286,14 @@ function account(bytes) {
   };
 }
 
-/** Table of roots: numbers 1 to 12, ascending (docs/formats/roots.md). */
+/** Table of roots: numbers 1 to 14, ascending (docs/formats/roots.md). */
 function readRoots(bytes) {
   const reader = new Reader('roots', bytes);
   const tables = new Map();
   let previous = 0;
   while (reader.left > 0) {
     const table = reader.u16();
-    if (table <= previous || table > 12) wrong(`roots: table ${table} is not known, or out of order`);
+    if (table <= previous || table > 14) wrong(`roots: table ${table} is not known, or out of order`);
     previous = table;
     tables.set(table, reader.hash());
   }

@@ -1,13 +1,15 @@
 // What a proof proves, in words.
 
 export function say(proven) {
-  const { by, handovers } = proven;
+  const { by, handovers, checkpoints } = proven;
   const changes = { 0: 'whom you trust', 1: 'who took over from whom you trust, by 1 change of the set' };
   return [
     ...CLAIMS[proven.claim](proven[proven.claim]),
-    `Says header ${by.height} of ledger time ${time(by.time_ns)}, decided by more than two thirds of ` +
-      `${proven.validators} validators: ` +
-      (changes[handovers] ?? `who took over from whom you trust, by ${handovers} changes of the set`),
+    `Says header ${by.height} of ledger time ${time(by.time_ns)}, ` +
+      (checkpoints > 0
+        ? `signed as a checkpoint, ${checkpoints} of them from genesis on, by more than two thirds of the power`
+        : `decided by more than two thirds of ${proven.validators} validators: ` +
+          (changes[handovers] ?? `who took over from whom you trust, by ${handovers} changes of the set`)),
     `Chain ${proven.chain_id}`,
   ];
 }

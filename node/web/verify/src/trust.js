@@ -2,7 +2,7 @@
 
 import { Reader, sections, unhex, wrong } from './bytes.js';
 import { hash } from './hash.js';
-import { schemeNamed, schemeOf } from './keys.js';
+import { readCheckpointKey, schemeNamed, schemeOf } from './keys.js';
 
 const HEAD = 'selfchain-validators 1';
 const LENGTH_MAX = 64 << 20;
@@ -16,7 +16,7 @@ export function readTrust(bytes) {
 }
 
 function readGenesis(bytes) {
-  const known = [1, 2, 3, 4, 5];
+  const known = [1, 2, 3, 4, 5, 6, 7];
   const found = sections('genesis', bytes, known);
   for (const kind of known.slice(0, 4)) {
     if (!found.has(kind)) wrong(`it is neither a validators file nor a genesis: section ${kind} is missing`);
@@ -35,7 +35,17 @@ function readGenesis(bytes) {
     validators.push({ scheme, key, power: reader.u64() });
   }
   if (validators.length === 0) wrong('genesis: there is no validator');
-  return { chainId: hash('genesis', bytes), rootLag: plane === 1 ? 1n : 2n, since: 1n, validators };
+  const signers = found.has(7) ? readFounders(found.get(7), validators) : null;
+  return { chainId: hash('genesis', bytes), rootLag: plane === 1 ? 1n : 2n, since: 1n, validators, signers };
+}
+
+/** Who signs the first checkpoint: the founders' checkpoint keys, each with its validator's power. */
+function readFounders(bytes, validators) {
+  const reader = new Reader('genesis checkpoints', bytes);
+  if (reader.u32() === 0) wrong('genesis: no blocks from one checkpoint to the next');
+  const signers = validators.map(({ power }) => ({ ...readCheckpointKey(reader), power }));
+  reader.finish();
+  return { power: validators.reduce((sum, { power }) => sum + power, 0n), signers };
 }
 
 function readText(bytes) {
