@@ -121,7 +121,9 @@ pub enum AnswerError {
         blocks_max: u64,
     },
     /// There are no checkpoints at all.
-    #[error("this chain has no checkpoints: its votes are hybrid, one validator decides, or genesis says none")]
+    #[error(
+        "this chain has no checkpoints: its votes are hybrid, one validator decides, or genesis says none"
+    )]
     NoCheckpoints,
     /// No checkpoint is of a header that commits to it yet.
     #[error("no checkpoint from header {by} on is there yet: the newest is of {newest}")]
@@ -132,7 +134,9 @@ pub enum AnswerError {
         newest: Height,
     },
     /// Accounts can be proved over checkpoints only after the blocks that their headers commit to.
-    #[error("no checkpoint is of header {by}, which commits to accounts after {height}: the next such height is {next}")]
+    #[error(
+        "no checkpoint is of header {by}, which commits to accounts after {height}: the next such height is {next}"
+    )]
     BetweenCheckpoints {
         /// What was asked for.
         height: Height,

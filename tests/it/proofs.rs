@@ -86,10 +86,21 @@ fn proofs_over_checkpoints_need_no_vote_and_nobody_but_genesis() {
         let bytes = proof.to_bytes();
         let proven = verified(&bytes, &founders).unwrap();
         // That of block 16, which names other signers, and those that commit to the claim.
-        let headers: Vec<_> = proof.checkpoints.iter().map(|one| one.height().unwrap().0).collect();
-        let wanted: &[u64] = if name == "consistency" { &[8, 16, 32] } else { &[16, 32] };
+        let headers: Vec<_> = proof
+            .checkpoints
+            .iter()
+            .map(|one| one.height().unwrap().0)
+            .collect();
+        let wanted: &[u64] = if name == "consistency" {
+            &[8, 16, 32]
+        } else {
+            &[16, 32]
+        };
         assert_eq!((headers.as_slice(), proven.handovers), (wanted, 0), "{name}");
-        assert_eq!((proven.by.height, proven.checkpoints), (Height(32), headers.len()));
+        assert_eq!(
+            (proven.by.height, proven.checkpoints),
+            (Height(32), headers.len())
+        );
         assert_eq!(proven.trust.signers.as_ref().unwrap().since(), Height(32));
         match proven.statement {
             Statement::Operation(decided) => assert!(decided.height <= Height(30)),
@@ -113,7 +124,10 @@ fn proofs_over_checkpoints_need_no_vote_and_nobody_but_genesis() {
             Claim::Consistency(both) => both.old.certificate = vec![1],
         }
         let error = verified(&with_votes.to_bytes(), &founders).unwrap_err();
-        assert!(matches!(error, ProofFileError::Certificate { .. }), "{name}: {error}");
+        assert!(
+            matches!(error, ProofFileError::Certificate { .. }),
+            "{name}: {error}"
+        );
     }
     let (past, between) = (&stand.past, Height(9));
     assert!(matches!(
@@ -122,7 +136,10 @@ fn proofs_over_checkpoints_need_no_vote_and_nobody_but_genesis() {
     ));
     assert!(matches!(
         past.prove_consistency(Height(33), Height(36), BY_CHECKPOINTS),
-        Err(AnswerError::NotCheckpointed { newest: Height(32), .. })
+        Err(AnswerError::NotCheckpointed {
+            newest: Height(32),
+            ..
+        })
     ));
     let without = Stand::new();
     let (first, _) = without.payments[0];

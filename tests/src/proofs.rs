@@ -97,7 +97,11 @@ impl Stand {
                 &next.hash(),
             );
             // Three of four sign; from the second set on, the new key among them.
-            let signing = if at <= 16 { [&keys[0], &keys[1], &keys[2]] } else { [&keys[1], &keys[2], &replaced] };
+            let signing = if at <= 16 {
+                [&keys[0], &keys[1], &keys[2]]
+            } else {
+                [&keys[1], &keys[2], &replaced]
+            };
             let mut signatures = signing.map(|key| CheckpointSignature {
                 key: key.id(),
                 signature: key.sign(digest.as_bytes()),
@@ -108,7 +112,11 @@ impl Stand {
                 next: next.clone(),
                 signatures: signatures.into(),
             };
-            stand.store.checkpoints.append(at, &checkpoint.to_bytes()).unwrap();
+            stand
+                .store
+                .checkpoints
+                .append(at, &checkpoint.to_bytes())
+                .unwrap();
         }
         stand
     }
@@ -350,7 +358,10 @@ pub fn spoilt(proof: &ProofFile, flips: usize, random: &mut Random) -> Vec<(Stri
         for signature in 0..proof.checkpoints[at].signatures.len() {
             let mut fewer = proof.clone();
             fewer.checkpoints[at].signatures.remove(signature);
-            all.push((format!("without signature {signature} of checkpoint {at}"), fewer.to_bytes()));
+            all.push((
+                format!("without signature {signature} of checkpoint {at}"),
+                fewer.to_bytes(),
+            ));
         }
     }
     let other = ProofFile {

@@ -3,10 +3,7 @@
 use super::chain::{ChainSnapshot, Commitment, Tip};
 use super::council::Certified;
 use crate::proof::Mountain;
-use selfchain_types::codec::{
-    DecodeError, Reader, SECTION_VERSION, known_sections, put_bytes_u32, put_section, put_section_versioned,
-    sections,
-};
+use selfchain_types::codec::{DecodeError, Reader, known_sections, put_bytes_u32, put_section};
 use selfchain_types::roots::Roots;
 use selfchain_types::{Height, TimeNs};
 
@@ -54,8 +51,7 @@ impl ChainSnapshot {
             });
         }
         if !self.past_roots.is_empty() {
-            // Whoever does not know it can do without: it only proves accounts sooner.
-            put_section_versioned(&mut out, kind::PAST_ROOTS, SECTION_VERSION, true, |out| {
+            put_section(&mut out, kind::PAST_ROOTS, |out| {
                 for roots in &self.past_roots {
                     let mut bytes = Vec::new();
                     roots.encode(&mut bytes);
@@ -79,6 +75,7 @@ impl ChainSnapshot {
             kind::VALIDATORS,
             kind::PLANE,
             kind::CERTIFIED,
+            kind::PAST_ROOTS,
         ];
         let parts = known_sections(bytes, kinds)?;
         let part = |at: usize| parts[at].ok_or(DecodeError::MissingSection { kind: kinds[at] });
@@ -108,29 +105,19 @@ impl ChainSnapshot {
                 block: reader.hash()?,
             });
         }
+        let mut reader = Reader::new("snapshot past roots", parts[7].unwrap_or_default());
+        let mut past_roots = Vec::new();
+        while reader.left() > 0 {
+            past_roots.push(Roots::decode(reader.bytes_u32()?)?);
+        }
         Ok(Self {
             tip: read,
             roots: Roots::decode(part(1)?)?,
             receipts: Mountain::decode(part(2)?)?,
             commitments,
-            past_roots: past_roots(bytes)?,
+            past_roots,
             tables: [table(4), table(5)],
             certified,
         })
     }
-}
-
-/// The tables of roots of a manifest that has them.
-fn past_roots(bytes: &[u8]) -> Result<Vec<Roots>, DecodeError> {
-    let mut all = Vec::new();
-    for section in sections(bytes) {
-        let section = section?;
-        if section.kind == kind::PAST_ROOTS && section.version == SECTION_VERSION {
-            let mut reader = Reader::new("snapshot past roots", section.bytes);
-            while reader.left() > 0 {
-                all.push(Roots::decode(reader.bytes_u32()?)?);
-            }
-        }
-    }
-    Ok(all)
 }

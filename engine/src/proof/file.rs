@@ -162,7 +162,9 @@ pub enum ProofFileError {
     #[error("both changes of the set of validators and checkpoints are there, and one way is enough")]
     TwoWays,
     /// Nobody is trusted to sign checkpoints.
-    #[error("the proof leads over checkpoints, and the file that is trusted does not say who signs them: trust the chain's genesis, of a chain with checkpoints")]
+    #[error(
+        "the proof leads over checkpoints, and the file that is trusted does not say who signs them: trust the chain's genesis, of a chain with checkpoints"
+    )]
     NoSigners,
     /// A checkpoint is not believed.
     #[error("checkpoint {number} does not hold")]

@@ -218,7 +218,10 @@ fn balance(
         past.account_at(account, height, how)
     };
     let at = match since {
-        BY_CHECKPOINTS => Some(past.checkpointed(Height(at.unwrap_or(0))).map_err(|error| not_proved(&error))?),
+        BY_CHECKPOINTS => Some(
+            past.checkpointed(Height(at.unwrap_or(0)))
+                .map_err(|error| not_proved(&error))?,
+        ),
         _ => at.map(Height),
     };
     let path = match at {

@@ -20,7 +20,7 @@ pub(super) enum SessionCommand {
         /// The account's number.
         account: u128,
         /// The key's id, 64 hexadecimal characters; `selfchain keys show` prints it.
-        key: String,
+        session_key: String,
         /// What it may do.
         #[arg(long = "scope", value_enum, required = true)]
         scopes: Vec<ScopeArgument>,
@@ -38,7 +38,7 @@ pub(super) enum SessionCommand {
         /// The account's number.
         account: u128,
         /// The key's id.
-        key: String,
+        session_key: String,
         #[command(flatten)]
         sign: SignArguments,
     },
@@ -59,13 +59,16 @@ pub(super) fn session(command: &SessionCommand, settings: &Settings, output: Out
     match command {
         SessionCommand::Set {
             account,
-            key,
+            session_key,
             scopes,
             cap,
             expires,
             sign,
         } => {
-            let (account, key) = (AccountId(*account), KeyId(parse_hash("the key's id", key)?));
+            let (account, key) = (
+                AccountId(*account),
+                KeyId(parse_hash("the key's id", session_key)?),
+            );
             let (client, signer) = access::sign(sign, settings)?;
             let asset = access::account(&client, account)?.hot.asset.get();
             let cap = access::amount(cap, access::scale(&client, AssetId(asset))?)?;
@@ -87,8 +90,15 @@ pub(super) fn session(command: &SessionCommand, settings: &Settings, output: Out
             let also = json!({ "account": account.to_string(), "session_key": key.to_string() });
             commit("cannot set the session", &signer, operation, None, also, output)
         }
-        SessionCommand::End { account, key, sign } => {
-            let (account, key) = (AccountId(*account), KeyId(parse_hash("the key's id", key)?));
+        SessionCommand::End {
+            account,
+            session_key,
+            sign,
+        } => {
+            let (account, key) = (
+                AccountId(*account),
+                KeyId(parse_hash("the key's id", session_key)?),
+            );
             let (_, signer) = access::sign(sign, settings)?;
             let (none, zero) = (SessionScope(0), TimeNs::ZERO);
             let operation = Operation::set_session(1, account, key, none, Amount::ZERO, zero);

@@ -11,6 +11,7 @@ fn other_value(key: &Key) -> String {
     let default = (key.show)(&Config::default());
     let hash = "ab".repeat(32);
     let peer = format!("{hash}@10.0.0.1:9");
+    let kept = format!("{hash}:1000");
     let candidates = [
         "false",
         "off",
@@ -22,6 +23,7 @@ fn other_value(key: &Key) -> String {
         &peer,
         "elsewhere",
         &hash,
+        &kept,
     ];
     let mut numbers = default
         .parse::<u64>()

@@ -85,8 +85,10 @@ impl PastThread {
                 BY_CHECKPOINTS => self.past.checkpointed(at),
                 _ => Ok(at),
             };
-            let begun = height
-                .and_then(|height| self.rebuilder.begin(&self.past, account, height, since, tag.clone()));
+            let begun = height.and_then(|height| {
+                self.rebuilder
+                    .begin(&self.past, account, height, since, tag.clone())
+            });
             if let Err(error) = begun {
                 self.reply(&job, &refused(&error));
             }

@@ -74,6 +74,9 @@ pub enum Refused {
         /// What differs.
         what: &'static str,
     },
+    /// It says of past heights what no header proves.
+    #[error("its index has tables of roots of past heights, which no header proves")]
+    Unproved,
     /// It is larger than any may be.
     #[error("{got} bytes {unit} are over the limit of {max}")]
     TooLarge {
@@ -836,6 +839,9 @@ impl Fetching {
         let offer = |what| Refused::Offer { what };
         if snapshot.tip.height != self.offer.height {
             return Err(offer("height"));
+        }
+        if !snapshot.past_roots.is_empty() {
+            return Err(Refused::Unproved);
         }
         if codec::wide(index.chunks.len()) != u64::from(self.offer.chunks) {
             return Err(offer("number of chunks"));

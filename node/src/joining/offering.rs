@@ -89,10 +89,14 @@ impl Offering {
             .ok()
             .and_then(|rows| Anchor::of_rows(height, self.root_lag, &rows).ok());
         let manifest = self.snapshots.manifest(height.0)?;
-        let is_its = ChainSnapshot::decode(&manifest).is_ok_and(|one| one.tip.height == height);
-        let Some(anchor) = anchor.filter(|_| is_its) else {
+        let own = ChainSnapshot::decode(&manifest).ok();
+        let own = own.filter(|one| one.tip.height == height);
+        let (Some(anchor), Some(mut own)) = (anchor, own) else {
             return Ok(None);
         };
+        // Nothing proves them to another, who can do without.
+        own.past_roots.clear();
+        let manifest = own.to_bytes();
         let file = self.snapshots.file(height.0)?;
         let index = Index {
             manifest,

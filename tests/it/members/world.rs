@@ -90,11 +90,7 @@ impl World {
         Self::with(plane, change, |_| ())
     }
 
-    pub fn with(
-        plane: Plane,
-        change: impl FnOnce(&mut Fees),
-        found_with: impl FnOnce(&mut Genesis),
-    ) -> Self {
+    pub fn with(plane: Plane, change: impl FnOnce(&mut Fees), found_with: impl FnOnce(&mut Genesis)) -> Self {
         let mut genesis = Genesis::solo("members", 1, key(AUTHORITY).public().clone());
         genesis.fees.asset = COIN;
         genesis.fees.collector = RESERVE;

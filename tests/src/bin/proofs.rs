@@ -102,7 +102,12 @@ fn write_all(directory: &Path, seed: u64) -> Checked<(usize, usize)> {
         let name = format!("{name}, over checkpoints");
         let bytes = proof.to_bytes();
         cases.add(&name, &bytes, "genesis-signed", &founders)?;
-        cases.add(&format!("{name}, without whom to trust"), &bytes, "later-signed.txt", &later)?;
+        cases.add(
+            &format!("{name}, without whom to trust"),
+            &bytes,
+            "later-signed.txt",
+            &later,
+        )?;
         for (how, bytes) in spoilt(&proof, FLIPS, &mut random) {
             cases.add(&format!("{name}, {how}"), &bytes, "genesis-signed", &founders)?;
         }
