@@ -180,7 +180,7 @@ pub struct ChainSnapshot {
     pub receipts: Mountain,
     pub(super) commitments: Vec<Commitment>,
     /// Every table's root after the heights before the tip that its header and the next ones commit to.
-    pub(super) past_roots: Vec<Roots>,
+    pub past_roots: Vec<Roots>,
     /// The standing's two tables; empty where one validator decides.
     pub(super) tables: [Vec<u8>; 2],
     pub(super) certified: Vec<Certified>,
