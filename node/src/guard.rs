@@ -98,7 +98,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = open(Some(folder.path()), &data(), CHAIN, None).unwrap();
         let second = open(Some(folder.path()), &data(), CHAIN, None);
-        assert!(matches!(second, Err(GuardError::Directory(LogError::Locked { .. }))));
+        assert!(matches!(
+            second,
+            Err(GuardError::Directory(LogError::Locked { .. }))
+        ));
         drop(first);
         assert!(open(Some(folder.path()), &data(), CHAIN, None).is_ok());
         let other = open(Some(folder.path()), &data(), Hash([8; 32]), None);
@@ -122,7 +125,10 @@ mod tests {
         moved.advance(place(41), Hash([2; 32])).unwrap();
         drop(moved);
         // The key file says 40 for ever.
-        assert_eq!(open(None, &there, CHAIN, Some(&carried)).unwrap().found().place, place(41));
+        assert_eq!(
+            open(None, &there, CHAIN, Some(&carried)).unwrap().found().place,
+            place(41)
+        );
         let spoilt = open(None, &there, CHAIN, Some(&carried[1..]));
         assert!(matches!(spoilt, Err(GuardError::Carried)));
     }
