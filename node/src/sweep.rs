@@ -215,7 +215,7 @@ mod tests {
     use selfchain_types::crypto::SigningKey;
 
     /// Parts of a snapshot, each read after a block of its own.
-    const PARTS: u64 = 11;
+    const PARTS: u64 = 12;
 
     /// A chain before its first block, at a height where a snapshot is always due, read part by part.
     fn sweeper() -> (Chain, Sweeper, Arc<Metrics>) {

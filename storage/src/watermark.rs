@@ -439,7 +439,7 @@ mod tests {
             for _ in 0..3 {
                 let file = disk.open(WATERMARK_PATH).unwrap();
                 let counts = newest_durable(&*file).unwrap();
-                let next = (guard.syncs) % PAIR;
+                let next = guard.syncs % PAIR;
                 assert_ne!(counts, next);
                 guard.sync().unwrap();
             }

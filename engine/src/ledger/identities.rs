@@ -7,6 +7,7 @@ use super::leaves::Leaves;
 use super::permit::{Refused, check};
 use super::signed::Signed;
 use super::validators::Seating;
+use selfchain_types::crypto::PublicKey;
 use selfchain_types::genesis::is_for_votes;
 use selfchain_types::identity::{IdentityBody, IdentityRecord, KeyUse, body_hash};
 use selfchain_types::seam::standing::{Change, ChangeRefusal, Standing};
@@ -188,8 +189,19 @@ impl Ledger {
         let before = number.map(|number| &self.identities.records[number]);
         let next = certifying.body.keys.consensus.clone();
         let next = next.filter(|key| is_for_votes(self.rules.pq_votes, key.scheme()));
+        let mut gone = certifying.dropped(before);
+        let is = certifying.body.keys.consensus.as_ref().map(PublicKey::id);
+        let was = before
+            .and_then(IdentityRecord::consensus)
+            .filter(|was| is != Some(*was));
+        // One that is certified for something else goes on signing that, and consensus no more.
+        if let Some(was) = was
+            && gone.iter().all(|(key, _)| *key != was)
+        {
+            gone.insert(0, (was, true));
+        }
         // At most one of them signed consensus and comes first: nothing is taken back after it.
-        for (key, signed_consensus) in certifying.dropped(before) {
+        for (key, signed_consensus) in gone {
             let by = next.clone().filter(|_| signed_consensus);
             let leaves = by.is_none();
             let seat = self.seat_of_leaver(standing, &key);

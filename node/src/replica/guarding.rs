@@ -1,8 +1,8 @@
 //! Before a ballot of this validator's leaves: whether it signed another one there, as far as the guard knows, which
 //! outlives the journal.
 //!
-//! What the journal holds, and what was said since, may be said again, word for word. Anything else must come after the
-//! last place that the guard saw. Where the guard knows of more than the journal, the directory is an old one, or
+//! What the journal holds, and what was said since, may be said again, word for word, and nothing else in its place.
+//! Where the guard knows of more than the journal, the directory is an old one, or
 //! another process signs with the key: then nothing is said up to the height that the guard saw.
 
 use super::replica::{Replica, ReplicaError, Ticket};
@@ -76,10 +76,15 @@ impl Guarding {
         let (place, digest) = (place_of(ballot), ballot.digest(chain_id));
         match self.known.get(&place) {
             Some(known) => return Ok(*known == digest),
-            None if place <= watermark.signed().place || ballot.height <= self.floor => return Ok(false),
+            // Of lower heights it is not known any more what was signed.
+            None if ballot.height.0.saturating_add(1) < watermark.signed().place.height => return Ok(false),
+            None if ballot.height <= self.floor => return Ok(false),
             None => {}
         }
-        watermark.advance(place, digest)?;
+        // A proposal leaves after its proposer's own prevote.
+        if place > watermark.signed().place {
+            watermark.advance(place, digest)?;
+        }
         // Of the height before, what was said last may be wanted again.
         self.known
             .retain(|known, _| known.height.saturating_add(1) >= place.height);
@@ -203,12 +208,14 @@ mod tests {
         );
         assert!(!says(&mut guarding, &ballot(10, 0, Statement::NilPrecommit)));
         assert!(says(&mut guarding, &prevote(10, 1, 2)));
+        let proposal = |block| ballot(10, 1, Statement::Proposal(Hash([block; 32]), None));
+        assert!(says(&mut guarding, &proposal(2)), "after the prevote for it");
+        assert!(says(&mut guarding, &proposal(2)));
+        assert!(!says(&mut guarding, &proposal(3)));
+        assert!(says(&mut guarding, &prevote(11, 0, 1)) && says(&mut guarding, &prevote(12, 0, 1)));
         assert!(
-            !says(
-                &mut guarding,
-                &ballot(10, 0, Statement::Proposal(Hash([1; 32]), None))
-            ),
-            "too late"
+            !says(&mut guarding, &prevote(10, 2, 1)),
+            "what was signed there is not known any more"
         );
     }
 

@@ -140,6 +140,27 @@ fn a_certified_key_takes_the_validator_over_without_the_key_that_goes() {
 }
 
 #[test]
+fn a_key_that_signs_consensus_no_more_may_go_on_with_something_else() {
+    let mut world = joined(Plane::Stake);
+    world.to(EPOCH + 2);
+    let first = body(1, Some(JOINER), &[]);
+    must(&mut world, &[JOINER], &first);
+    let second = after(&first, body(2, Some(OTHER), &[JOINER]));
+    must(&mut world, &[OTHER], &second);
+    assert_eq!(anchors(&mut world, JOINER), Outcome::Ok);
+    world.to(2 * EPOCH);
+    assert_eq!((world.power(JOINER), world.power(OTHER)), (None, Some(BOND)));
+    assert_eq!(anchors(&mut world, JOINER), Outcome::Ok);
+    // Where nobody signs consensus any more the validator leaves.
+    let third = after(&second, body(3, None, &[JOINER, OTHER]));
+    must(&mut world, &[], &third);
+    world.to(3 * EPOCH);
+    assert_eq!(world.power(OTHER), None);
+    assert_eq!(anchors(&mut world, OTHER), Outcome::Ok);
+    world.check();
+}
+
+#[test]
 fn keys_that_wait_for_an_epoch_s_end_go_too() {
     let mut world = joined(Plane::Stake);
     world.to(EPOCH + 2);
