@@ -371,7 +371,7 @@ impl Past {
             (how.progress)(at, height);
             Ok(())
         })?;
-        let found = chain.account_path(account);
+        let found = chain.account_path_at_tip(account);
         found.ok_or(AnswerError::NotFound {
             what: "the account at that height",
         })

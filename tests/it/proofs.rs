@@ -160,13 +160,17 @@ fn for_whoever_knows_the_present_set_a_proof_is_small_and_says_the_same() {
         .unwrap();
     let mut proofs = stand.proofs(present.set.since());
     proofs.push(("an operation before the set", old));
+    // Five validators, of whom one left: the present set is the founders' again.
+    let mut between = stand.founders();
+    let first = stand.proofs(SINCE_GENESIS)[0].1.handovers[0].clone();
+    between.set.follow(&between.chain_id, &first).unwrap();
     for (name, proof) in proofs {
         let bytes = proof.to_bytes();
         let proven = verified(&bytes, &present).unwrap();
         assert_eq!(proven.handovers, 0, "{name}");
         assert!(bytes.len() < 8 * 1024, "{name}: {} bytes", bytes.len());
-        // Whoever knows only genesis is not led there.
-        let error = verified(&bytes, &stand.founders()).unwrap_err();
+        // Whoever knows only the set between is not led there.
+        let error = verified(&bytes, &between).unwrap_err();
         assert!(
             error.to_string().contains("the header of height"),
             "{name}: {error}"
@@ -392,7 +396,7 @@ fn a_node_proves_balances_while_it_is_idle_while_it_is_busy_and_after_a_restart(
     let stage = start();
     let tip = stage.node.tip().height;
     let proven = verified(&prove(&stage.client(), BOB), &trust).unwrap();
-    assert!(balances(&proven).2 > 1_000_200);
+    assert!(balances(&proven).2 >= 1_000_200);
     assert_eq!(
         stage.node.tip().height,
         tip,
@@ -512,7 +516,6 @@ fn the_command_line_makes_proofs_of_a_stopped_node_and_verifies_them() {
     let file = path("small");
     assert_eq!(make(&["proof", "tx", &tx_id, "--trust", &later], &file), 0);
     assert_eq!(run(&["proof", "verify", &file, "--trust", &later]), 0);
-    assert_eq!(run(&["proof", "verify", &file, "--trust", &genesis]), 5);
     assert_eq!(make(&["proof", "balance", "77"], &file), 3, "no such account");
     assert_eq!(make(&["proof", "tx", &Hash([1; 32]).to_hex()], &file), 3);
     assert_eq!(make(&["proof", "balance", &account, "--at", "99"], &file), 3);

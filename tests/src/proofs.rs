@@ -43,7 +43,7 @@ pub struct Stand {
 pub fn config() -> StoreConfig {
     StoreConfig {
         log: LogConfig {
-            segment_bytes: 64_000,
+            segment_bytes: 8_000,
             reserve_bytes: 0,
             sealing: Sealing::Inline,
             ..LogConfig::default()

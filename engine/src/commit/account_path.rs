@@ -25,19 +25,29 @@ impl Chain {
     /// The path of an account as it is, if there is such an account. The table of roots is the oldest that says of
     /// accounts what the tip's says: where the last blocks changed none, the tip's own header commits to it already.
     pub fn account_path(&self, id: AccountId) -> Option<AccountPath> {
-        let (index, size, path, account) = self.ledger.account_path(id)?;
         let accounts = self.roots.get(Table::Accounts);
         let same = self
             .past_roots
             .iter()
             .rposition(|roots| roots.get(Table::Accounts) != accounts)
             .map_or(0, |last| last + 1);
-        let back = selfchain_types::codec::wide(self.past_roots.len() - same);
+        self.account_path_under(id, same)
+    }
+
+    /// The path of an account as it is, under the tip's own table of roots.
+    pub fn account_path_at_tip(&self, id: AccountId) -> Option<AccountPath> {
+        self.account_path_under(id, self.past_roots.len())
+    }
+
+    /// Under a table of the past ones, or the tip's after them.
+    fn account_path_under(&self, id: AccountId, table: usize) -> Option<AccountPath> {
+        let (index, size, path, account) = self.ledger.account_path(id)?;
+        let back = selfchain_types::codec::wide(self.past_roots.len() - table);
         let height = self.tip.height.back(back);
         Some(AccountPath {
             height,
             by: Height(height.0 + self.genesis.plane.root_lag()),
-            roots: self.past_roots.get(same).unwrap_or(&self.roots).clone(),
+            roots: self.past_roots.get(table).unwrap_or(&self.roots).clone(),
             hot: account.hot,
             cold: account.cold,
             sides: path_sides(index, size),

@@ -167,7 +167,7 @@ impl MakeArguments {
         offline: impl FnOnce(&Past) -> Result<ProofFile, AnswerError>,
     ) -> Result<(), Failure> {
         let bytes = if self.from.offline {
-            let past = Past::of(&open(settings)?);
+            let past = Past::of(&open(settings, output)?);
             offline(&past).map_err(|error| not_proved(&error))?.to_bytes()
         } else {
             self.from.ask(query, settings)?
@@ -202,7 +202,7 @@ fn balance(
     settings: &Settings,
     output: Output,
 ) -> Result<ProofFile, Failure> {
-    let mut store = open(settings)?;
+    let mut store = open(settings, output)?;
     let past = Past::of(&store);
     let bar = bar("rebuilding the state", output.is_json);
     let mut show = |height: Height, to: Height| {
@@ -278,7 +278,7 @@ fn write_trust(
 ) -> Result<(), Failure> {
     let trusted = trusted.map(read_trust).transpose()?;
     let trust = if from.offline {
-        let past = Past::of(&open(settings)?);
+        let past = Past::of(&open(settings, output)?);
         let trust = trusted.unwrap_or_else(|| Trust::of_genesis(&past.genesis));
         let proof = past.prove_consistency(past.newest(), past.newest(), trust.set.since());
         follow(trust, past.newest(), || {
@@ -328,11 +328,22 @@ fn follow(
     Ok(check(&proof()?, &trust)?.trust)
 }
 
-fn open(settings: &Settings) -> Result<Store, Failure> {
+/// The store of a stopped node. Where it did not end well, what lies behind the log catches up first.
+fn open(settings: &Settings, output: Output) -> Result<Store, Failure> {
     let config = settings.resolve()?.config;
     let disk = open_data("cannot prove anything", &config.data_dir)?;
-    Store::open(Arc::new(disk), &config.store_config())
-        .map_err(|error| of_store("cannot open the store".into(), &error))
+    let mut store = Store::open(Arc::new(disk), &config.store_config())
+        .map_err(|error| of_store("cannot open the store".into(), &error))?;
+    if Past::of(&store).index_lag() > 0 {
+        let bar = bar("recovering", output.is_json);
+        let recovered = store.recover(&mut |progress| {
+            bar.set_length(progress.tip.0);
+            bar.set_position(progress.height.0);
+        });
+        bar.finish_and_clear();
+        recovered.map_err(|error| of_store("cannot recover the chain".into(), &error))?;
+    }
+    Ok(store)
 }
 
 fn not_proved(error: &AnswerError) -> Failure {

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
-const DEADLINE_MS = 90_000;
+const DEADLINE_MS = 105_000;
 const OUTPUT_BYTES_MAX = 256 << 20;
 
 const [page, directory] = process.argv.slice(2);
