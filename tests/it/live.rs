@@ -279,7 +279,7 @@ fn rotate(from: &SigningKey, to: &SigningKey) -> (Vec<Operation>, Vec<u8>) {
     )
 }
 
-fn refused(signer: &Signer, others: &[SigningKey], said: (Vec<Operation>, Vec<u8>), want: Outcome) {
+fn refuses(signer: &Signer, others: &[SigningKey], said: (Vec<Operation>, Vec<u8>), want: Outcome) {
     let ticket = signer.submit_among(others, said.0, said.1, Detail::Refusals);
     let committed = signer.wait(ticket.unwrap()).unwrap();
     let outcomes = committed.refused.iter().map(|(_, outcome, _)| *outcome);
@@ -316,7 +316,7 @@ fn follows(scheme: Scheme, other: Scheme) {
     let stranger = key_of(other, JOINER);
     let address = &network.addresses[JOINER];
     let said = join(&stranger, address);
-    refused(&signer, &[stranger], said, Outcome::SchemeUnknown);
+    refuses(&signer, &[stranger], said, Outcome::SchemeUnknown);
     let joiner = key(JOINER);
     let (operations, attachments) = join(&joiner, &network.addresses[JOINER]);
     must(&signer, &[copy(&joiner)], operations, attachments);
@@ -345,7 +345,7 @@ fn follows(scheme: Scheme, other: Scheme) {
     let (old, new) = (key(2), SigningKey::of_scheme(scheme, &[222; 32]).unwrap());
     let stranger = key_of(other, 2);
     let said = rotate(&old, &stranger);
-    refused(&signer, &[copy(&old), stranger], said, Outcome::SchemeUnknown);
+    refuses(&signer, &[copy(&old), stranger], said, Outcome::SchemeUnknown);
     let (operations, attachments) = rotate(&old, &new);
     must(&signer, &[copy(&old), copy(&new)], operations, attachments);
     assert_eq!(network.seats[2].node().key_id(), old.id());
@@ -390,11 +390,13 @@ fn follows(scheme: Scheme, other: Scheme) {
     }
 }
 
-/// Heights of the newest checkpoints, as a node shows them.
+/// Heights of the newest checkpoints, as a node shows them; none before it shows anything.
 fn checkpoints(seat: &Seat) -> Vec<u64> {
     let view = seat.view();
-    let checkpoints = view.checkpoints.as_ref().unwrap();
-    checkpoints.newest.iter().map(|one| one.height.0).collect()
+    let checkpoints = view.checkpoints.iter();
+    checkpoints
+        .flat_map(|one| one.newest.iter().map(|one| one.height.0))
+        .collect()
 }
 
 #[test]
@@ -435,12 +437,12 @@ fn validators_sign_checkpoints_and_whoever_was_away_gets_them() {
         (vec![operation], bytes)
     };
     let (classical, others) = (key_of(Scheme::Ed25519, 98), checkpoint_key(1));
-    refused(&signer, &[copy(&validator)], said(&next), Outcome::NotAuthorized);
-    refused(&signer, &[copy(&next)], said(&next), Outcome::NotAuthorized);
+    refuses(&signer, &[copy(&validator)], said(&next), Outcome::NotAuthorized);
+    refuses(&signer, &[copy(&next)], said(&next), Outcome::NotAuthorized);
     let both = [copy(&validator), copy(&classical)];
-    refused(&signer, &both, said(&classical), Outcome::SchemeUnknown);
+    refuses(&signer, &both, said(&classical), Outcome::SchemeUnknown);
     let both = [copy(&validator), copy(&others)];
-    refused(&signer, &both, said(&others), Outcome::KeyExists);
+    refuses(&signer, &both, said(&others), Outcome::KeyExists);
     let (operations, attachments) = said(&next);
     must(&signer, &[copy(&validator), copy(&next)], operations, attachments);
     let before = checkpoints(&network.seats[0]).len();
