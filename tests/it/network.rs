@@ -11,7 +11,7 @@ use selfchain::types::codec::wide;
 use selfchain::types::crypto::SigningKey;
 use selfchain::types::envelope::{ATTACHMENTS_MAX, ENVELOPE_BYTES_MAX, EnvelopeHeader, OPERATIONS_MAX};
 use selfchain::types::message::{Committed, Detail, Query, Reply, Request};
-use selfchain::types::seam::transport::{CloseReason, Limit};
+use selfchain::types::seam::transport::{CloseReason, FRAME_BYTES_MAX, Limit};
 use selfchain::types::{Amount, EnvelopeBuilder, Hash, Height, KeyId, Refusal};
 use selfchain::{AccountFlags, AccountId, Operation, Outcome};
 use selfchain_tests::random::Random;
@@ -301,7 +301,7 @@ fn what_breaks_a_rule_is_refused_by_that_rules_name_and_counted() {
             &stage.builder(one()).sign_registered(&[(&stranger, 0, 1)]),
         );
 
-        let too_long = raw.sender.send(vec![1; 17 << 20], PATIENCE);
+        let too_long = raw.sender.send(vec![1; FRAME_BYTES_MAX + 1], PATIENCE);
         assert!(matches!(too_long, Err(SendError::Frame(_))), "{too_long:?}");
         // The very same transaction is answered with its first result.
         let before = stage.refused(Refusal::Duplicate);

@@ -52,7 +52,8 @@ impl Guarding {
         let found = watermark.found();
         let last = found.place;
         let knows_last = last.height <= tip.0 || self.known.get(&last) == Some(&found.hash);
-        let is_recent = tip.0.saturating_add(GUARD_AHEAD) >= found.through;
+        // The height in hand may be the one that was signed first of what is reserved.
+        let is_recent = tip.0.saturating_add(1 + GUARD_AHEAD) >= found.through;
         let through = match (knows_last, watermark.is_doubtful()) {
             (true, false) => 0,
             (true, true) if is_recent => 0,
@@ -274,6 +275,12 @@ mod tests {
         };
         // The first start after the loss is the one in doubt.
         assert_eq!(recent(10), Height(0), "the log is of this reserve");
+        assert_eq!(
+            recent(9),
+            Height(0),
+            "and may lack the block that was signed first"
+        );
+        assert_eq!(recent(8), Height(through));
         let mut old = open(&disk, 3);
         old.settle(Height(4));
         assert_eq!(old.floor(), Height(through), "it knows nothing of height 10");

@@ -3,7 +3,7 @@
 //! `cargo run -p selfchain-tests --bin proofs -- DIRECTORY [SEED]` writes `cases.json`: of each case its name, the
 //! files of proof and trust, and the verdict. `node/web/verify/compare.mjs` reads it.
 
-use selfchain::engine::proof::{Proven, Statement};
+use selfchain::engine::proof::{Proven, Statement, Trust};
 use selfchain::types::Height;
 use selfchain::types::crypto::Scheme;
 use selfchain::types::message::BY_CHECKPOINTS;
@@ -96,6 +96,7 @@ fn write_all(directory: &Path, seed: u64) -> Checked<(usize, usize)> {
     }
     let signed = Stand::with_checkpoints();
     let (founders, later) = (signed.founders(), signed.past.trust()?);
+    let later = Trust::read(later.to_text().as_bytes())?;
     std::fs::write(directory.join("genesis-signed"), signed.world.genesis.to_bytes())?;
     std::fs::write(directory.join("later-signed.txt"), later.to_text())?;
     for (name, proof) in signed.proofs(BY_CHECKPOINTS) {
