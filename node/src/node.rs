@@ -241,12 +241,11 @@ fn scoring(
     Ok(Some(Scoring::new(scorer, budget_ns, Arc::clone(metrics))))
 }
 
-/// The thread that keeps others' backups and the queue in front of it, where this node agreed to keep any.
-fn keeping(
-    store: &Store,
-    config: &NodeConfig,
-    metrics: &Arc<Metrics>,
-) -> Result<Option<(KeepThread, Arc<Queue<KeepJob>>)>, NodeError> {
+/// The thread that keeps others' backups, and the queue in front of it.
+type Keeping = (KeepThread, Arc<Queue<KeepJob>>);
+
+/// What keeps others' backups, where this node agreed to keep any.
+fn keeping(store: &Store, config: &NodeConfig, metrics: &Arc<Metrics>) -> Result<Option<Keeping>, NodeError> {
     if config.keep_for.is_empty() {
         return Ok(None);
     }

@@ -342,6 +342,10 @@ impl Past {
     ///
     /// # Errors
     /// [`AnswerError`]; [`AnswerError::OutOfReach`] where snapshots and log do not reach.
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "it is how this one state is rebuilt"
+    )]
     pub fn account_at(
         &self,
         account: AccountId,

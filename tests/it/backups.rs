@@ -203,7 +203,8 @@ fn copy_of(from: &Path, to: &Path) -> usize {
     let files = fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path());
     files
         .map(|path| fs::copy(&path, to.join(path.file_name().unwrap())).unwrap())
-        .count()
+        .collect::<Vec<_>>()
+        .len()
 }
 
 #[test]

@@ -179,6 +179,10 @@ pub const HISTORY_ROWS_MAX: u16 = 1_000;
 
 /// What a node replies.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "answers are made one at a time and encoded at once"
+)]
 pub enum Reply {
     /// Waiting for its block.
     Accepted,

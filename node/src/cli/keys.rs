@@ -183,7 +183,7 @@ fn new(arguments: &NewArguments, settings: &Settings, output: Output) -> Result<
         let what = format!("cannot make the key {}", file.display());
         Failure::new(ExitStatus::Failed, what, "").because(&error)
     })?;
-    say(public(file, &key, passphrase.is_some()), output)
+    say(&public(file, &key, passphrase.is_some()), output)
 }
 
 fn encrypt(
@@ -203,7 +203,7 @@ fn encrypt(
         None => settings.passphrase.for_new(file)?,
     };
     keys::seal(file, &key, &passphrase, cost).map_err(|error| key_failure(file, &error))?;
-    say(public(file, &key, true), output)
+    say(&public(file, &key, true), output)
 }
 
 fn export(arguments: &ExportArguments, settings: &Settings, output: Output) -> Result<(), Failure> {
@@ -214,7 +214,7 @@ fn export(arguments: &ExportArguments, settings: &Settings, output: Output) -> R
         if let Some(to) = &arguments.to {
             certify::write_new(to, value.to_string().as_bytes())?;
         }
-        return say(value, output);
+        return say(&value, output);
     }
     let to = arguments.to.clone().unwrap_or_default();
     let key = access::read_key(&file, settings)?;
@@ -233,7 +233,7 @@ fn export(arguments: &ExportArguments, settings: &Settings, output: Output) -> R
     written.map_err(|error| key_failure(&to, &error))?;
     let mut value = public(&to, &key, sealing.is_some());
     value["has_guard"] = guard.is_some().into();
-    say(value, output)
+    say(&value, output)
 }
 
 /// What a validator may have signed with the node's key: of another key nothing is known here.
@@ -249,8 +249,8 @@ fn guard_of(file: &Path, settings: &Settings) -> Result<Option<Vec<u8>>, Failure
     })
 }
 
-fn say(value: Value, output: Output) -> Result<(), Failure> {
-    output.result(&describe::lines(&value), &value)
+fn say(value: &Value, output: Output) -> Result<(), Failure> {
+    output.result(&describe::lines(value), value)
 }
 
 fn public(file: &Path, key: &SigningKey, is_sealed: bool) -> Value {

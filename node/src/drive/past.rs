@@ -78,6 +78,7 @@ impl PastThread {
         self.rebuilder.stop();
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "a job that was taken is done once")]
     fn answer(&self, job: PastJob) {
         if let PastJob::Query(Query::ProveAccount { account, at, since }, tag) = &job {
             let (account, at, since) = (*account, *at, *since);

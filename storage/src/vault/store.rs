@@ -165,7 +165,7 @@ impl Vault {
             version: version.clone(),
             place: Some(upload.place.clone()),
         };
-        if let Err(error) = self.commit(vec![encode_entry(&entry)]) {
+        if let Err(error) = self.commit(&[encode_entry(&entry)]) {
             if !matches!(error, VaultError::Io { .. } | VaultError::Poisoned) {
                 self.abandon(upload)?;
             }
@@ -228,9 +228,9 @@ impl Vault {
     }
 
     /// Makes records durable and takes them.
-    fn commit(&mut self, records: Vec<Zeroizing<Vec<u8>>>) -> Result<(), VaultError> {
-        self.book.commit(&records, &self.limits)?;
-        for record in &records {
+    fn commit(&mut self, records: &[Zeroizing<Vec<u8>>]) -> Result<(), VaultError> {
+        self.book.commit(records, &self.limits)?;
+        for record in records {
             let record = Record::decode(record).expect("what was encoded just now reads back");
             self.state.take(record).expect("it was made to follow");
         }
@@ -264,7 +264,7 @@ impl Vault {
             version: version.clone(),
             place: None,
         };
-        self.commit(vec![encode_entry(&entry)])?;
+        self.commit(&[encode_entry(&entry)])?;
         Ok(version)
     }
 
@@ -390,7 +390,7 @@ impl Vault {
         check_prefix(&grant.prefix)?;
         let needed = selfchain_types::codec::wide(self.state.grants.len()) + 1;
         VaultLimits::check("grants_max", needed, self.limits.grants_max)?;
-        self.commit(vec![encode_grant(grant)])
+        self.commit(&[encode_grant(grant)])
     }
 
     /// Takes a grant back: whether there was one.
@@ -404,7 +404,7 @@ impl Vault {
             .iter()
             .any(|grant| grant.key == *key && grant.prefix == prefix);
         if is_there {
-            self.commit(vec![encode_revoke(key, prefix)])?;
+            self.commit(&[encode_revoke(key, prefix)])?;
         }
         Ok(is_there)
     }
@@ -414,7 +414,7 @@ impl Vault {
     /// # Errors
     /// [`VaultError`].
     pub fn deny(&mut self, denials: &[Denial]) -> Result<(), VaultError> {
-        self.commit(denials.iter().map(encode_denial).collect())
+        self.commit(&denials.iter().map(encode_denial).collect::<Vec<_>>())
     }
 
     /// The newest denials that are kept, oldest first, and how many more there were.
@@ -430,7 +430,7 @@ impl Vault {
     pub fn anchored(&mut self, hash: &Hash, at: &Anchored) -> Result<(), VaultError> {
         let version = self.state.by_hash(hash);
         let named = version.map_or(("", 0), |version| (version.name.as_str(), version.number));
-        self.commit(vec![encode_anchored(named, hash, at)])
+        self.commit(&[encode_anchored(named, hash, at)])
     }
 
     /// The root that was anchored last, and where.

@@ -165,8 +165,9 @@ impl Member {
         let state = self.lock();
         let named = claim(classical, hello);
         let key = state.keys.iter().find(|key| key.id() == named);
-        match key.filter(|key| key.classical() == *classical) {
-            Some(key) => Ok(key.clone()),
+        match key {
+            Some(key) if key.classical() == *classical => Ok(key.clone()),
+            Some(_) => Err(unproved(hello)),
             None if state.keys.iter().any(|key| key.classical() == *classical) => Err(unproved(hello)),
             None => Err(LinkClose::Removed),
         }

@@ -144,7 +144,7 @@ fn few_time_key(
     }
     address.turn_to(Kind::FewTimeRoots);
     address.set_key_pair(leaf);
-    Some(hasher.hash_long(address, roots))
+    Some(hasher.hash_long(address, &mut roots))
 }
 
 /// `bits` bits from bit `from` on, the most significant bit of each byte first (algorithm 4).
@@ -172,7 +172,7 @@ fn one_time_key(
     }
     address.turn_to(Kind::ChainEnds);
     address.set_key_pair(leaf);
-    Some(hasher.hash_long(address, ends))
+    Some(hasher.hash_long(address, &mut ends))
 }
 
 /// Where each chain of a one-time signature begins: the node's half bytes, and their checksum's.
@@ -307,8 +307,9 @@ impl Hasher {
     }
 
     /// T of many nodes.
-    fn hash_long(&self, address: &Address, input: LongInput) -> Node {
-        let LongInput { mut blocks, len } = input;
+    fn hash_long(&self, address: &Address, input: &mut LongInput) -> Node {
+        let LongInput { blocks, len } = input;
+        let len = *len;
         let bytes = blocks.as_flattened_mut();
         bytes[..ADDRESS_LEN].copy_from_slice(&address.0);
         bytes[len] = 0x80;
