@@ -51,7 +51,7 @@ pub struct CreateOptions<'a> {
     pub created: TimeNs,
     /// Threads that compress and seal. One: everything happens in the calling thread, in one order.
     pub threads: usize,
-    /// Bytes of content at which a part is ended; the last row may lead beyond. [`PART_BYTES`] but in tests.
+    /// Bytes of content at which a part is ended; the last row may lead beyond. `PART_BYTES` but in tests.
     pub part_bytes: usize,
     /// Whether to begin anew, with everything.
     pub is_full: bool,
