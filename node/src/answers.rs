@@ -3,7 +3,7 @@
 use crate::proving::SINCE_GENESIS;
 use crate::recover::prefix;
 use crate::store::{Store, StoreError};
-use selfchain_engine::commit::{Prepared, Transaction, actual_amount, operation_leaves};
+use selfchain_engine::commit::{Transaction, Unpacked, actual_amount, operation_leaves};
 use selfchain_engine::proof::{self, FollowError, Nodes, OperationReceipt, inclusion_path};
 use selfchain_storage::index::{self, Position};
 use selfchain_storage::{HandoverFile, IndexReader, NodeFile, Snapshots};
@@ -159,6 +159,26 @@ pub enum AnswerError {
     Store(#[from] StoreError),
 }
 
+/// A transaction of a block, and its number there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    index: usize,
+    transaction: Transaction,
+}
+
+impl Found {
+    /// Number `index` of `block`, if there is one.
+    pub(crate) fn at(block: &Unpacked<'_>, index: usize) -> Option<Self> {
+        let transaction = block.transaction(index)?;
+        Some(Self { index, transaction })
+    }
+}
+
+/// A block has no such transaction.
+pub(crate) const NO_TRANSACTION: AnswerError = AnswerError::NotFound {
+    what: "the transaction",
+};
+
 impl From<LogError> for AnswerError {
     fn from(error: LogError) -> Self {
         match error {
@@ -213,35 +233,33 @@ impl Past {
     /// # Errors
     /// [`AnswerError`].
     pub fn transaction(&self, tx_id: &Hash) -> Result<Committed, AnswerError> {
-        self.with_transaction(tx_id, |block, index| {
+        self.with_transaction(tx_id, |block, found| {
             Ok(committed(
                 block.header().height,
                 block.header().time_ns,
-                codec::narrow(index),
-                &block.transactions()[index],
+                codec::narrow(found.index),
+                &found.transaction,
                 block.result(),
                 Vec::new(),
             ))
         })
     }
 
-    /// The block at `height` and a transaction's place in it, handed to `use_it`.
+    /// A transaction and its block, handed to `use_it`.
     pub(crate) fn with_transaction<T>(
         &self,
         tx_id: &Hash,
-        use_it: impl FnOnce(&Prepared<'_>, usize) -> Result<T, AnswerError>,
+        use_it: impl FnOnce(&Unpacked<'_>, &Found) -> Result<T, AnswerError>,
     ) -> Result<T, AnswerError> {
         self.index.refuse_behind(self.reader.tip().unwrap_or(0))?;
         for position in self.index.find_tx(&prefix(tx_id))? {
             let row = self.reader.read(position.height)?;
-            let block = Prepared::new(Height(position.height), &row).map_err(StoreError::from)?;
+            let block = Unpacked::new(Height(position.height), &row).map_err(StoreError::from)?;
             let index = codec::index(position.index);
-            if block
-                .transactions()
-                .get(index)
-                .is_some_and(|transaction| transaction.tx_id == *tx_id)
+            if let Some(found) = Found::at(&block, index)
+                && found.transaction.tx_id == *tx_id
             {
-                return use_it(&block, index);
+                return use_it(&block, &found);
             }
         }
         let what = "the transaction";
@@ -262,8 +280,8 @@ impl Past {
     /// # Errors
     /// [`AnswerError`].
     pub fn receipt(&self, tx_id: &Hash, operation: u32) -> Result<OperationReceipt, AnswerError> {
-        self.with_transaction(tx_id, |block, index| {
-            self.prove(block, index, operation, SINCE_GENESIS)
+        self.with_transaction(tx_id, |block, found| {
+            self.prove(block, found, operation, SINCE_GENESIS)
         })
     }
 
@@ -278,15 +296,16 @@ impl Past {
         operation: u32,
     ) -> Result<OperationReceipt, AnswerError> {
         let row = self.reader.read(height.0)?;
-        let block = Prepared::new(height, &row).map_err(StoreError::from)?;
-        self.prove(&block, codec::index(index), operation, SINCE_GENESIS)
+        let block = Unpacked::new(height, &row).map_err(StoreError::from)?;
+        let found = Found::at(&block, codec::index(index)).ok_or(NO_TRANSACTION)?;
+        self.prove(&block, &found, operation, SINCE_GENESIS)
     }
 
     /// With the first header from `since` on that commits to it.
     pub(crate) fn prove(
         &self,
-        block: &Prepared<'_>,
-        index: usize,
+        block: &Unpacked<'_>,
+        found: &Found,
         operation: u32,
         since: Height,
     ) -> Result<OperationReceipt, AnswerError> {
@@ -295,9 +314,7 @@ impl Past {
         let proving = self.proving_row(height, by)?;
         let row = Row::decode(&proving).map_err(|source| decode(height, source))?;
         let header = Header::decode(row.header).map_err(|source| decode(height, source))?;
-        let transaction = block.transactions().get(index).ok_or(AnswerError::NotFound {
-            what: "the transaction",
-        })?;
+        let Found { index, transaction } = *found;
         let view = &block.views()[index];
         let at = codec::index(operation);
         let taken = view.operations().get(at).ok_or(AnswerError::NotFound {

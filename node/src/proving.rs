@@ -1,11 +1,11 @@
 //! Proving: proof files from what a store holds, for whoever knows some set of the chain's validators.
 
-use crate::answers::{AnswerError, Past};
+use crate::answers::{AnswerError, Found, NO_TRANSACTION, Past};
 use crate::recover::{restore, try_each_prepared};
 use crate::standing::standing;
 use crate::store::StoreError;
 use core::sync::atomic::{AtomicBool, Ordering};
-use selfchain_engine::commit::{AccountPath, Chain, Prepared, VerifyError};
+use selfchain_engine::commit::{AccountPath, Chain, Unpacked, VerifyError};
 use selfchain_engine::proof::{
     CertifiedHeader, Checkpoint, Claim, ConsistencyProof, Handover, PROOF_BYTES_MAX, ProofFile, Trust,
     TrustedSigners, consistency_path,
@@ -52,8 +52,8 @@ impl Past {
         operation: u32,
         since: Height,
     ) -> Result<ProofFile, AnswerError> {
-        self.with_transaction(tx_id, |block, index| {
-            self.prove_receipt(block, index, operation, since)
+        self.with_transaction(tx_id, |block, found| {
+            self.prove_receipt(block, found, operation, since)
         })
     }
 
@@ -69,24 +69,25 @@ impl Past {
         since: Height,
     ) -> Result<ProofFile, AnswerError> {
         let row = self.log().read(height.0)?;
-        let block = Prepared::new(height, &row).map_err(StoreError::from)?;
-        self.prove_receipt(&block, selfchain_types::codec::index(index), operation, since)
+        let block = Unpacked::new(height, &row).map_err(StoreError::from)?;
+        let found = Found::at(&block, selfchain_types::codec::index(index)).ok_or(NO_TRANSACTION)?;
+        self.prove_receipt(&block, &found, operation, since)
     }
 
     fn prove_receipt(
         &self,
-        block: &Prepared<'_>,
-        index: usize,
+        block: &Unpacked<'_>,
+        found: &Found,
         operation: u32,
         since: Height,
     ) -> Result<ProofFile, AnswerError> {
         if since == BY_CHECKPOINTS {
             let at = self.checkpoint_of(block.header().height)?;
-            let mut receipt = self.prove(block, index, operation, at)?;
+            let mut receipt = self.prove(block, found, operation, at)?;
             receipt.certificate.clear();
             return self.signed_file(Claim::Operation(receipt.into()), &[at]);
         }
-        let receipt = self.prove(block, index, operation, since)?;
+        let receipt = self.prove(block, found, operation, since)?;
         let header = receipt.header.clone();
         self.file(Claim::Operation(receipt.into()), &header, since)
     }

@@ -331,7 +331,7 @@ fn certificates_count_in_the_set_of_their_own_height_offline_too() {
     let mut bytes = Vec::new();
     founders.encode(&mut bytes);
     let mut block = Prepared::new(Height(5), row).unwrap();
-    block.local = &bytes;
+    block.unpacked.local = &bytes;
     let mut chain = world.fresh();
     for (row, height) in world.rows[..4].iter().zip(1..) {
         let block = Prepared::new(Height(height), row).unwrap();

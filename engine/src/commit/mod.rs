@@ -18,5 +18,5 @@ pub use candidate::Candidate;
 pub use chain::{Block, Chain, ChainError, ChainSnapshot, Proposing, RestoreError, Tip, Transaction};
 pub use judge::{Known, Proposal};
 pub use receipts::{actual_amount, operation_leaves};
-pub use replay::{Folded, Prepared};
+pub use replay::{Folded, Prepared, Unpacked};
 pub use verify::VerifyError;

@@ -5,10 +5,11 @@ use super::receipts;
 use super::verify::{VerifyError, parts};
 use crate::ledger::HistoryChange;
 use crate::proof::Handover;
+use core::ops::Deref;
 use rayon::prelude::*;
 use selfchain_types::block::{BlockResult, Body, Header, Row};
 use selfchain_types::envelope::EnvelopeView;
-use selfchain_types::{Hash, Height, Risk};
+use selfchain_types::{Hash, Height, Risk, codec};
 
 /// What a folded block says to the projections behind the log.
 #[derive(Clone, Debug)]
@@ -25,21 +26,18 @@ pub struct Folded {
     pub handover: Option<Handover>,
 }
 
-/// A row whose parts are split, decoded and hashed: all that can be done without the state, on any thread.
-pub struct Prepared<'a> {
+/// A row whose parts are split and decoded. Nothing of it is hashed.
+pub struct Unpacked<'a> {
     pub(super) header: Header,
-    pub(super) hash: Hash,
     pub(super) body: Body<'a>,
     pub(super) result: BlockResult,
     pub(super) local: &'a [u8],
     pub(super) views: Vec<EnvelopeView<'a>>,
-    pub(super) transactions: Vec<Transaction>,
-    pub(super) leaves: Vec<Hash>,
     pub(super) risk: Risk,
 }
 
-impl<'a> Prepared<'a> {
-    /// Splits, decodes and hashes a row, its transactions in parallel.
+impl<'a> Unpacked<'a> {
+    /// Splits and decodes a row.
     ///
     /// # Errors
     /// [`VerifyError`] with `height` when the bytes are not a row.
@@ -62,8 +60,6 @@ impl<'a> Prepared<'a> {
                 })
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let ids: Vec<Hash> = views.par_iter().map(|view| view.tx_id()).collect();
-        let transactions = transactions(ids.into_iter(), &views);
         let operations: usize = views.iter().map(|view| view.operations().len()).sum();
         if operations != result.outcomes.len() {
             return Err(VerifyError::Mismatch {
@@ -71,31 +67,19 @@ impl<'a> Prepared<'a> {
                 what: "number of outcomes",
             });
         }
-        let leaves = receipts::leaves(height, &views, &transactions, &result, body.scores);
-        let hash = header.hash();
         Ok(Self {
             header,
-            hash,
             body,
             result,
             local: row.local,
             views,
-            transactions,
-            leaves,
             risk,
         })
     }
-}
 
-impl<'a> Prepared<'a> {
     /// The header.
     pub fn header(&self) -> &Header {
         &self.header
-    }
-
-    /// The block's hash.
-    pub fn hash(&self) -> Hash {
-        self.hash
     }
 
     /// The envelopes.
@@ -103,9 +87,15 @@ impl<'a> Prepared<'a> {
         &self.views
     }
 
-    /// Their ids and places.
-    pub fn transactions(&self) -> &[Transaction] {
-        &self.transactions
+    /// The id and the place of the transaction at `index`, which alone is hashed.
+    pub fn transaction(&self, index: usize) -> Option<Transaction> {
+        let view = self.views.get(index)?;
+        let before = self.views[..index].iter().map(|view| view.operations().len());
+        Some(Transaction {
+            tx_id: view.tx_id(),
+            first_operation: codec::narrow(before.sum()),
+            operations: codec::narrow(view.operations().len()),
+        })
     }
 
     /// What execution said.
@@ -121,6 +111,59 @@ impl<'a> Prepared<'a> {
     /// What a scorer said of its operations.
     pub fn risk(&self) -> &Risk {
         &self.risk
+    }
+}
+
+/// An unpacked row that was hashed: all that can be done without the state, on any thread.
+pub struct Prepared<'a> {
+    pub(super) unpacked: Unpacked<'a>,
+    pub(super) hash: Hash,
+    pub(super) transactions: Vec<Transaction>,
+    pub(super) leaves: Vec<Hash>,
+}
+
+impl<'a> Prepared<'a> {
+    /// Splits, decodes and hashes a row, its transactions in parallel.
+    ///
+    /// # Errors
+    /// As [`Unpacked::new`].
+    pub fn new(height: Height, row: &'a [u8]) -> Result<Self, VerifyError> {
+        let unpacked = Unpacked::new(height, row)?;
+        let views = &unpacked.views;
+        let ids: Vec<Hash> = views.par_iter().map(|view| view.tx_id()).collect();
+        let transactions = transactions(ids.into_iter(), views);
+        let leaves = receipts::leaves(
+            height,
+            views,
+            &transactions,
+            &unpacked.result,
+            unpacked.body.scores,
+        );
+        let hash = unpacked.header.hash();
+        Ok(Self {
+            unpacked,
+            hash,
+            transactions,
+            leaves,
+        })
+    }
+
+    /// The block's hash.
+    pub fn hash(&self) -> Hash {
+        self.hash
+    }
+
+    /// Its transactions' ids and places.
+    pub fn transactions(&self) -> &[Transaction] {
+        &self.transactions
+    }
+}
+
+impl<'a> Deref for Prepared<'a> {
+    type Target = Unpacked<'a>;
+
+    fn deref(&self) -> &Unpacked<'a> {
+        &self.unpacked
     }
 }
 

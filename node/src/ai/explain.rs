@@ -10,7 +10,7 @@ use selfchain_ai::features::{Contexts, Row, Rows};
 use selfchain_ai::model::{Model, Predict, Scoring};
 use selfchain_ai::rules::Rule;
 use selfchain_ai::score::LogOdds;
-use selfchain_engine::commit::{Chain, Prepared};
+use selfchain_engine::commit::{Chain, Prepared, Unpacked};
 use selfchain_types::policy::hold_id;
 use selfchain_types::receipt::NOT_SCORED;
 use selfchain_types::risk::REASONS;
@@ -110,8 +110,8 @@ impl Memory for Contexts {
 }
 
 /// What a block keeps of its transaction number `index`; `None` where it has no such.
-pub fn kept(block: &Prepared<'_>, index: usize) -> Option<Explanation> {
-    let (transaction, view) = (block.transactions().get(index)?, block.views().get(index)?);
+pub fn kept(block: &Unpacked<'_>, index: usize) -> Option<Explanation> {
+    let (transaction, view) = (block.transaction(index)?, block.views().get(index)?);
     let header = block.header();
     let operations = (0_u32..).zip(view.operations());
     let operations = operations.map(|(number, operation)| {

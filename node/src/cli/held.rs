@@ -5,7 +5,7 @@ use super::describe;
 use crate::ai::hold_of;
 use crate::client::{Client, ClientError};
 use selfchain_ai::explain::words;
-use selfchain_engine::commit::Prepared;
+use selfchain_engine::commit::Unpacked;
 use selfchain_types::message::{Committed, HoldRecord};
 use selfchain_types::receipt::NOT_SCORED;
 use selfchain_types::risk::REASONS;
@@ -109,11 +109,8 @@ fn names(reasons: &[u8]) -> Vec<&'static str> {
 /// The score of an operation that was refused for it, and the reasons that the block keeps.
 pub(super) fn score_of(client: &Client, committed: &Committed, number: u32) -> Option<String> {
     let row = client.block(committed.height).ok()??;
-    let block = Prepared::new(committed.height, &row).ok()?;
-    let first = block
-        .transactions()
-        .get(codec::index(committed.index))?
-        .first_operation;
+    let block = Unpacked::new(committed.height, &row).ok()?;
+    let first = block.transaction(codec::index(committed.index))?.first_operation;
     let (score, reasons): (u8, [u8; REASONS]) = (
         block.risk().score(first + number),
         block.risk().reasons(first + number),

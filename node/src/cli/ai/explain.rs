@@ -18,7 +18,7 @@ use selfchain_ai::features::{FEATURES, Row};
 use selfchain_ai::model::{Model, default_model};
 use selfchain_ai::plain;
 use selfchain_ai::score::LogOdds;
-use selfchain_engine::commit::Prepared;
+use selfchain_engine::commit::Unpacked;
 use selfchain_types::{Hash, Kind, Outcome, codec};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -66,7 +66,7 @@ fn from_node(tx_id: Hash, node: &NodeArguments, settings: &Settings) -> Result<E
         .block(committed.height)
         .map_err(asked(WHAT))?
         .ok_or_else(unknown)?;
-    let block = Prepared::new(committed.height, &row).map_err(|error| {
+    let block = Unpacked::new(committed.height, &row).map_err(|error| {
         let next = "use a client of the node's version";
         Failure::new(ExitStatus::Corrupt, WHAT, next).because(&error)
     })?;
