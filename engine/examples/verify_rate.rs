@@ -77,6 +77,7 @@ fn raw(frames: &[Vec<u8>], verifier: &BatchVerifier) -> f64 {
         .filter_map(|(envelope, digest)| {
             let entry = envelope.view().signatures().next()?;
             Some(BatchItem {
+                key: envelope.view().signers()[0].key,
                 scheme: entry.scheme,
                 public: entry.public,
                 message: digest.as_bytes(),

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use selfchain_tests::random::Random;
+use selfchain_types::KeyId;
 use selfchain_types::crypto::{BatchItem, BatchVerifier, Scheme, SigningKey, verify};
 use serde_json::Value;
 
@@ -36,6 +37,7 @@ impl Case {
 
     fn item(&self) -> BatchItem<'_> {
         BatchItem {
+            key: KeyId::of(Scheme::Ed25519, &self.public),
             scheme: Scheme::Ed25519,
             public: &self.public,
             message: &self.message,

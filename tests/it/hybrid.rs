@@ -46,6 +46,7 @@ fn hybrids() -> impl Iterator<Item = (Scheme, &'static [u8], &'static [u8])> {
 fn is_good(scheme: Scheme, public: &[u8], message: &[u8], signature: &[u8]) -> bool {
     let alone = verify(scheme, public, message, signature);
     let item = BatchItem {
+        key: KeyId::of(scheme, public),
         scheme,
         public,
         message,
@@ -194,6 +195,7 @@ fn answers_do_not_depend_on_company_whatever_its_schemes() {
         .map(|(at, signature, _)| {
             let public = SIGNED[*at].0.public();
             BatchItem {
+                key: public.id(),
                 scheme: public.scheme(),
                 public: public.as_bytes(),
                 message: MESSAGE,

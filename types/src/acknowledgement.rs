@@ -118,7 +118,6 @@ fn at_most(count: usize, max: usize, what: &'static str) -> Result<usize, Decode
 #[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use super::*;
-    use crate::crypto::verify;
     use alloc::vec;
 
     fn sample() -> Acknowledgement {
@@ -134,7 +133,7 @@ mod tests {
         let holds = |chain: u8, key_id: KeyId, said: &Acknowledgement| {
             let (public, digest) = (key.public(), said.digest(&Hash([chain; 32]), &key_id));
             let message = digest.as_bytes();
-            verify(public.scheme(), public.as_bytes(), message, &said.signature).is_ok()
+            public.verify(message, &said.signature).is_ok()
         };
         assert!(holds(1, key.id(), &signed));
         assert!(!holds(2, key.id(), &signed) && !holds(1, other.id(), &signed));

@@ -7,7 +7,7 @@
 use crate::codec::{
     DecodeError, Reader, SECTION_HEADER_LEN, known_sections, put_bytes_u32, put_section, put_text_u16,
 };
-use crate::crypto::{PublicKey, Scheme, SignatureError, SigningKey, verify};
+use crate::crypto::{PublicKey, Scheme, SignatureError, SigningKey};
 use crate::{Hash, Height, KeyId, TimeNs, hash};
 use alloc::format;
 use alloc::string::String;
@@ -281,7 +281,7 @@ impl Manifest {
         // The signature is the last section, so what it covers is everything before.
         let signed = bytes.len() - signature.len() - SECTION_HEADER_LEN;
         let hash = hash::BACKUP.hash(&bytes[..signed]);
-        verify(scheme, signer.as_bytes(), hash.as_bytes(), signature)?;
+        signer.verify(hash.as_bytes(), signature)?;
         let body = ManifestBody::read([need(0)?, need(1)?, need(2)?, need(3)?, need(4)?])?;
         Ok(Self {
             body,

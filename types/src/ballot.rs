@@ -2,7 +2,7 @@
 
 use crate::certificate::{nil_precommit_digest, precommit_digest, prevote_digest, proposal_digest};
 use crate::codec::{DecodeError, Reader, put_bytes_u32, wide};
-use crate::crypto::{PublicKey, SignatureError, SigningKey, verify};
+use crate::crypto::{PublicKey, SignatureError, SigningKey};
 use crate::{Hash, Height};
 use alloc::vec::Vec;
 
@@ -103,7 +103,7 @@ impl Ballot {
     /// [`SignatureError`].
     pub fn verify(&self, chain_id: &Hash, key: &PublicKey) -> Result<(), SignatureError> {
         let digest = self.digest(chain_id);
-        verify(key.scheme(), key.as_bytes(), digest.as_bytes(), &self.signature)
+        key.verify(digest.as_bytes(), &self.signature)
     }
 
     /// Appends the canonical bytes.

@@ -1,7 +1,7 @@
 //! Certificates: the precommits that decided a block.
 
 use crate::codec::{DecodeError, Reader, put_bytes_u32};
-use crate::crypto::{PublicKey, Scheme, SignatureError, SigningKey};
+use crate::crypto::{SignatureError, SigningKey};
 use crate::genesis::Validator;
 use crate::{Hash, Height, hash};
 use alloc::vec::Vec;
@@ -182,13 +182,11 @@ impl Certificate {
                     &self.block,
                     &precommit.extension,
                 );
-                let PublicKeyParts { scheme, public } = parts(&validator.key);
-                crate::crypto::verify(scheme, public, digest.as_bytes(), &precommit.signature).map_err(
-                    |error| match error {
-                        SignatureError::NotBuilt { scheme } => CertificateError::NotBuilt { at, scheme },
-                        _ => CertificateError::Signature { at },
-                    },
-                )?;
+                let checked = validator.key.verify(digest.as_bytes(), &precommit.signature);
+                checked.map_err(|error| match error {
+                    SignatureError::NotBuilt { scheme } => CertificateError::NotBuilt { at, scheme },
+                    _ => CertificateError::Signature { at },
+                })?;
             }
             got = got.saturating_add(validator.power);
         }
@@ -241,18 +239,6 @@ impl Certificate {
             block,
             precommits,
         })
-    }
-}
-
-struct PublicKeyParts<'a> {
-    scheme: Scheme,
-    public: &'a [u8],
-}
-
-fn parts(key: &PublicKey) -> PublicKeyParts<'_> {
-    PublicKeyParts {
-        scheme: key.scheme(),
-        public: key.as_bytes(),
     }
 }
 

@@ -352,7 +352,8 @@ impl Verified {
     /// # Errors
     /// The [`Refusal`], with the envelope.
     pub fn check(envelope: Envelope, keys: &impl KeyLookup) -> Result<Self, (Envelope, Refusal)> {
-        let refusal = resolve(&envelope.view(), keys).and_then(|publics| {
+        let is_id_of = |id: &KeyId, scheme, public: &[u8]| KeyId::of(scheme, public) == *id;
+        let refusal = resolve(&envelope.view(), keys, is_id_of).and_then(|publics| {
             let view = envelope.view();
             for ((signer, entry), public) in view.signers().iter().zip(view.signatures()).zip(publics) {
                 let digest = signing_digest(&signer.key, &envelope.tx_id);
@@ -377,22 +378,26 @@ impl Verified {
         entropy: &[u8; 32],
     ) -> Vec<Result<Self, (Envelope, Refusal)>> {
         let mut refusals: Vec<Option<Refusal>> = alloc::vec![None; envelopes.len()];
-        let mut digests: Vec<(usize, Hash, &[u8], SignatureEntry<'_>)> = Vec::with_capacity(envelopes.len());
+        let mut digests: Vec<(usize, KeyId, Hash, &[u8], SignatureEntry<'_>)> =
+            Vec::with_capacity(envelopes.len());
         for (at, envelope) in envelopes.iter().enumerate() {
             let view = envelope.view();
-            match resolve(&view, keys) {
+            let is_id_of = |id: &KeyId, scheme, public: &[u8]| verifier.is_id_of(id, scheme, public);
+            match resolve(&view, keys, is_id_of) {
                 Err(refusal) => refusals[at] = Some(refusal),
                 Ok(publics) => {
                     for ((signer, entry), public) in view.signers().iter().zip(view.signatures()).zip(publics)
                     {
-                        digests.push((at, signing_digest(&signer.key, &envelope.tx_id), public, entry));
+                        let digest = signing_digest(&signer.key, &envelope.tx_id);
+                        digests.push((at, signer.key, digest, public, entry));
                     }
                 }
             }
         }
         let items: Vec<crate::crypto::BatchItem<'_>> = digests
             .iter()
-            .map(|(_, digest, public, entry)| crate::crypto::BatchItem {
+            .map(|(_, key, digest, public, entry)| crate::crypto::BatchItem {
+                key: *key,
                 scheme: entry.scheme,
                 public,
                 message: digest.as_bytes(),
@@ -430,8 +435,13 @@ impl Verified {
     }
 }
 
-/// The public key of every signer: from its entry, where it must hash to the key's id, else from `keys`.
-fn resolve<'a>(view: &EnvelopeView<'a>, keys: &'a impl KeyLookup) -> Result<Vec<&'a [u8]>, Refusal> {
+/// The public key of every signer: from its entry, where it must hash to the key's id as `is_id_of` says, else from
+/// `keys`.
+fn resolve<'a>(
+    view: &EnvelopeView<'a>,
+    keys: &'a impl KeyLookup,
+    is_id_of: impl Fn(&KeyId, Scheme, &[u8]) -> bool,
+) -> Result<Vec<&'a [u8]>, Refusal> {
     let pairs = view.signers().iter().zip(view.signatures());
     pairs
         .map(|(signer, entry)| {
@@ -443,7 +453,7 @@ fn resolve<'a>(view: &EnvelopeView<'a>, keys: &'a impl KeyLookup) -> Result<Vec<
                     Err(Refusal::KeyMismatch)
                 };
             }
-            if KeyId::of(entry.scheme, entry.public) == signer.key {
+            if is_id_of(&signer.key, entry.scheme, entry.public) {
                 Ok(entry.public)
             } else {
                 Err(Refusal::KeyMismatch)

@@ -10,7 +10,7 @@ pub use error::{IdentityChainError, IdentityError};
 pub use record::{IDENTITY_KEYS_MAX, IdentityRecord, KeyUse};
 
 use crate::codec::{DecodeError, Reader, known_sections, put_bytes_u32, put_section};
-use crate::crypto::{PublicKey, Scheme, SigningKey, verify};
+use crate::crypto::{PublicKey, Scheme, SigningKey};
 use crate::{Hash, Height, KeyId, hash};
 use alloc::vec::Vec;
 
@@ -414,13 +414,7 @@ impl IdentityCertificate {
     pub fn verify(&self) -> Result<(), IdentityError> {
         let root = &self.body.root;
         let message = signing_message(&root.id(), &self.hash());
-        let checked = verify(
-            root.scheme(),
-            root.as_bytes(),
-            message.as_bytes(),
-            &self.signature,
-        );
-        Ok(checked?)
+        Ok(root.verify(message.as_bytes(), &self.signature)?)
     }
 }
 

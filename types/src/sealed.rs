@@ -5,7 +5,7 @@
 
 use crate::codec::{DecodeError, Reader, known_sections, put_section};
 use crate::crypto::x_wing::{self, KemPublic, KemSecret, XWingError};
-use crate::crypto::{PublicKey, Scheme, SignatureError, SigningKey, verify};
+use crate::crypto::{PublicKey, Scheme, SignatureError, SigningKey};
 use crate::{Hash, KeyId, hash};
 use alloc::vec::Vec;
 use thiserror::Error;
@@ -136,7 +136,7 @@ pub fn open_message(
         });
     }
     let digest = digest(&sender.id(), &mine, context, sealed);
-    verify(sender.scheme(), sender.as_bytes(), digest.as_bytes(), signature)?;
+    sender.verify(digest.as_bytes(), signature)?;
     let info = [INFO, context].concat();
     let plaintext = x_wing::open(recipient, &info, sender.id().0.as_bytes(), sealed)?;
     Ok(Opened { sender, plaintext })

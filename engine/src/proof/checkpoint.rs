@@ -8,7 +8,7 @@ use selfchain_types::checkpoint::{
     CHECKPOINT_SIGNERS_MAX, CheckpointSet, CheckpointSignature, checkpoint_digest,
 };
 use selfchain_types::codec::{DecodeError, Reader, put_bytes_u32, put_section, wide};
-use selfchain_types::crypto::{SignatureError, verify};
+use selfchain_types::crypto::SignatureError;
 use selfchain_types::{Genesis, Hash, Height, KeyId, hash};
 use thiserror::Error;
 
@@ -131,12 +131,11 @@ impl TrustedSigners {
             }
             last = Some(one.key);
             let key = &signer.key;
-            verify(key.scheme(), key.as_bytes(), digest.as_bytes(), &one.signature).map_err(|error| {
-                match error {
+            key.verify(digest.as_bytes(), &one.signature)
+                .map_err(|error| match error {
                     SignatureError::NotBuilt { scheme } => CheckpointError::NotBuilt { at, scheme },
                     _ => CheckpointError::Signature { at },
-                }
-            })?;
+                })?;
             got = got.saturating_add(signer.power);
         }
         if !self.set.is_enough(got) {

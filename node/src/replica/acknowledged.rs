@@ -162,6 +162,7 @@ fn check(words: Vec<&mut Word>, signer: &Signer<'_>, signatures: &BatchVerifier,
         .iter()
         .zip(&digests)
         .map(|(word, digest)| BatchItem {
+            key: id,
             scheme: signer.key.scheme(),
             public: signer.key.as_bytes(),
             message: digest.as_bytes(),

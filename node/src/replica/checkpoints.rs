@@ -10,7 +10,6 @@ use selfchain_storage::HandoverFile;
 use selfchain_types::block::Header;
 use selfchain_types::checkpoint::{CheckpointSet, CheckpointSignature, checkpoint_digest};
 use selfchain_types::codec::wide;
-use selfchain_types::crypto::verify;
 use selfchain_types::peer::{CHECKPOINTS_MAX, PeerMessage};
 use selfchain_types::{Genesis, Hash, Height, KeyId, TimeNs};
 use std::collections::BTreeMap;
@@ -269,7 +268,7 @@ impl Checkpoints {
             return;
         }
         let (key, digest) = (&signer.key, pending.digest.as_bytes());
-        match verify(key.scheme(), key.as_bytes(), digest, &signature.signature) {
+        match key.verify(digest, &signature.signature) {
             Ok(()) => {
                 pending.signatures.insert(signature.key, signature.signature);
             }

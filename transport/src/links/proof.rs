@@ -5,7 +5,7 @@
 //! connection, by whoever stands between the two, proves nothing here.
 
 use quinn::Connection;
-use selfchain_types::crypto::{PublicKey, SigningKey, verify};
+use selfchain_types::crypto::{PublicKey, SigningKey};
 use selfchain_types::{Hash, KeyId, hash};
 use zeroize::Zeroizing;
 
@@ -56,8 +56,7 @@ impl Channel {
             (Some(proof), true) => {
                 let digest = self.digest(&hello.chain, hello.id, &proof.key);
                 let message = digest.as_bytes();
-                let is_good = proof.key == key.id()
-                    && verify(key.scheme(), key.as_bytes(), message, &proof.signature).is_ok();
+                let is_good = proof.key == key.id() && key.verify(message, &proof.signature).is_ok();
                 is_good.then_some(()).ok_or(LinkClose::ProofInvalid)
             }
         }

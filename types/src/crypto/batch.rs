@@ -2,12 +2,14 @@
 //!
 //! The equation is that of ZIP-215 (<https://zips.z.cash/zip-0215>, "Batch verification"): with random 128-bit
 //! `z_i`, `8·(−Σ z_i·s_i)·B + 8·Σ z_i·R_i + 8·Σ (z_i·k_i)·A_i = 0`. A key is a point whose `A` costs as much to
-//! decompress as a signature's `R`, so [`BatchVerifier`] remembers those of keys that have signed well.
+//! decompress as a signature's `R`, so [`BatchVerifier`] remembers those of keys that have signed well; of long keys it
+//! remembers too whose ids they hash to.
 
 use super::hybrid::{self, Halves};
-use super::points::Points;
+use super::remembered::Remembered;
 use super::{Scheme, SignatureError, ed25519};
-use crate::{Hash, hash};
+use crate::{Hash, KeyId, hash};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::iter::once;
 use curve25519_dalek::constants::ED25519_BASEPOINT_POINT as BASEPOINT;
@@ -19,6 +21,8 @@ use sha2::{Digest, Sha512};
 /// One signature to check.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchItem<'a> {
+    /// The key's id, which is that of scheme and public key: both halves of a hybrid sign it.
+    pub key: KeyId,
     /// Its scheme.
     pub scheme: Scheme,
     /// The public key's bytes.
@@ -31,15 +35,44 @@ pub struct BatchItem<'a> {
 
 /// Checks signatures in batches, from any number of threads at once. What it remembers makes it faster and
 /// changes no answer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct BatchVerifier {
-    points: Points,
+    /// Points of Ed25519 keys, decompressed.
+    points: Remembered<EdwardsPoint>,
+    /// Long public keys by their ids.
+    publics: Remembered<(Scheme, Box<[u8]>)>,
+}
+
+/// Most points remembered, 208 bytes each: 13 MiB when all are in use.
+const POINTS_MAX: usize = 1 << 16;
+/// Most long keys remembered, up to 2 KiB each: 33 MiB when all are in use and of ML-DSA-65.
+const PUBLICS_MAX: usize = 1 << 14;
+/// Bytes from which hashing a key costs more than comparing it with what is remembered.
+const PUBLIC_LONG: usize = 512;
+
+impl Default for BatchVerifier {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl BatchVerifier {
     /// A verifier that has seen no key yet.
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            points: Remembered::new(POINTS_MAX),
+            publics: Remembered::new(PUBLICS_MAX),
+        }
+    }
+
+    /// Whether `id` is the id of this public key under this scheme.
+    pub fn is_id_of(&self, id: &KeyId, scheme: Scheme, public: &[u8]) -> bool {
+        self.remembers(id, scheme, public) || KeyId::of(scheme, public) == *id
+    }
+
+    fn remembers(&self, id: &KeyId, scheme: Scheme, public: &[u8]) -> bool {
+        let is_same = |known: &(Scheme, Box<[u8]>)| known.0 == scheme && *known.1 == *public;
+        public.len() >= PUBLIC_LONG && self.publics.find(&id.0.0, is_same) == Some(true)
     }
 
     /// Checks every item: the answer at `i` is that of [`verify`](super::verify) on item `i`, whatever else is in the batch
@@ -67,6 +100,12 @@ impl BatchVerifier {
         {
             self.points.remember(&term.public, term.a);
         }
+        for (item, _) in items.iter().zip(&answers).filter(|(_, answer)| answer.is_ok()) {
+            let (key, scheme, public) = (&item.key, item.scheme, item.public);
+            if public.len() >= PUBLIC_LONG && !self.remembers(key, scheme, public) {
+                self.publics.remember(&key.0.0, (scheme, public.into()));
+            }
+        }
         answers
     }
 
@@ -80,13 +119,13 @@ impl BatchVerifier {
             Scheme::Ed25519 => (Message::Plain(item.message), (item.public, item.signature)),
             scheme => {
                 let halves = Halves::of(scheme, item.public, item.signature)?;
-                let digest = hybrid::digest(scheme, item.public, item.message);
+                let digest = hybrid::digest(&item.key, item.message);
                 halves.verify_second(scheme, &digest)?;
                 (Message::Digest(digest), halves.ed25519)
             }
         };
         let (public, signature) = ed25519::lengths(public, signature)?;
-        let known = self.points.find(public);
+        let known = self.points.find(public, EdwardsPoint::clone);
         let a = known.or_else(|| CompressedEdwardsY(*public).decompress());
         let (r_bytes, s_bytes) = ed25519::halves(signature);
         let s: Option<Scalar> = Scalar::from_canonical_bytes(*s_bytes).into();
@@ -210,6 +249,7 @@ mod tests {
                 .iter()
                 .enumerate()
                 .map(|(at, message)| BatchItem {
+                    key: key.id(),
                     scheme: Scheme::Ed25519,
                     public: key.public().as_bytes(),
                     message,

@@ -52,6 +52,7 @@ mod tests {
         let mut ids = Vec::new();
         for key in &keys {
             let items = [b"one", b"two"].map(|message| BatchItem {
+                key: key.id(),
                 scheme: key.public().scheme(),
                 public: key.public().as_bytes(),
                 message,

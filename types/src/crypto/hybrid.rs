@@ -14,8 +14,8 @@ use alloc::vec::Vec;
 use zeroize::Zeroizing;
 
 /// What both halves sign.
-pub(super) fn digest(scheme: Scheme, public: &[u8], message: &[u8]) -> Hash {
-    hash::HYBRID.hash_parts(&[KeyId::of(scheme, public).0.as_bytes(), message])
+pub(super) fn digest(key: &KeyId, message: &[u8]) -> Hash {
+    hash::HYBRID.hash_parts(&[key.0.as_bytes(), message])
 }
 
 /// The halves of a key and of a signature, of the right lengths.
@@ -68,14 +68,16 @@ impl<'a> Halves<'a> {
     }
 }
 
+/// `key` is the id of scheme and public key.
 pub(super) fn verify(
+    key: &KeyId,
     scheme: Scheme,
     public: &[u8],
     message: &[u8],
     signature: &[u8],
 ) -> Result<(), SignatureError> {
     let halves = Halves::of(scheme, public, signature)?;
-    let digest = digest(scheme, public, message);
+    let digest = digest(key, message);
     let (first_public, first_signature) = halves.ed25519;
     ed25519::verify(first_public, digest.as_bytes(), first_signature).map_err(|_| {
         SignatureError::Invalid {
@@ -87,7 +89,6 @@ pub(super) fn verify(
 
 /// Both secret keys, and the seed that both are made from.
 pub(super) struct Secret {
-    scheme: Scheme,
     seed: Zeroizing<[u8; 32]>,
     first: ed25519::Secret,
     second: Second,
@@ -120,7 +121,6 @@ impl Secret {
             }
         };
         Ok(Self {
-            scheme,
             seed: Zeroizing::new(*seed),
             first: ed25519::Secret::from_seed(first),
             second,
@@ -147,10 +147,10 @@ impl Secret {
         public
     }
 
-    /// Both signatures over the digest of `message`; `public` is [`Self::public`]. All but ML-DSA's, which is hedged
+    /// Both signatures over the digest of `message`; `key` is the id of [`Self::public`]. All but ML-DSA's, which is hedged
     /// (FIPS 204 §3.4), are the same each time.
-    pub(super) fn sign(&self, public: &[u8], message: &[u8]) -> Vec<u8> {
-        let digest = digest(self.scheme, public, message);
+    pub(super) fn sign(&self, key: &KeyId, message: &[u8]) -> Vec<u8> {
+        let digest = digest(key, message);
         let digest = digest.as_bytes();
         let mut signature = self.first.sign(digest).to_vec();
         match &self.second {

@@ -13,7 +13,7 @@ mod ml_dsa;
 #[cfg(feature = "seal")]
 pub mod passphrase;
 #[cfg(feature = "std")]
-mod points;
+mod remembered;
 mod scheme;
 mod slh_dsa;
 #[cfg(feature = "seal")]
@@ -120,6 +120,14 @@ impl PublicKey {
     pub fn id(&self) -> KeyId {
         self.id
     }
+
+    /// Checks one signature over `message`.
+    ///
+    /// # Errors
+    /// [`SignatureError`], naming the scheme.
+    pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
+        verify_by(&self.id, self.scheme, &self.bytes, message, signature)
+    }
 }
 
 /// What a signer of transaction `tx_id` signs: `H(sign; key_id ‖ tx_id)`. The key id names the scheme and
@@ -133,9 +141,20 @@ pub fn signing_digest(key: &KeyId, tx_id: &Hash) -> Hash {
 /// # Errors
 /// [`SignatureError`], naming the scheme.
 pub fn verify(scheme: Scheme, public: &[u8], message: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
+    verify_by(&KeyId::of(scheme, public), scheme, public, message, signature)
+}
+
+/// As [`verify`], where the key's id is known.
+fn verify_by(
+    key: &KeyId,
+    scheme: Scheme,
+    public: &[u8],
+    message: &[u8],
+    signature: &[u8],
+) -> Result<(), SignatureError> {
     match scheme {
         Scheme::Ed25519 => ed25519::verify(public, message, signature),
-        _ => hybrid::verify(scheme, public, message, signature),
+        _ => hybrid::verify(key, scheme, public, message, signature),
     }
 }
 
@@ -246,7 +265,7 @@ impl SigningKey {
     pub fn sign(&self, message: &[u8]) -> Vec<u8> {
         match &self.secret {
             Secret::Ed25519(secret) => secret.sign(message).to_vec(),
-            Secret::Hybrid(secret) => secret.sign(self.public.as_bytes(), message),
+            Secret::Hybrid(secret) => secret.sign(&self.public.id, message),
             #[cfg(all(feature = "std", any(test, feature = "controls")))]
             Secret::Hollow(_) => hollow::SIGNATURE.to_vec(),
         }

@@ -1,6 +1,7 @@
 //! Certificates of identities: forms, forgeries, chains.
 
 use super::*;
+use crate::crypto::verify;
 use crate::crypto::SignatureError;
 use alloc::vec;
 use alloc::vec::Vec;
