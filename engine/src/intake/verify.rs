@@ -3,7 +3,7 @@
 use super::Decoded;
 use rayon::prelude::*;
 use selfchain_types::codec::wide;
-use selfchain_types::crypto::BatchVerifier;
+use selfchain_types::crypto::{BatchVerifier, Scheme};
 use selfchain_types::envelope::KeyLookup;
 use selfchain_types::{Envelope, Hash, Refusal, Verified, hash};
 
@@ -32,6 +32,8 @@ pub trait KnownEnvelopes: Sync {
 /// Most envelopes whose signatures are checked as one product. Larger products are hardly cheaper a
 /// signature, and one bad signature spoils its whole batch.
 pub const VERIFY_BATCH_MAX: usize = 512;
+/// Most work in a batch, in signatures of Ed25519: some 15 ms, for which others may have to wait in the end.
+const VERIFY_WORK_MAX: usize = 1_536;
 /// Fewest envelopes for which another core is woken: below, the product loses more than the core wins.
 pub const VERIFY_BATCH_MIN: usize = 32;
 
@@ -69,7 +71,12 @@ impl<T: Send> Decoded<T> {
             }
         }
         waiting.sort_unstable_by_key(|(signer, place, _)| (*signer, *place));
-        let batch_len = batch_len(waiting.len(), rayon::current_num_threads());
+        let work = waiting
+            .iter()
+            .filter_map(|(.., envelope)| envelope.as_ref())
+            .map(work_of)
+            .sum();
+        let batch_len = batch_len(waiting.len(), work, rayon::current_num_threads());
         let checked: Vec<Vec<(usize, Answer)>> = waiting
             .par_chunks_mut(batch_len)
             .enumerate()
@@ -123,10 +130,23 @@ fn first_signer(envelope: &Envelope) -> u64 {
     u64::from_le_bytes(*front)
 }
 
+/// What checking an envelope costs, in signatures of Ed25519 in a large batch, about.
+fn work_of(envelope: &Envelope) -> usize {
+    let of = |scheme| match scheme {
+        Scheme::Ed25519 => 1,
+        Scheme::Ed25519MlDsa44 => 3,
+        Scheme::Ed25519MlDsa65 => 5,
+        Scheme::Ed25519SlhDsa128s => 12,
+        Scheme::Ed25519SlhDsa128f => 36,
+    };
+    envelope.view().signatures().map(|entry| of(entry.scheme)).sum()
+}
+
 /// How many of `len` envelopes go in a batch so that every core that is worth waking is equally busy.
-fn batch_len(len: usize, cores: usize) -> usize {
-    let worth = (len / VERIFY_BATCH_MIN).clamp(1, cores.max(1));
-    let batches = len.div_ceil(VERIFY_BATCH_MAX).max(1).next_multiple_of(worth);
+fn batch_len(len: usize, work: usize, cores: usize) -> usize {
+    let worth = (work / VERIFY_BATCH_MIN).clamp(1, cores.max(1)).min(len.max(1));
+    let batches = len.div_ceil(VERIFY_BATCH_MAX).max(work.div_ceil(VERIFY_WORK_MAX));
+    let batches = batches.max(1).next_multiple_of(worth);
     len.div_ceil(batches).max(1)
 }
 

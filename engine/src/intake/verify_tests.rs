@@ -172,19 +172,24 @@ fn what_was_verified_is_known_and_what_is_known_is_not_verified() {
 
 #[test]
 fn batches_are_even_and_bounded() {
-    for (len, cores, want) in [
-        (0, 2, 1),
-        (1, 2, 1),
-        (63, 2, 63),
-        (64, 2, 32),
-        (256, 2, 128),
-        (300, 2, 150),
-        (600, 2, 300),
-        (4_096, 2, 512),
-        (8_193, 16, 257),
-        (100, 64, 34),
+    for (len, each, cores, want) in [
+        (0, 1, 2, 1),
+        (1, 1, 2, 1),
+        (63, 1, 2, 63),
+        (64, 1, 2, 32),
+        (256, 1, 2, 128),
+        (300, 1, 2, 150),
+        (600, 1, 2, 300),
+        (4_096, 1, 2, 512),
+        (8_193, 1, 16, 257),
+        (100, 1, 64, 34),
+        // Dearer ones are worth another core earlier, and fewer of them are a batch.
+        (1, 36, 2, 1),
+        (10, 12, 2, 5),
+        (2_048, 3, 2, 512),
+        (2_048, 12, 2, 128),
     ] {
-        assert_eq!(batch_len(len, cores), want, "{len} on {cores}");
+        assert_eq!(batch_len(len, len * each, cores), want, "{len} on {cores}");
     }
 }
 

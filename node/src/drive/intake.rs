@@ -12,7 +12,10 @@ use selfchain_engine::intake::{Decoded, KnownEnvelopes};
 use selfchain_types::crypto::BatchVerifier;
 use selfchain_types::seam::log::{LogError, LogReader};
 use selfchain_types::{Hash, Refusal, Verified, codec};
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Instant;
 
 /// An envelope's bytes and whom to answer.
@@ -79,6 +82,10 @@ impl IntakeQueue {
 
 /// Most submissions of one round: enough to fill every core's batches, few enough to keep latency low.
 const ROUND_LEN_MAX: usize = 2_048;
+/// Rounds that are checked at once: while the last batches of one are checked, cores without one begin with the next.
+const ROUNDS_MAX: usize = 2;
+/// Submissions that are worth a second round beside one that is being checked.
+const AHEAD_LEN: usize = 1_024;
 /// Most bytes of one round.
 const ROUND_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Least time between the beginnings of two rounds, unless [`GATHER_LEN`] submissions wait.
@@ -86,6 +93,17 @@ const GATHER_MAX: Duration = Duration::from_millis(2);
 /// Submissions that are worth a round at once: they fill the batches of two cores.
 const GATHER_LEN: usize = 512;
 const IDLE_WAIT: Duration = Duration::from_millis(100);
+
+/// A round that is being checked.
+type Round = Receiver<Checked>;
+
+/// A round that was checked, its answers in the order of arrival.
+struct Checked {
+    began: Instant,
+    decoded_at: Instant,
+    ended: Instant,
+    answers: Vec<(Tag, Result<Verified, Refusal>)>,
+}
 
 /// What the intake thread works with.
 pub struct Intake {
@@ -102,7 +120,7 @@ pub struct Intake {
     /// The verifiers.
     pub pool: Arc<rayon::ThreadPool>,
     /// Checks signatures.
-    pub signatures: BatchVerifier,
+    pub signatures: Arc<BatchVerifier>,
     /// Whose signatures were checked, where blocks of others bring transactions too.
     pub known: Option<Arc<Remembered>>,
     /// Seeds blinding factors; unpredictable from outside.
@@ -116,12 +134,22 @@ pub struct Intake {
 impl Intake {
     /// Runs until the queue is closed and empty.
     pub fn run(mut self) {
-        let mut last_round = None;
-        while !self.from.queue.is_done() {
-            if self.from.queue.wait(IDLE_WAIT) {
-                self.gather(last_round);
-                last_round = Some(Instant::now());
-                self.round();
+        let (mut last_began, mut last_ended) = (None, Instant::now());
+        let mut rounds: VecDeque<Round> = VecDeque::with_capacity(ROUNDS_MAX);
+        while !self.from.queue.is_done() || !rounds.is_empty() {
+            let is_worth_one = match rounds.len() {
+                0 => self.from.queue.wait(IDLE_WAIT),
+                ROUNDS_MAX.. => false,
+                _ => self.from.queue.len() >= AHEAD_LEN,
+            };
+            if is_worth_one {
+                if rounds.is_empty() {
+                    self.gather(last_began);
+                }
+                last_began = Some(Instant::now());
+                rounds.extend(self.begin());
+            } else if let Some(round) = rounds.pop_front() {
+                self.finish(&round, &mut last_ended);
             }
         }
         self.to.close();
@@ -139,33 +167,55 @@ impl Intake {
         }
     }
 
-    fn round(&mut self) {
+    /// Has what waits decoded and checked, unless all of it is refused.
+    fn begin(&mut self) -> Option<Round> {
         let submissions = self.from.take();
         if let Some((refusal, text)) = self.refuse_all(&submissions) {
             self.metrics.refused(refusal, codec::wide(submissions.len()));
             submissions
                 .iter()
                 .for_each(|(_, tag)| tag.refuse(refusal, text.clone()));
-            return;
+            return None;
         }
-        let began = Instant::now();
-        let count = codec::wide(submissions.len());
-        let keys = self.registry.keys();
         self.entropy = selfchain_types::hash::BATCH.hash(&self.entropy).0;
-        let (chain_id, signatures, entropy) = (&self.chain_id, &self.signatures, &self.entropy);
-        let decoded = self.pool.install(|| Decoded::new(submissions, chain_id));
-        self.metrics.stage(Stage::Decode).add_busy(elapsed_ns(began));
-        let began = Instant::now();
-        let known = &self.known;
-        let answers = self.pool.install(|| {
-            let known = known.as_deref().map(|known| -> &dyn KnownEnvelopes { known });
-            decoded.verify(&*keys, known, signatures, entropy)
+        let (chain_id, entropy, keys) = (self.chain_id, self.entropy, self.registry.keys());
+        let (signatures, known) = (Arc::clone(&self.signatures), self.known.clone());
+        let (done, round) = sync_channel(1);
+        self.pool.spawn(move || {
+            let check = || {
+                let began = Instant::now();
+                let decoded = Decoded::new(submissions, &chain_id);
+                let decoded_at = Instant::now();
+                let known = known.as_deref().map(|known| -> &dyn KnownEnvelopes { known });
+                Checked {
+                    began,
+                    decoded_at,
+                    answers: decoded.verify(&*keys, known, &signatures, &entropy),
+                    ended: Instant::now(),
+                }
+            };
+            // A panic is the intake thread's too: it finds that nothing comes.
+            if let Ok(checked) = catch_unwind(AssertUnwindSafe(check)) {
+                done.send(checked).ok();
+            }
         });
-        self.metrics.stage(Stage::Verify).add_busy(elapsed_ns(began));
-        for stage in [Stage::Decode, Stage::Verify] {
+        Some(round)
+    }
+
+    /// Waits for a round, and hands it on in order.
+    fn finish(&self, round: &Round, last_ended: &mut Instant) {
+        let checked = round.recv().expect("a round is checked, or its check panicked");
+        let count = codec::wide(checked.answers.len());
+        // What two rounds share is counted once.
+        let until = |from: Instant, to: Instant| ns(to.saturating_duration_since(from.max(*last_ended)));
+        let decoding = until(checked.began, checked.decoded_at);
+        let verifying = until(checked.decoded_at, checked.ended);
+        *last_ended = checked.ended;
+        for (stage, busy) in [(Stage::Decode, decoding), (Stage::Verify, verifying)] {
+            self.metrics.stage(stage).add_busy(busy);
             self.metrics.stage(stage).add_items(count);
         }
-        for (tag, answer) in answers {
+        for (tag, answer) in checked.answers {
             match answer {
                 Err(refusal) => {
                     self.metrics.refused(refusal, 1);
@@ -199,5 +249,74 @@ impl Intake {
 
 /// Nanoseconds since `began`.
 pub(super) fn elapsed_ns(began: Instant) -> u64 {
-    u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    ns(began.elapsed())
+}
+
+fn ns(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+    use crate::telemetry::Queue as Name;
+    use selfchain_storage::{LogConfig, MemoryDisk, SegmentLog, StorageMetrics};
+    use selfchain_types::crypto::SigningKey;
+    use selfchain_types::seam::log::Log;
+    use selfchain_types::{EnvelopeBuilder, Height, Operation};
+
+    const CHAIN: Hash = Hash([7; 32]);
+    /// More than two rounds, so that two are checked at once.
+    const COUNT: u64 = 5_000;
+
+    #[test]
+    fn rounds_that_are_checked_at_once_are_handed_on_in_order_without_what_is_bad() {
+        let metrics = Arc::new(Metrics::default());
+        let submissions = Queue::new(Name::Intake, 8_192, Arc::clone(&metrics));
+        let from = Arc::new(IntakeQueue::new(submissions, 1 << 30));
+        let to = Queue::new(Name::Verified, 8_192, Arc::clone(&metrics));
+        let key = SigningKey::from_seed(&[3; 32]);
+        let is_bad = |number: u64| number.is_multiple_of(97);
+        for number in 1..=COUNT {
+            let builder = EnvelopeBuilder::new(CHAIN, Height(1), 50, vec![Operation::anchor(1, CHAIN)]);
+            let mut bytes = builder.sign(&[(&key, 0, number)]);
+            if is_bad(number) {
+                *bytes.last_mut().unwrap() ^= 1;
+            }
+            let tag = Tag {
+                request: number,
+                ..Tag::nobody()
+            };
+            from.offer((bytes, tag)).unwrap();
+        }
+        from.close();
+        let log = SegmentLog::open(
+            Arc::new(MemoryDisk::default()),
+            LogConfig::default(),
+            Arc::new(StorageMetrics::default()),
+        )
+        .unwrap();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        Intake {
+            from,
+            to: Arc::clone(&to),
+            chain_id: CHAIN,
+            registry: Arc::default(),
+            log: log.reader(),
+            pool: Arc::new(pool),
+            signatures: Arc::new(BatchVerifier::new()),
+            known: None,
+            entropy: [1; 32],
+            metrics: Arc::clone(&metrics),
+            fault: Fault::default(),
+        }
+        .run();
+        let handed_on: Vec<u64> = std::iter::from_fn(|| to.pop())
+            .map(|(_, tag)| tag.request)
+            .collect();
+        let wanted: Vec<u64> = (1..=COUNT).filter(|number| !is_bad(*number)).collect();
+        assert_eq!(handed_on, wanted);
+        assert!(to.is_done());
+    }
 }

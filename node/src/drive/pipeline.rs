@@ -230,7 +230,7 @@ impl Pipeline {
             registry: Arc::clone(&registry),
             log: Arc::clone(&log_reader),
             pool: rayon_pool("verify", config.verify_threads, VERIFY_NICENESS)?,
-            signatures: BatchVerifier::new(),
+            signatures: Arc::new(BatchVerifier::new()),
             known: None,
             entropy,
             metrics: Arc::clone(metrics),
