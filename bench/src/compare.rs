@@ -90,9 +90,10 @@ pub fn compare(first: &Report, second: &Report) -> Comparison {
 type Text = fn(&Report) -> String;
 
 fn unlike(first: &Report, second: &Report) -> Vec<String> {
-    let texts: [(&str, Text); 15] = [
+    let texts: [(&str, Text); 16] = [
         ("tier", |run| run.tier.clone()),
         ("scheme", |run| run.scheme.clone()),
+        ("registered", |run| run.registered.to_string()),
         ("ops_per_tx", |run| run.ops_per_tx.to_string()),
         ("accounts", |run| run.accounts.to_string()),
         ("profile", |run| run.profile.clone()),

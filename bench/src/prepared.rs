@@ -24,6 +24,9 @@ pub struct PreparedHeader {
     pub format: u32,
     /// Signature scheme of the envelopes.
     pub scheme: String,
+    /// Whether the signers' public keys are registered at the front, and left out of the measured envelopes.
+    #[serde(default)]
+    pub registered: bool,
     /// Operations in each measured envelope.
     pub ops_per_tx: u64,
     /// Accounts that the load touches.

@@ -31,6 +31,8 @@ pub struct Report {
     pub tier: String,
     /// Signature scheme of the load.
     pub scheme: String,
+    /// Whether the signers' public keys were registered beforehand, and left out of the transactions.
+    pub registered: bool,
     /// Operations under one signature.
     pub ops_per_tx: u64,
     /// Accounts that the load touches.
@@ -434,8 +436,18 @@ impl Report {
     fn write_rates(&self, out: &mut Formatter<'_>) -> fmt::Result {
         writeln!(
             out,
-            "tier       {}: {}, {} operations a transaction, {} accounts {}, durability {}",
-            self.tier, self.scheme, self.ops_per_tx, self.accounts, self.profile, self.durability
+            "tier       {}: {}{}, {} operations a transaction, {} accounts {}, durability {}",
+            self.tier,
+            self.scheme,
+            if self.registered {
+                " by registered keys"
+            } else {
+                ""
+            },
+            self.ops_per_tx,
+            self.accounts,
+            self.profile,
+            self.durability
         )?;
         writeln!(
             out,

@@ -59,6 +59,9 @@ pub struct Flags {
     /// How transfers are signed.
     #[arg(long, value_enum, default_value_t = SchemeArgument::Ed25519)]
     pub scheme: SchemeArgument,
+    /// Register the signers' public keys beforehand, and leave them out of the transactions.
+    #[arg(long)]
+    pub registered: bool,
     /// Operations under one signature [default: 1; apply: 8190].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=8_190))]
     pub ops: Option<u16>,
@@ -218,6 +221,7 @@ impl Flags {
     pub fn shape(&self) -> LoadShape {
         LoadShape {
             scheme: self.scheme.into(),
+            registered: self.registered,
             operations: usize::from(self.ops.unwrap_or(1)),
             accounts: self.accounts.unwrap_or(10_000),
             profile: self.profile.unwrap_or(Profile::Uniform),

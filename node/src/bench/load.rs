@@ -4,7 +4,7 @@ use crate::cluster::among;
 use selfchain_bench::load::workload::{Profile, Workload, WorkloadError, WorkloadTransfer};
 use selfchain_bench::prepared::{self, PrepareProgress, PreparedError, PreparedHeader};
 use selfchain_types::crypto::{Scheme, SignatureError, SigningKey};
-use selfchain_types::envelope::OPERATIONS_MAX;
+use selfchain_types::envelope::{ATTACHMENTS_MAX, OPERATIONS_MAX};
 use selfchain_types::genesis::{Limits, Plane};
 use selfchain_types::{
     AccountFlags, AccountId, Amount, AssetId, EnvelopeBuilder, Genesis, Height, KeyId, Operation, codec,
@@ -17,6 +17,8 @@ use std::sync::Arc;
 pub struct LoadShape {
     /// How transfers are signed.
     pub scheme: Scheme,
+    /// Whether public keys are registered beforehand, and left out of the load's transactions.
+    pub registered: bool,
     /// Operations in each transaction, 1 to 8,190.
     pub operations: usize,
     /// Accounts that the load touches.
@@ -102,7 +104,15 @@ impl SignedLoad {
         let operations = core::iter::repeat_with(operation)
             .take(self.shape.operations)
             .collect();
-        self.envelope(operations).sign(&[(&self.keys[0], 0, 1)]).len()
+        self.signed(&self.envelope(operations), 0, 1).len()
+    }
+
+    fn signed(&self, builder: &EnvelopeBuilder, group: usize, counter: u64) -> Vec<u8> {
+        let signers = [(&self.keys[group], 0, counter)];
+        match self.shape.registered {
+            true => builder.sign_registered(&signers),
+            false => builder.sign(&signers),
+        }
     }
 
     /// The chain that it is signed for.
@@ -125,7 +135,8 @@ impl SignedLoad {
         &self.shape
     }
 
-    /// Transactions that open and fund every account. Sent first, in order, on one connection.
+    /// Transactions that open and fund every account, and register keys where the load leaves them out. Sent first, in
+    /// order, on one connection.
     pub fn setup(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
         let asset = vec![Operation::create_asset(
             ASSET,
@@ -136,17 +147,49 @@ impl SignedLoad {
         )];
         let batches = (0..self.shape.accounts).step_by(SETUP_BATCH).map(|first| {
             let last = (first + codec::wide(SETUP_BATCH)).min(self.shape.accounts);
-            (first..last).flat_map(|account| self.opening(account)).collect()
+            let opened = (first..last).flat_map(|account| self.opening(account));
+            self.envelope(opened.collect())
         });
-        core::iter::once(asset)
+        core::iter::once(self.envelope(asset))
             .chain(batches)
+            .chain(
+                self.registered()
+                    .chunks(self.registered_at_once())
+                    .map(|keys| self.registering(keys)),
+            )
             .zip(1u64..)
-            .map(|(operations, counter)| self.envelope(operations).sign(&[(self.validator(), 0, counter)]))
+            .map(|(builder, counter)| builder.sign(&[(self.validator(), 0, counter)]))
     }
 
     /// How many transactions [`SignedLoad::setup`] makes.
     pub fn setup_len(&self) -> u64 {
-        1 + self.shape.accounts.div_ceil(codec::wide(SETUP_BATCH))
+        let registering = self.registered().len().div_ceil(self.registered_at_once());
+        1 + self.shape.accounts.div_ceil(codec::wide(SETUP_BATCH)) + codec::wide(registering)
+    }
+
+    /// The keys that are registered beforehand.
+    fn registered(&self) -> &[SigningKey] {
+        match self.shape.registered {
+            true => &self.keys,
+            false => &[],
+        }
+    }
+
+    /// Keys that one transaction registers.
+    fn registered_at_once(&self) -> usize {
+        ATTACHMENTS_MAX / self.shape.scheme.public_len()
+    }
+
+    fn registering(&self, keys: &[SigningKey]) -> EnvelopeBuilder {
+        let len = codec::narrow(self.shape.scheme.public_len());
+        let scheme = self.shape.scheme.code();
+        let operations = (0..)
+            .zip(keys)
+            .map(|(at, key)| Operation::register_key((at + 1).into(), key.id(), scheme, at * len, len));
+        let mut builder = self.envelope(operations.collect());
+        let publics = keys.iter().flat_map(|key| key.public().as_bytes());
+        builder.attachments = publics.copied().collect();
+        builder
     }
 
     fn opening(&self, account: u64) -> [Operation; 2] {
@@ -205,8 +248,7 @@ impl SignedLoad {
 
     /// Signs a plan.
     pub fn sign(&self, plan: &Plan) -> Vec<u8> {
-        self.envelope(plan.operations())
-            .sign(&[(&self.keys[plan.group], 0, plan.counter)])
+        self.signed(&self.envelope(plan.operations()), plan.group, plan.counter)
     }
 }
 
@@ -289,6 +331,7 @@ pub fn prepare(
 ) -> Result<PreparedHeader, PrepareError> {
     let header = PreparedHeader {
         scheme: load.shape.scheme.name().into(),
+        registered: load.shape.registered,
         ops_per_tx: codec::wide(load.shape.operations),
         accounts: load.shape.accounts,
         profile: load.shape.profile.to_string(),

@@ -153,6 +153,7 @@ impl<'a> Single<'a> {
         let shape = self.load.shape();
         Report {
             scheme: shape.scheme.name().into(),
+            registered: shape.registered,
             ops_per_tx: codec::wide(shape.operations),
             accounts: shape.accounts,
             profile: shape.profile.to_string(),
@@ -465,6 +466,7 @@ fn shape_of(path: &Path, flags: &Flags) -> Result<LoadShape, BenchError> {
     let said = flags.shape();
     let shape = LoadShape {
         scheme: said.scheme,
+        registered: said.registered,
         operations: usize::try_from(header.ops_per_tx).unwrap_or(usize::MAX),
         accounts: header.accounts,
         profile: header.profile.parse()?,
@@ -477,6 +479,7 @@ fn shape_of(path: &Path, flags: &Flags) -> Result<LoadShape, BenchError> {
         || flags.accounts.is_some_and(|accounts| accounts != shape.accounts)
         || flags.profile.is_some_and(|profile| profile != shape.profile)
         || header.scheme != said.scheme.name()
+        || header.registered != said.registered
         || header.chain != SignedLoad::new(shape.clone())?.genesis().chain_id().to_hex();
     if differs {
         let (got, want) = (format!("{shape:?}"), format!("{said:?}"));
