@@ -28,6 +28,7 @@ use selfchain_types::Hash;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use value::check;
+pub(crate) use value::{parse_list, show_list};
 
 /// A key: its name, what it means, and how it is read and shown.
 #[derive(Debug)]

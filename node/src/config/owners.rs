@@ -1,6 +1,6 @@
 //! Keys by their ids.
 
-use super::Setting;
+use super::{Setting, parse_list, show_list};
 use selfchain_types::{Hash, KeyId};
 
 /// Keys by their ids, in any order.
@@ -12,14 +12,11 @@ impl Setting for KeyIds {
     const IS_BARE: bool = false;
 
     fn parse(text: &str) -> Option<Self> {
-        let each = text.split(',').map(str::trim).filter(|one| !one.is_empty());
-        let ids = each.map(|one| Hash::from_hex(one).map(KeyId));
-        ids.collect::<Option<_>>().map(Self)
+        parse_list(text, |id| Hash::from_hex(id).map(KeyId)).map(Self)
     }
 
     fn show(&self) -> String {
-        let shown = self.0.iter().map(|id| id.0.to_hex());
-        shown.collect::<Vec<_>>().join(", ")
+        show_list(&self.0, |id| id.0.to_hex())
     }
 }
 

@@ -1,6 +1,6 @@
 //! The other validators: their keys, and where they listen.
 
-use super::Setting;
+use super::{Setting, parse_list, show_list};
 use crate::keys::{hex, unhex};
 use selfchain_types::crypto::{PublicKey, Scheme};
 use std::net::SocketAddr;
@@ -43,8 +43,7 @@ impl Setting for Peers {
     const IS_BARE: bool = false;
 
     fn parse(text: &str) -> Option<Self> {
-        let each = text.split(',').map(str::trim).filter(|one| !one.is_empty());
-        let peers = each.map(|one| {
+        let peers = parse_list(text, |one| {
             let (key, address) = one.split_once('@')?;
             let peer = PeerAddress {
                 key: unhex(key)?.to_vec(),
@@ -52,13 +51,13 @@ impl Setting for Peers {
             };
             peer.public_key().is_some().then_some(peer)
         });
-        peers.collect::<Option<_>>().map(Self)
+        peers.map(Self)
     }
 
     fn show(&self) -> String {
-        let each = self.0.iter();
-        let shown = each.map(|peer| format!("{}@{}", hex(&peer.key).as_str(), peer.address));
-        shown.collect::<Vec<_>>().join(", ")
+        show_list(&self.0, |peer| {
+            format!("{}@{}", hex(&peer.key).as_str(), peer.address)
+        })
     }
 }
 

@@ -18,6 +18,17 @@ pub trait Setting: Sized {
     fn show(&self) -> String;
 }
 
+/// The items of a list that commas separate; `None` if one of them is none.
+pub(crate) fn parse_list<'a, T>(text: &'a str, item: impl Fn(&'a str) -> Option<T>) -> Option<Vec<T>> {
+    let each = text.split(',').map(str::trim).filter(|one| !one.is_empty());
+    each.map(item).collect()
+}
+
+/// The text that reads back as this list.
+pub(crate) fn show_list<T>(items: &[T], item: impl Fn(&T) -> String) -> String {
+    items.iter().map(item).collect::<Vec<_>>().join(", ")
+}
+
 /// Why a value was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ValueFault {

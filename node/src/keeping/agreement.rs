@@ -1,6 +1,6 @@
 //! Agreements: whose backups this node keeps, and how much of them.
 
-use crate::config::Setting;
+use crate::config::{Setting, parse_list, show_list};
 use selfchain_types::Hash;
 
 /// What is kept for one owner.
@@ -21,15 +21,13 @@ impl Setting for Agreements {
     const IS_BARE: bool = false;
 
     fn parse(text: &str) -> Option<Self> {
-        let each = text.split(',').map(str::trim).filter(|one| !one.is_empty());
-        let agreements = each.map(|one| {
+        let agreements = parse_list(text, |one| {
             let (key, bytes) = one.split_once(':')?;
             Some(Agreement {
                 owner: Hash::from_hex(key)?.0,
                 quota_bytes: bytes.parse().ok()?,
             })
-        });
-        let agreements = agreements.collect::<Option<Vec<_>>>()?;
+        })?;
         let mut owners: Vec<[u8; 32]> = agreements.iter().map(|one| one.owner).collect();
         owners.sort_unstable();
         let is_twice = owners.windows(2).any(|pair| pair[0] == pair[1]);
@@ -37,9 +35,9 @@ impl Setting for Agreements {
     }
 
     fn show(&self) -> String {
-        let each = self.0.iter();
-        let shown = each.map(|one| format!("{}:{}", Hash(one.owner).to_hex(), one.quota_bytes));
-        shown.collect::<Vec<_>>().join(", ")
+        show_list(&self.0, |one| {
+            format!("{}:{}", Hash(one.owner).to_hex(), one.quota_bytes)
+        })
     }
 }
 
