@@ -1,7 +1,8 @@
 //! Measures the ledger alone on one core: `cargo run --profile bench -p selfchain-engine --example apply_rate`.
 //!
 //! Plain transfers over many accounts, uniform and Zipf, executed and folded, in blocks of full envelopes that
-//! are decoded beforehand; without roots, which are timed apart. Time is this thread's own. Arguments: accounts, transfers.
+//! are decoded beforehand; roots are hashed after every block, and timed apart. Time is this thread's own. Arguments:
+//! accounts, transfers, full envelopes a block.
 #![allow(
     clippy::unwrap_used,
     clippy::as_conversions,
@@ -18,7 +19,6 @@ use selfchain_types::{
 };
 
 const OPERATIONS: usize = 8_190;
-const ENVELOPES: usize = 15;
 const COIN: AssetId = AssetId(1);
 const MINT: AccountId = AccountId(1);
 
@@ -115,6 +115,7 @@ fn main() {
     let mut arguments = std::env::args().skip(1).map(|word| word.parse::<u64>().unwrap());
     let accounts = arguments.next().unwrap_or(1_000_000);
     let transfers = arguments.next().unwrap_or(5_000_000) as usize;
+    let block = arguments.next().unwrap_or(15) as usize * OPERATIONS;
     let key = SigningKey::from_seed(&[1; 32]);
     let genesis = Genesis::solo("apply", 1, key.public().clone());
     let mut ledger = Ledger::new(&genesis);
@@ -126,7 +127,7 @@ fn main() {
     println!("one transfer between known places: {:.0} ns", ceiling(accounts));
     let before = resident_mib();
     let opened = thread_seconds();
-    open_accounts(&mut ledger, &mut chain, accounts);
+    open_accounts(&mut ledger, &mut chain, accounts, block);
     let seconds = thread_seconds() - opened;
     println!("accounts={accounts} opened in {seconds:.2} s");
     let rooted = thread_seconds();
@@ -135,7 +136,7 @@ fn main() {
     let bytes = (resident_mib() - before) * 1024.0 * 1024.0 / accounts as f64;
     println!("resident {:.0} MiB: {bytes:.0} bytes an account", resident_mib());
     for profile in ["uniform", "zipf"] {
-        measure(&mut ledger, &mut chain, accounts, transfers, profile);
+        measure(&mut ledger, &mut chain, accounts, (transfers, block), profile);
     }
     println!("resident {:.0} MiB at the end", resident_mib());
 }
@@ -161,12 +162,12 @@ fn ceiling(accounts: u64) -> f64 {
     seconds * 1e9 / places.len() as f64
 }
 
-fn open_accounts(ledger: &mut Ledger, chain: &mut Chain, accounts: u64) {
+fn open_accounts(ledger: &mut Ledger, chain: &mut Chain, accounts: u64, block: usize) {
     let issuer = chain.key.id();
     let first = [Operation::create_asset(COIN, MINT, KeyId::NONE, 2, Amount::MAX)];
     let envelopes = chain.envelopes(ledger.height().next(), &first);
     execute(ledger, &envelopes);
-    let block = (OPERATIONS * ENVELOPES) as u64 / 2;
+    let block = block as u64 / 2;
     for start in (0..accounts).step_by(block as usize) {
         let mut operations = Vec::new();
         for at in start..accounts.min(start + block) {
@@ -188,7 +189,13 @@ fn open_accounts(ledger: &mut Ledger, chain: &mut Chain, accounts: u64) {
 }
 
 /// Executes blocks, then restores the state before them and folds them; prints the rates.
-fn measure(ledger: &mut Ledger, chain: &mut Chain, accounts: u64, transfers: usize, profile: &str) {
+fn measure(
+    ledger: &mut Ledger,
+    chain: &mut Chain,
+    accounts: u64,
+    (transfers, block): (usize, usize),
+    profile: &str,
+) {
     let mut random = Random(7);
     let mut log: Vec<(Vec<Vec<u8>>, BlockResult)> = Vec::new();
     let mut chunks = Vec::new();
@@ -196,9 +203,9 @@ fn measure(ledger: &mut Ledger, chain: &mut Chain, accounts: u64, transfers: usi
     if can_restore {
         ledger.snapshot(&mut |table, bytes| chunks.push((table, bytes.to_vec())));
     }
-    let (mut executing, mut done) = (0.0, 0);
+    let (mut executing, mut rooting, mut done) = (0.0, 0.0, 0);
     while done < transfers {
-        let operations: Vec<Operation> = (0..OPERATIONS * ENVELOPES)
+        let operations: Vec<Operation> = (0..block)
             .map(|at| {
                 let mut pick = || match profile {
                     "zipf" => random.skewed(accounts),
@@ -217,6 +224,9 @@ fn measure(ledger: &mut Ledger, chain: &mut Chain, accounts: u64, transfers: usi
         let envelopes = chain.envelopes(ledger.height().next(), &operations);
         let (result, seconds) = execute(ledger, &envelopes);
         executing += seconds;
+        let started = thread_seconds();
+        ledger.roots();
+        rooting += thread_seconds() - started;
         done += operations.len();
         if can_restore {
             log.push((envelopes, result));
@@ -228,11 +238,9 @@ fn measure(ledger: &mut Ledger, chain: &mut Chain, accounts: u64, transfers: usi
         rate(executing),
         executing * 1e9 / done as f64
     );
-    let started = thread_seconds();
-    ledger.roots();
     println!(
-        "roots/profile={profile} after all of them {:.2} s",
-        thread_seconds() - started
+        "roots/profile={profile} blocks of {block}: {:.0} ns a transfer",
+        rooting * 1e9 / done as f64
     );
     if can_restore {
         let chunks = &mut chunks.into_iter().map(Ok::<_, std::io::Error>);

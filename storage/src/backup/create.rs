@@ -259,7 +259,8 @@ impl<'a> Work<'a> {
             return Ok(None);
         };
         let from = Height(first.max(self.reach.last.0.saturating_add(1)));
-        let (mut next, mut content) = (from, Vec::new());
+        // The last row may lead beyond.
+        let (mut next, mut content) = (from, Vec::with_capacity(self.part_bytes + self.part_bytes / 8));
         let mut newest = None;
         while next.0 <= tip && content.len() < self.part_bytes {
             let row = log.read(next.0)?;
