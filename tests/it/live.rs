@@ -425,7 +425,7 @@ fn validators_sign_checkpoints_and_whoever_was_away_gets_them() {
     network.seats[3].start();
     until(|| checkpoints(&network.seats[3]).len() >= before + 2);
 
-    // Another key: signed by both, and named by a checkpoint.
+    // Another key: signed by both, named by a checkpoint, and from then on signed with.
     let (validator, next) = (key_of(Scheme::Ed25519, 2), key_of(Scheme::Ed25519MlDsa44, 99));
     let [_, file] = checkpoint_files(network.folder.path(), 2);
     keys::write(&file, &next).unwrap();
@@ -445,22 +445,27 @@ fn validators_sign_checkpoints_and_whoever_was_away_gets_them() {
     refuses(&signer, &both, said(&others), Outcome::KeyExists);
     let (operations, attachments) = said(&next);
     must(&signer, &[copy(&validator), copy(&next)], operations, attachments);
-    let before = checkpoints(&network.seats[0]).len();
-    push(&signer, || checkpoints(&network.seats[0]).len() >= before + 3);
+    // The first checkpoint from here on names it; those after that need it, without one of four.
+    network.seats[3].stop();
+    let end = network.seats[0].node().tip().height.0 + 3 * u64::from(every);
+    push(&signer, || checkpoints(&network.seats[0]).last() >= Some(&end));
     network.settle();
     let genesis = network.seats[0].node().genesis().clone();
-    for seat in &mut network.seats[..JOINER] {
+    for seat in &mut network.seats[..3] {
         seat.stop();
     }
 
     // From genesis on each is signed by those whom the one before names.
     let file = HandoverFile::open(&*network.seats[0].disk, "checkpoints").unwrap();
     let mut signers = TrustedSigners::of_genesis(&genesis).unwrap();
+    let mut signed_by_next = 0;
     for bytes in file.read_from(1, usize::MAX, usize::MAX).unwrap() {
         let checkpoint = Checkpoint::decode(&bytes).unwrap();
         let header = signers.follow(&genesis.chain_id(), &checkpoint).unwrap();
         assert_eq!(header.height.0 % u64::from(every), 0);
+        signed_by_next += usize::from(checkpoint.signatures.iter().any(|one| one.key == next.id()));
     }
+    assert!(signed_by_next > 0, "nothing is signed with the new key");
     assert!(signers.set().signer(&next.id()).is_some());
     assert!(signers.set().signer(&checkpoint_key(2).id()).is_none());
 }
