@@ -8,10 +8,12 @@ mod text;
 
 pub use fault::{KeyError, KeyFault};
 pub use passphrase::{PASSPHRASE_BYTES_MAX, Passphrase};
-pub use text::KeyFile;
+pub use text::{Halves, KeyFile, SecretKey};
 
 #[cfg(feature = "network")]
 use selfchain_types::crypto::passphrase::Cost;
+#[cfg(feature = "network")]
+use selfchain_types::crypto::x_wing::KemSecret;
 use selfchain_types::crypto::{Scheme, SigningKey, random_seed};
 use std::fs::File;
 use std::io::{self, Read};
@@ -38,8 +40,8 @@ pub const NEXT_CHECKPOINT_KEY_FILE: &str = "next-checkpoint.key";
 ///
 /// # Errors
 /// [`KeyError::Exists`], [`KeyError::Io`].
-pub fn write(path: &Path, key: &SigningKey) -> Result<(), KeyError> {
-    place::new(path, text::plain(key, None).as_bytes())
+pub fn write<'a>(path: &Path, key: impl Into<Halves<'a>>) -> Result<(), KeyError> {
+    place::new(path, text::plain(&key.into(), None).as_bytes())
 }
 
 /// As [`write`](fn@write), sealed under a passphrase.
@@ -47,14 +49,14 @@ pub fn write(path: &Path, key: &SigningKey) -> Result<(), KeyError> {
 /// # Errors
 /// [`KeyError`].
 #[cfg(feature = "network")]
-pub fn write_sealed(
+pub fn write_sealed<'a>(
     path: &Path,
-    key: &SigningKey,
+    key: impl Into<Halves<'a>>,
     passphrase: &Passphrase,
     cost: Cost,
     guard: Option<&[u8]>,
 ) -> Result<(), KeyError> {
-    let text = text::sealed(key, passphrase, cost, guard).map_err(of(path))?;
+    let text = text::sealed(&key.into(), passphrase, cost, guard).map_err(of(path))?;
     place::new(path, text.as_bytes())
 }
 
@@ -62,8 +64,12 @@ pub fn write_sealed(
 ///
 /// # Errors
 /// [`KeyError::Exists`], [`KeyError::Io`].
-pub fn write_guarded(path: &Path, key: &SigningKey, guard: Option<&[u8]>) -> Result<(), KeyError> {
-    place::new(path, text::plain(key, guard).as_bytes())
+pub fn write_guarded<'a>(
+    path: &Path,
+    key: impl Into<Halves<'a>>,
+    guard: Option<&[u8]>,
+) -> Result<(), KeyError> {
+    place::new(path, text::plain(&key.into(), guard).as_bytes())
 }
 
 /// Seals the file at `path` under a passphrase, in the place of what it was: whole before and after, whatever happens
@@ -72,14 +78,23 @@ pub fn write_guarded(path: &Path, key: &SigningKey, guard: Option<&[u8]>) -> Res
 /// # Errors
 /// [`KeyError`].
 #[cfg(feature = "network")]
-pub fn seal(path: &Path, key: &SigningKey, passphrase: &Passphrase, cost: Cost) -> Result<(), KeyError> {
+pub fn seal<'a>(
+    path: &Path,
+    key: impl Into<Halves<'a>>,
+    passphrase: &Passphrase,
+    cost: Cost,
+) -> Result<(), KeyError> {
+    let key = key.into();
     let guard = open(path)?.guard().map(<[u8]>::to_vec);
-    let text = text::sealed(key, passphrase, cost, guard.as_deref()).map_err(of(path))?;
+    let text = text::sealed(&key, passphrase, cost, guard.as_deref()).map_err(of(path))?;
     // What cannot be read back must not take the place of what can.
     let read = KeyFile::parse(&text)
-        .and_then(|file| file.unlock(passphrase))
+        .and_then(|file| file.unlock_secret(passphrase))
         .map_err(of(path))?;
-    assert!(read.id() == key.id(), "a sealed key opens as the same key");
+    assert!(
+        read.halves().id() == key.id(),
+        "a sealed key opens as the same key"
+    );
     place::over(path, text.as_bytes())
 }
 
@@ -157,6 +172,15 @@ pub fn draw(path: &Path, scheme: Scheme) -> Result<SigningKey, KeyError> {
         source: io::Error::other(error.to_string()),
     })?;
     SigningKey::of_scheme(scheme, &seed).map_err(|_| of(path)(KeyFault::NotBuilt))
+}
+
+/// A new key to seal to, for the file at `path`, which is not written.
+///
+/// # Errors
+/// [`KeyError::Format`] with [`KeyFault::Random`].
+#[cfg(feature = "network")]
+pub fn draw_kem(path: &Path) -> Result<KemSecret, KeyError> {
+    KemSecret::generate().map_err(|_| of(path)(KeyFault::Random))
 }
 
 /// Reads the key at `path`, which no passphrase seals.

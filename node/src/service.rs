@@ -121,6 +121,7 @@ impl NodeService {
                 | Query::Asset(_)
                 | Query::Holds { .. }
                 | Query::Policy(_)
+                | Query::Identity(_)
                 | Query::ProveAccount {
                     at: Height::GENESIS, ..
                 }),

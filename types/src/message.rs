@@ -3,6 +3,7 @@
 use crate::account::Balances;
 use crate::block::Exception;
 use crate::codec::{DecodeError, Reader, narrow, put_text_u16};
+use crate::identity::IdentityRecord;
 use crate::keep::{self, Keep, Kept};
 use crate::vault::{VaultAction, VaultAnswer, VaultQuery};
 use crate::{AccountId, Amount, AssetId, Hash, Height, KeyId, Outcome, Policy, Refusal, TimeNs};
@@ -123,6 +124,8 @@ pub enum Query {
         /// From which height on the verifier knows the validators; 1 for genesis, or [`BY_CHECKPOINTS`].
         since: Height,
     },
+    /// The identity of this node id, or that a key of this id is or was of: [`Answer::Identity`].
+    Identity(Hash),
 }
 
 /// Most holds in one answer.
@@ -336,6 +339,8 @@ pub enum Answer {
     Policy(PolicyState),
     /// To [`Query::ProveOperation`], [`Query::ProveAccount`] and [`Query::ProveConsistency`]: the file's bytes.
     Proof(Vec<u8>),
+    /// To [`Query::Identity`].
+    Identity(IdentityRecord),
     /// To a [`VaultQuery`].
     Vault(VaultAnswer),
     /// To [`Request::Keep`].
@@ -364,6 +369,7 @@ mod query_kind {
     pub(super) const PROVE_OPERATION: u8 = 13;
     pub(super) const PROVE_ACCOUNT: u8 = 14;
     pub(super) const PROVE_CONSISTENCY: u8 = 15;
+    pub(super) const IDENTITY: u8 = 32;
 }
 
 mod reply_kind {
@@ -501,6 +507,7 @@ impl Query {
                 out.extend_from_slice(&at.0.to_le_bytes());
                 out.extend_from_slice(&since.0.to_le_bytes());
             }
+            Self::Identity(id) => put(out, query_kind::IDENTITY, id.as_bytes()),
             Self::ProveConsistency { old, new, since } => {
                 put(out, query_kind::PROVE_CONSISTENCY, &old.0.to_le_bytes());
                 out.extend_from_slice(&new.0.to_le_bytes());
@@ -543,6 +550,7 @@ impl Query {
                 at: Height(reader.u64()?),
                 since: Height(reader.u64()?),
             },
+            query_kind::IDENTITY => Self::Identity(reader.hash()?),
             query_kind::PROVE_CONSISTENCY => Self::ProveConsistency {
                 old: Height(reader.u64()?),
                 new: Height(reader.u64()?),
@@ -734,6 +742,7 @@ mod answer_kind {
     pub(super) const HOLDS: u8 = 10;
     pub(super) const POLICY: u8 = 11;
     pub(super) const PROOF: u8 = 13;
+    pub(super) const IDENTITY: u8 = 32;
 }
 
 impl Answer {
@@ -774,6 +783,7 @@ impl Answer {
             Self::Genesis(bytes) => put(out, answer_kind::GENESIS, bytes),
             Self::Receipt(bytes) => put(out, answer_kind::RECEIPT, bytes),
             Self::Proof(bytes) => put(out, answer_kind::PROOF, bytes),
+            Self::Identity(record) => put(out, answer_kind::IDENTITY, record.as_bytes()),
             Self::Holds(holds, next) => {
                 put(out, answer_kind::HOLDS, &next.to_le_bytes());
                 holds
@@ -839,6 +849,7 @@ impl Answer {
             answer_kind::GENESIS => Self::Genesis(reader.rest().to_vec()),
             answer_kind::RECEIPT => Self::Receipt(reader.rest().to_vec()),
             answer_kind::PROOF => Self::Proof(reader.rest().to_vec()),
+            answer_kind::IDENTITY => Self::Identity(record(reader.rest())?),
             code if VaultAnswer::is_code(code) => Self::Vault(VaultAnswer::decode(code, reader)?),
             value => {
                 return Err(DecodeError::Value {
@@ -904,6 +915,7 @@ mod tests {
                 new: Height(0),
                 since: Height(3),
             }),
+            Request::Query(Query::Identity(Hash([2; 32]))),
             Request::Subscribe { from: Height(5) },
         ] {
             let frame = request.encode(11);

@@ -5,7 +5,8 @@ use super::settings::Settings;
 use super::{ExitStatus, Failure};
 use crate::client::{Client, ClientError, ClientOptions, Signer};
 use crate::config::Config;
-use crate::keys::{self, KeyError, KeyFault};
+use crate::keys::{self, KeyError, KeyFault, KeyFile, SecretKey};
+use selfchain_storage::backup::age::Identity;
 use selfchain_types::asset::AssetRecord;
 use selfchain_types::crypto::SigningKey;
 use selfchain_types::message::AccountState;
@@ -60,16 +61,55 @@ pub(super) fn sign(arguments: &SignArguments, settings: &Settings) -> Result<(Cl
 
 /// Reads a key file, and unlocks it with the passphrase if it is sealed.
 pub(super) fn read_key(path: &Path, settings: &Settings) -> Result<SigningKey, Failure> {
+    match read_secret(path, settings)? {
+        SecretKey::Signing(key) => Ok(key),
+        SecretKey::Kem(_) => Err(format_failure(path, KeyFault::Kem)),
+    }
+}
+
+/// The key of either kind at `path`, with its passphrase if it is sealed.
+pub(super) fn read_secret(path: &Path, settings: &Settings) -> Result<SecretKey, Failure> {
     let file = keys::open(path).map_err(|error| key_failure(path, &error))?;
-    let key = if file.is_sealed() {
-        file.unlock(&settings.passphrase.of(path)?)
-    } else {
-        file.key()
+    unlock(path, &file, settings)
+}
+
+/// The key that opens backups and messages: a key file's, or an identity's of age.
+pub(super) fn read_identity(path: &Path, settings: &Settings) -> Result<Identity, Failure> {
+    // A line of age's is none of a key file.
+    let file = match keys::open(path) {
+        Ok(file) => file,
+        Err(KeyError::Format {
+            fault: KeyFault::Line { .. },
+            ..
+        }) => {
+            return crate::backup::read_identity(path).map_err(|error| {
+                let next = "make one with `selfchain keys new FILE --kind kem`";
+                let what = format!("cannot use the identity {}", path.display());
+                Failure::new(ExitStatus::Failed, what, next).because(&error)
+            });
+        }
+        Err(error) => return Err(key_failure(path, &error)),
     };
-    key.map_err(|fault| {
-        let path = path.to_owned();
-        key_failure(&path.clone(), &KeyError::Format { path, fault })
-    })
+    if file.kem().is_none() {
+        return Err(format_failure(path, KeyFault::Signs));
+    }
+    match unlock(path, &file, settings)? {
+        SecretKey::Kem(key) => Ok(Identity::new(key)),
+        SecretKey::Signing(_) => Err(format_failure(path, KeyFault::Signs)),
+    }
+}
+
+fn unlock(path: &Path, file: &KeyFile, settings: &Settings) -> Result<SecretKey, Failure> {
+    let key = match file.is_sealed() {
+        true => file.unlock_secret(&settings.passphrase.of(path)?),
+        false => file.secret(),
+    };
+    key.map_err(|fault| format_failure(path, fault))
+}
+
+fn format_failure(path: &Path, fault: KeyFault) -> Failure {
+    let path = path.to_owned();
+    key_failure(&path.clone(), &KeyError::Format { path, fault })
 }
 
 /// Why a key file cannot be used, and what to do.
@@ -83,7 +123,8 @@ pub(super) fn key_failure(path: &Path, error: &KeyError) -> Failure {
             "try again with the passphrase that it was sealed under",
         ),
         KeyError::Format {
-            fault: KeyFault::Node { .. } | KeyFault::NotBuilt | KeyFault::Kem | KeyFault::Cost(_),
+            fault:
+                KeyFault::Node { .. } | KeyFault::NotBuilt | KeyFault::Kem | KeyFault::Signs | KeyFault::Cost(_),
             ..
         } => (ExitStatus::Failed, ""),
         KeyError::Format { .. } => (ExitStatus::Corrupt, "restore the file from a backup"),

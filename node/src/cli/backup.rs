@@ -7,21 +7,19 @@ mod recipient;
 pub(super) use arguments::BackupCommand;
 pub(super) use recipient::read_recipient;
 
-use super::access::{connect, read_key};
+use super::access::{connect, read_identity, read_key};
 use super::arguments::NodeArguments;
 use super::output::Output;
 use super::progress::bar;
 use super::settings::Settings;
 use super::{ExitStatus, Failure, describe};
 use crate::backup::{
-    Known, KnownFile, LiveLog, RestoreError, RestoreOptions, files_of, left_out, read_identity, restore,
-    tip_of,
+    Known, KnownFile, LiveLog, RestoreError, RestoreOptions, files_of, left_out, restore, tip_of,
 };
 use crate::config::Config;
 use crate::store::{StoreError, read_genesis};
 use arguments::{CreateArguments, FromArguments, RestoreArguments};
 use place::{Place, known_path, owner_of};
-use selfchain_storage::backup::age::Identity;
 use selfchain_storage::backup::{
     BackupError, CreateOptions, Created, Depot, History, PART_BYTES, Source, check, create, prune,
 };
@@ -41,8 +39,11 @@ pub(super) fn backup(command: BackupCommand, settings: &Settings, output: Output
         BackupCommand::Verify { from, identity } => verify(&from, identity.as_deref(), settings, output),
         BackupCommand::Restore(arguments) => restore_into(&arguments, settings, output),
         BackupCommand::Prune(from) => prune_from(&from, settings, output),
-        BackupCommand::Open { file, identity, out } => recipient::open(&file, &identity, &out, output),
-        BackupCommand::Recipient(command) => recipient::recipient(&command, output),
+        BackupCommand::Open { file, identity, out } => {
+            let identity = read_identity(&identity, settings)?;
+            recipient::open(&file, &identity, &out, output)
+        }
+        BackupCommand::Recipient(command) => recipient::recipient(&command, settings, output),
     }
 }
 
@@ -288,7 +289,7 @@ fn verify(
 ) -> Result<(), Failure> {
     let what = "the backup does not hold";
     let opened = open(what, from, identity, settings)?;
-    let secret = identity.map(read_secret).transpose()?;
+    let secret = identity.map(|path| read_identity(path, settings)).transpose()?;
     let newest = opened.history.newest();
     let bar = bar("checking", output.is_json);
     bar.set_length(newest.body().reach.last.0);
@@ -323,7 +324,7 @@ fn verify(
 fn restore_into(arguments: &RestoreArguments, settings: &Settings, output: Output) -> Result<(), Failure> {
     let what = "nothing was restored";
     let opened = open(what, &arguments.from, Some(&arguments.identity), settings)?;
-    let identity = read_secret(&arguments.identity)?;
+    let identity = read_identity(&arguments.identity, settings)?;
     let newest = opened.history.newest();
     let options = RestoreOptions {
         identity: &identity,
@@ -395,18 +396,6 @@ fn prune_from(from: &FromArguments, settings: &Settings, output: Output) -> Resu
     let removed = prune(&*depot, &history).map_err(|error| of_backup(what, &error))?;
     let value = json!({ "removed": removed, "base": history.newest().body().base });
     output.result(&describe::lines(&value), &value)
-}
-
-fn read_secret(path: &Path) -> Result<Identity, Failure> {
-    read_identity(path).map_err(|error| {
-        let next = "make one with `selfchain backup recipient new FILE`";
-        Failure::new(
-            ExitStatus::Failed,
-            format!("cannot use the identity {}", path.display()),
-            next,
-        )
-        .because(&error)
-    })
 }
 
 fn now() -> TimeNs {

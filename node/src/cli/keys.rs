@@ -4,18 +4,21 @@ mod certify;
 mod show;
 
 use super::access::{self, key_failure};
+use super::arguments::NodeArguments;
+use super::files::write_new;
 use super::output::Output;
 use super::passphrase;
 use super::settings::Settings;
 use super::{ExitStatus, Failure, describe};
 use crate::bench::SchemeArgument;
-use crate::keys::{self, Passphrase};
+use crate::keys::{self, Passphrase, SecretKey};
 pub(super) use certify::CertifyArguments;
 use certify::{IdentityChange, RevokeArguments, RotateArguments, SubmitArguments};
 use clap::{Args, Subcommand, ValueEnum};
+use selfchain_types::crypto::Scheme;
 use selfchain_types::crypto::passphrase::Cost;
-use selfchain_types::crypto::{Scheme, SigningKey};
-use serde_json::{Value, json};
+use selfchain_types::identity::is_root_scheme;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// What is done with keys.
@@ -37,6 +40,13 @@ pub(super) enum KeysCommand {
         new_passphrase_file: Option<PathBuf>,
         #[command(flatten)]
         cost: CostArguments,
+    },
+    /// Ask a node what identity is certified: of a node's id, or of a key that it lists or did.
+    Identity {
+        /// The id, 64 hexadecimal characters.
+        id: String,
+        #[command(flatten)]
+        node: NodeArguments,
     },
     /// Certify the keys that a node runs with, by the root of its identity.
     Certify(CertifyArguments),
@@ -74,6 +84,8 @@ enum KindArgument {
     Root,
     /// A key that a node or a client runs with.
     Hot,
+    /// A key that backups and messages are sealed to; it signs nothing.
+    Kem,
 }
 
 /// What unlocking a sealed file costs; it is written in the file.
@@ -121,6 +133,7 @@ pub(super) fn keys(command: KeysCommand, settings: &Settings, output: Output) ->
     match command {
         KeysCommand::New(arguments) => new(&arguments, settings, output),
         KeysCommand::Show { file } => show::show(&file_or_node(file, settings)?, output),
+        KeysCommand::Identity { id, node } => show::identity(&id, &node, settings, output),
         KeysCommand::Encrypt {
             file,
             new_passphrase_file,
@@ -158,13 +171,19 @@ fn file_or_node(file: Option<PathBuf>, settings: &Settings) -> Result<PathBuf, F
 
 fn new(arguments: &NewArguments, settings: &Settings, output: Output) -> Result<(), Failure> {
     let file = &arguments.file;
-    let usual = match arguments.kind {
-        KindArgument::Root => Scheme::Ed25519SlhDsa128s,
-        KindArgument::Hot => Scheme::Ed25519,
+    let wanted = arguments.scheme.map(Scheme::from);
+    let scheme = match arguments.kind {
+        KindArgument::Root => Some(wanted.unwrap_or(Scheme::Ed25519SlhDsa128s)),
+        KindArgument::Hot => Some(wanted.unwrap_or(Scheme::Ed25519)),
+        KindArgument::Kem => None,
     };
-    let scheme = arguments.scheme.map_or(usual, Scheme::from);
-    if arguments.kind == KindArgument::Root && !selfchain_types::identity::is_root_scheme(scheme) {
-        let what = format!("a root cannot be of the scheme {}", scheme.name());
+    let refused = match (arguments.kind, wanted) {
+        (KindArgument::Root, Some(scheme)) if !is_root_scheme(scheme) => Some(("a root", scheme)),
+        (KindArgument::Kem, Some(scheme)) => Some(("a key to seal to", scheme)),
+        _ => None,
+    };
+    if let Some((what, scheme)) = refused {
+        let what = format!("{what} cannot be of the scheme {}", scheme.name());
         return Err(Failure::usage(what, "leave --scheme out"));
     }
     // Asked for before a key is there: who gives up here leaves nothing behind.
@@ -172,18 +191,19 @@ fn new(arguments: &NewArguments, settings: &Settings, output: Output) -> Result<
         true => Some(settings.passphrase.for_new(file)?),
         false => None,
     };
-    let made = keys::draw(file, scheme).and_then(|key| {
-        match &passphrase {
-            None => keys::write(file, &key)?,
-            Some(passphrase) => keys::write_sealed(file, &key, passphrase, arguments.cost.cost(), None)?,
-        }
-        Ok(key)
+    let key = match scheme {
+        Some(scheme) => keys::draw(file, scheme).map(SecretKey::Signing),
+        None => keys::draw_kem(file).map(SecretKey::Kem),
+    };
+    let made = key.and_then(|key| match &passphrase {
+        None => keys::write(file, key.halves()),
+        Some(passphrase) => keys::write_sealed(file, key.halves(), passphrase, arguments.cost.cost(), None),
     });
-    let key = made.map_err(|error| {
+    made.map_err(|error| {
         let what = format!("cannot make the key {}", file.display());
         Failure::new(ExitStatus::Failed, what, "").because(&error)
     })?;
-    say(&public(file, &key, passphrase.is_some()), output)
+    show::show(file, output)
 }
 
 fn encrypt(
@@ -196,14 +216,14 @@ fn encrypt(
     let was_sealed = keys::open(file)
         .map_err(|error| key_failure(file, &error))?
         .is_sealed();
-    let key = access::read_key(file, settings)?;
+    let key = access::read_secret(file, settings)?;
     let passphrase = match new_passphrase_file {
         Some(new) => passphrase::of_file(new)?,
         None if was_sealed => passphrase::ask_twice(file)?,
         None => settings.passphrase.for_new(file)?,
     };
-    keys::seal(file, &key, &passphrase, cost).map_err(|error| key_failure(file, &error))?;
-    say(&public(file, &key, true), output)
+    keys::seal(file, key.halves(), &passphrase, cost).map_err(|error| key_failure(file, &error))?;
+    show::show(file, output)
 }
 
 fn export(arguments: &ExportArguments, settings: &Settings, output: Output) -> Result<(), Failure> {
@@ -212,12 +232,12 @@ fn export(arguments: &ExportArguments, settings: &Settings, output: Output) -> R
         let opened = keys::open(&file).map_err(|error| key_failure(&file, &error))?;
         let value = show::of_file(&file, &opened);
         if let Some(to) = &arguments.to {
-            certify::write_new(to, value.to_string().as_bytes())?;
+            write_new(to, value.to_string().as_bytes())?;
         }
         return say(&value, output);
     }
     let to = arguments.to.clone().unwrap_or_default();
-    let key = access::read_key(&file, settings)?;
+    let key = access::read_secret(&file, settings)?;
     let guard = guard_of(&file, settings)?;
     let sealing: Option<Passphrase> = match (arguments.plain, &arguments.new_passphrase_file) {
         (true, _) => None,
@@ -225,13 +245,18 @@ fn export(arguments: &ExportArguments, settings: &Settings, output: Output) -> R
         (false, None) => Some(settings.passphrase.for_new(&to)?),
     };
     let written = match &sealing {
-        Some(passphrase) => {
-            keys::write_sealed(&to, &key, passphrase, arguments.cost.cost(), guard.as_deref())
-        }
-        None => keys::write_guarded(&to, &key, guard.as_deref()),
+        Some(passphrase) => keys::write_sealed(
+            &to,
+            key.halves(),
+            passphrase,
+            arguments.cost.cost(),
+            guard.as_deref(),
+        ),
+        None => keys::write_guarded(&to, key.halves(), guard.as_deref()),
     };
     written.map_err(|error| key_failure(&to, &error))?;
-    let mut value = public(&to, &key, sealing.is_some());
+    let written = keys::open(&to).map_err(|error| key_failure(&to, &error))?;
+    let mut value = show::of_file(&to, &written);
     value["has_guard"] = guard.is_some().into();
     say(&value, output)
 }
@@ -251,21 +276,6 @@ fn guard_of(file: &Path, settings: &Settings) -> Result<Option<Vec<u8>>, Failure
 
 fn say(value: &Value, output: Output) -> Result<(), Failure> {
     output.result(&describe::lines(value), value)
-}
-
-fn public(file: &Path, key: &SigningKey, is_sealed: bool) -> Value {
-    let scheme = key.public().scheme();
-    let mut value = json!({
-        "file": file.display().to_string(),
-        "scheme": scheme.name(),
-        "key_id": key.id().to_string(),
-        "public": keys::hex(key.public().as_bytes()).as_str(),
-        "is_sealed": is_sealed,
-    });
-    if selfchain_types::identity::is_root_scheme(scheme) {
-        value["node_id"] = selfchain_types::identity::node_id(key.public()).to_hex().into();
-    }
-    value
 }
 
 #[cfg(test)]

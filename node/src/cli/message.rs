@@ -1,20 +1,18 @@
 //! `message`: seals bytes to a reader's key, signed by their sender, and opens them.
 
-use super::access::{parse_hash, read_key};
+use super::access::{parse_hash, read_identity, read_key};
 use super::backup::read_recipient;
+use super::files::{bounded, read_bounded, write_private};
 use super::output::Output;
 use super::settings::Settings;
 use super::{ExitStatus, Failure, describe};
-use crate::backup::read_identity;
 use crate::keys;
 use clap::Subcommand;
 use selfchain_types::KeyId;
 use selfchain_types::sealed::{SEALED_PLAINTEXT_MAX, SealedError, open_message, seal_message};
 use serde_json::json;
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
-use zeroize::Zeroizing;
+use std::io;
+use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum MessageCommand {
@@ -91,8 +89,7 @@ pub(super) fn message(command: &MessageCommand, settings: &Settings, output: Out
             out,
         } => {
             let what = "the message was not opened";
-            let identity = read_identity(identity)
-                .map_err(|error| Failure::new(ExitStatus::Failed, what, "").because(&error))?;
+            let identity = read_identity(identity, settings)?;
             let from = from.as_ref().map(|text| parse_hash("--from", text)).transpose()?;
             let sealed = read_bounded(file, SEALED_PLAINTEXT_MAX + MESSAGE_OVERHEAD_MAX)?;
             let from = from.map(KeyId);
@@ -118,43 +115,4 @@ fn of_sealed(what: &str, error: &SealedError) -> Failure {
         SealedError::Sender { .. } => ExitStatus::Failed,
     };
     Failure::new(status, what, "").because(error)
-}
-
-fn read_bounded(path: &Path, max: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let name = path.display().to_string();
-    let file = File::open(path).map_err(|error| {
-        Failure::new(ExitStatus::Failed, format!("cannot read {name}"), "").because(&error)
-    })?;
-    bounded(file, &name, max)
-}
-
-fn bounded(from: impl Read, name: &str, max: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let mut bytes = Zeroizing::new(Vec::new());
-    let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
-    from.take(limit).read_to_end(&mut bytes).map_err(|error| {
-        Failure::new(ExitStatus::Failed, format!("cannot read {name}"), "").because(&error)
-    })?;
-    match bytes.len() > max {
-        true => Err(Failure::usage(
-            format!("{name} has more than {max} bytes"),
-            "seal it in pieces",
-        )),
-        false => Ok(bytes),
-    }
-}
-
-fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let opened = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path);
-    opened
-        .and_then(|mut file| file.write_all(bytes))
-        .map_err(|error| {
-            let what = format!("cannot write {}", path.display());
-            Failure::new(ExitStatus::Failed, what, "").because(&error)
-        })
 }

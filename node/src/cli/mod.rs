@@ -16,6 +16,7 @@ mod testnet;
 mod run;
 mod keys;
 mod passphrase;
+mod files;
 mod session;
 mod account;
 mod held;

@@ -11,6 +11,7 @@ use selfchain_ai::explain::words;
 use selfchain_ai::model::Predict;
 use selfchain_ai::rules::STARTER;
 use selfchain_storage::FileDisk;
+use selfchain_types::identity::{KeyUse, node_id};
 use selfchain_types::{AccountId, Hash, Height};
 use std::path::Path;
 use std::sync::Arc;
@@ -254,7 +255,29 @@ fn every_command_reaches_a_node_and_refusals_have_their_own_exit_code() {
     done("events --json");
     refused(&format!("tx {}", "00".repeat(32)));
 
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let (root, hot, certificate) = (at("root.key"), at("hot.key"), at("1.cert"));
+    check(
+        &format!("keys new {root} --kind root --scheme ed25519+slh-dsa-sha2-128f"),
+        ExitStatus::Done,
+    );
+    check(&format!("keys new {hot}"), ExitStatus::Done);
+    let node_id = node_id(crate::keys::read(Path::new(&root)).unwrap().public());
+    let hot_id = crate::keys::read(Path::new(&hot)).unwrap().id();
+    refused(&format!("keys identity {node_id}"));
+    done(&format!(
+        "keys certify {root} --transport {hot} --role gateway --out {certificate} --submit"
+    ));
+    done(&format!("keys identity {node_id}"));
+    done(&format!("keys identity {hot_id} --json"));
+
     let client = Client::connect(&ClientOptions::new(node.address(), node.public_key())).unwrap();
+    let identity = client.identity(node_id).unwrap().unwrap();
+    assert_eq!(Some(identity), client.identity(hot_id.0).unwrap());
+    assert_eq!(
+        identity.signing().collect::<Vec<_>>(),
+        [(KeyUse::Transport, hot_id)]
+    );
     let balances = client.account(AccountId(2)).unwrap().unwrap().hot.balances();
     assert_eq!(balances.credits_posted.get(), 15_50);
     balances_of_the_past_are_those_of_the_history(&client, AccountId(1));

@@ -8,6 +8,7 @@ use selfchain_transport::client::{ClientConfig, blocking};
 use selfchain_types::asset::AssetRecord;
 use selfchain_types::crypto::SigningKey;
 use selfchain_types::envelope::EnvelopeView;
+use selfchain_types::identity::IdentityRecord;
 use selfchain_types::key::KeyRecord;
 use selfchain_types::message::{
     AccountState, Answer, ChangePosition, Committed, Detail, HistoryRow, HoldRecord, PolicyState, Query,
@@ -215,6 +216,18 @@ impl Client {
             None => Ok(None),
             Some(Answer::Policy(state)) => Ok(Some(state)),
             Some(_) => Err(unexpected("a policy")),
+        }
+    }
+
+    /// The identity of a node's id, or that a key of this id is or was of, as of its last certificate.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn identity(&self, id: Hash) -> Result<Option<IdentityRecord>, ClientError> {
+        match found(self.ask(Query::Identity(id)))? {
+            None => Ok(None),
+            Some(Answer::Identity(record)) => Ok(Some(record)),
+            Some(_) => Err(unexpected("an identity")),
         }
     }
 

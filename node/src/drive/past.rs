@@ -154,6 +154,7 @@ impl PastThread {
             | Query::Asset(_)
             | Query::Holds { .. }
             | Query::Policy(_)
+            | Query::Identity(_)
             | Query::ProveAccount { .. } => {
                 return Err(AnswerError::NotFound {
                     what: "an answer about the present in the past",

@@ -12,7 +12,7 @@ use selfchain_types::message::{
     AccountState, Answer, HOLDS_MAX, HoldRecord, PolicyState, Query, Reply, Status,
 };
 use selfchain_types::seam::log::LogReader;
-use selfchain_types::{AccountId, Hash, Height, Refusal};
+use selfchain_types::{AccountId, Hash, Height, KeyId, Refusal};
 use std::sync::Arc;
 
 /// A question about the state, answered between two blocks.
@@ -66,6 +66,10 @@ impl StateAnswers {
                 Query::Status => Some(Answer::Status(self.status(chain))),
                 Query::Holds { from } => Some(holds(ledger, from)),
                 Query::Policy(account) => policy(ledger, account),
+                Query::Identity(id) => ledger
+                    .identity(&id)
+                    .or_else(|| ledger.identity_of(&KeyId(id)).copied())
+                    .map(Answer::Identity),
                 _ => None,
             };
             match answer {

@@ -103,6 +103,9 @@ pub enum KeyFault {
     /// It signs nothing: others seal messages to it.
     #[error("it is a key to seal to, and signs nothing")]
     Kem,
+    /// It opens nothing.
+    #[error("it is a key to sign with, and opens nothing")]
+    Signs,
     /// This program was built without its scheme, or without sealing.
     #[error("this program was built without its scheme, or without passphrases")]
     NotBuilt,

@@ -97,7 +97,7 @@ fn a_key_is_made_once() {
 
 #[test]
 fn refuses_a_file_that_is_no_key() {
-    let text = text::plain(&key(), None);
+    let text = text::plain(&(&key()).into(), None);
     assert!(parse(&text).is_ok());
     let check = |text: &str, want: KeyFault| assert_eq!(parse(text).unwrap_err(), want, "{text}");
     check("", KeyFault::Field { name: "scheme" });
@@ -163,9 +163,40 @@ fn a_sealed_key_opens_under_its_passphrase_alone() {
 
 #[cfg(feature = "network")]
 #[test]
+fn a_key_to_seal_to_reads_back_as_it_is_and_sealed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kem.key");
+    let kem = KemSecret::from_seed(&[9; 32]);
+    write(&path, &kem).unwrap();
+    let seed = |secret: SecretKey| match secret {
+        SecretKey::Kem(kem) => *kem.seed().clone(),
+        SecretKey::Signing(_) => panic!("it signs"),
+    };
+    let file = open(&path).unwrap();
+    assert_eq!(file.kem(), Some(kem.public().as_bytes().as_slice()));
+    assert_eq!(seed(file.secret().unwrap()), [9; 32]);
+    assert_eq!(file.key().unwrap_err(), KeyFault::Kem);
+    let text = fs::read_to_string(&path).unwrap();
+    let other = KeyFile::parse(&text.replace("seed = \"09", "seed = \"08")).unwrap();
+    assert_eq!(other.secret().err(), Some(KeyFault::Public));
+    seal(&path, &kem, &passphrase("correct horse"), SMALL).unwrap();
+    let file = open(&path).unwrap();
+    assert_eq!(file.secret().err(), Some(KeyFault::Sealed));
+    assert_eq!(
+        file.unlock_secret(&passphrase("horse")).err(),
+        Some(KeyFault::Passphrase)
+    );
+    assert_eq!(
+        seed(file.unlock_secret(&passphrase("correct horse")).unwrap()),
+        [9; 32]
+    );
+}
+
+#[cfg(feature = "network")]
+#[test]
 fn no_byte_of_a_sealed_file_can_be_changed_unnoticed() {
     let right = passphrase("correct horse");
-    let text = text::sealed(&key(), &right, SMALL, Some(&[1, 2, 3])).unwrap();
+    let text = text::sealed(&(&key()).into(), &right, SMALL, Some(&[1, 2, 3])).unwrap();
     let file = KeyFile::parse(&text).unwrap();
     assert_eq!(file.guard(), Some(&[1, 2, 3][..]));
     assert!(file.unlock(&right).is_ok());
@@ -232,7 +263,7 @@ fn no_byte_of_a_sealed_file_can_be_changed_unnoticed() {
 
 #[test]
 fn nothing_secret_is_in_what_debugging_prints() {
-    let file = KeyFile::parse(&text::plain(&key(), None)).unwrap();
+    let file = KeyFile::parse(&text::plain(&(&key()).into(), None)).unwrap();
     assert_eq!(format!("{file:?}"), "KeyFile(ed25519)");
     let passphrase = Passphrase::new(Zeroizing::new(b"secret".to_vec())).unwrap();
     assert_eq!(format!("{passphrase:?}"), "Passphrase(…)");

@@ -8,6 +8,8 @@ use core::fmt;
 use selfchain_types::crypto::aead;
 #[cfg(feature = "network")]
 use selfchain_types::crypto::passphrase::{Cost, SALT_LEN, derive, same};
+#[cfg(feature = "network")]
+use selfchain_types::crypto::x_wing::KemSecret;
 use selfchain_types::crypto::{PublicKey, Scheme, SigningKey};
 use selfchain_types::identity::KEM_KEY_BYTES;
 use selfchain_types::{Hash, KeyId, hash};
@@ -33,6 +35,65 @@ const NAMES: [&str; 11] = [
 const KDF: &str = "argon2id";
 /// Begins the last line of a sealed file.
 const SUM: &str = "sum = \"";
+
+/// A secret key that a file holds.
+pub enum SecretKey {
+    /// One that signs.
+    Signing(SigningKey),
+    /// One that opens what others sealed to it.
+    #[cfg(feature = "network")]
+    Kem(KemSecret),
+}
+
+impl SecretKey {
+    /// What is written of it.
+    pub fn halves(&self) -> Halves<'_> {
+        match self {
+            Self::Signing(key) => key.into(),
+            #[cfg(feature = "network")]
+            Self::Kem(key) => key.into(),
+        }
+    }
+}
+
+/// Both halves of a key, as a file has them.
+pub struct Halves<'a> {
+    id: Hash,
+    scheme: &'static str,
+    public: &'a [u8],
+    seed: Zeroizing<[u8; 32]>,
+}
+
+impl Halves<'_> {
+    /// The id of the public half.
+    pub fn id(&self) -> Hash {
+        self.id
+    }
+}
+
+impl<'a> From<&'a SigningKey> for Halves<'a> {
+    fn from(key: &'a SigningKey) -> Self {
+        let public = key.public();
+        Self {
+            id: key.id().0,
+            scheme: public.scheme().name(),
+            public: public.as_bytes(),
+            seed: key.seed(),
+        }
+    }
+}
+
+#[cfg(feature = "network")]
+impl<'a> From<&'a KemSecret> for Halves<'a> {
+    fn from(key: &'a KemSecret) -> Self {
+        Self {
+            id: key.public().id(),
+            scheme: KEM_NAME,
+            public: key.public().as_bytes(),
+            seed: key.seed().clone(),
+        }
+    }
+}
 
 /// A key file that was read: its public half, and its secret one as it is or sealed.
 pub struct KeyFile {
@@ -173,22 +234,30 @@ impl KeyFile {
     /// The key of a file that no passphrase seals.
     ///
     /// # Errors
-    /// [`KeyFault::Sealed`], [`KeyFault::Kem`], [`KeyFault::NotBuilt`], [`KeyFault::Public`].
-    pub fn key(&self) -> Result<SigningKey, KeyFault> {
+    /// [`KeyFault::Sealed`], [`KeyFault::NotBuilt`], [`KeyFault::Public`].
+    pub fn secret(&self) -> Result<SecretKey, KeyFault> {
         match &self.secret {
             Secret::Seed(seed) => self.check(seed),
             Secret::Sealed(_) => Err(KeyFault::Sealed),
         }
     }
 
+    /// As [`Self::secret`], of a key that signs.
+    ///
+    /// # Errors
+    /// [`KeyFault::Kem`], and as [`Self::secret`].
+    pub fn key(&self) -> Result<SigningKey, KeyFault> {
+        signing(self.secret()?)
+    }
+
     /// The key, with the passphrase if it is sealed.
     ///
     /// # Errors
-    /// [`KeyFault::Passphrase`], [`KeyFault::Changed`], [`KeyFault::Cost`], and as [`Self::key`].
+    /// [`KeyFault::Passphrase`], [`KeyFault::Changed`], [`KeyFault::Cost`], and as [`Self::secret`].
     #[cfg(feature = "network")]
-    pub fn unlock(&self, passphrase: &Passphrase) -> Result<SigningKey, KeyFault> {
+    pub fn unlock_secret(&self, passphrase: &Passphrase) -> Result<SecretKey, KeyFault> {
         let Secret::Sealed(sealed) = &self.secret else {
-            return self.key();
+            return self.secret();
         };
         let [memory_kib, passes, lanes] = sealed.numbers;
         let cost = Cost {
@@ -206,14 +275,39 @@ impl KeyFile {
         self.check(&Zeroizing::new(seed))
     }
 
-    fn check(&self, seed: &[u8; 32]) -> Result<SigningKey, KeyFault> {
-        let public = self.public()?;
-        let key = SigningKey::of_scheme(public.scheme(), seed).map_err(|_| KeyFault::NotBuilt)?;
-        if key.public() == public {
-            Ok(key)
-        } else {
-            Err(KeyFault::Public)
-        }
+    /// As [`Self::unlock_secret`], of a key that signs.
+    ///
+    /// # Errors
+    /// [`KeyFault::Kem`], and as [`Self::unlock_secret`].
+    #[cfg(feature = "network")]
+    pub fn unlock(&self, passphrase: &Passphrase) -> Result<SigningKey, KeyFault> {
+        signing(self.unlock_secret(passphrase)?)
+    }
+
+    fn check(&self, seed: &[u8; 32]) -> Result<SecretKey, KeyFault> {
+        let key = match &self.public {
+            Public::Signing(public) => SigningKey::of_scheme(public.scheme(), seed)
+                .map(SecretKey::Signing)
+                .map_err(|_| KeyFault::NotBuilt)?,
+            #[cfg(feature = "network")]
+            Public::Kem(_) => SecretKey::Kem(KemSecret::from_seed(seed)),
+            #[cfg(not(feature = "network"))]
+            Public::Kem(_) => return Err(KeyFault::NotBuilt),
+        };
+        let is_its = key.halves().public == self.public_bytes();
+        is_its.then_some(key).ok_or(KeyFault::Public)
+    }
+}
+
+#[cfg_attr(
+    not(feature = "network"),
+    expect(clippy::unnecessary_wraps, reason = "without the network all keys sign")
+)]
+fn signing(key: SecretKey) -> Result<SigningKey, KeyFault> {
+    match key {
+        SecretKey::Signing(key) => Ok(key),
+        #[cfg(feature = "network")]
+        SecretKey::Kem(_) => Err(KeyFault::Kem),
     }
 }
 
@@ -289,23 +383,33 @@ fn guard_line(guard: Option<&[u8]>) -> String {
 }
 
 /// The text of a file that no passphrase seals.
-pub(super) fn plain(key: &SigningKey, guard: Option<&[u8]>) -> Zeroizing<String> {
-    let public = key.public();
-    let seed = hex(key.seed().as_slice());
+pub(super) fn plain(key: &Halves<'_>, guard: Option<&[u8]>) -> Zeroizing<String> {
+    let what = match key.scheme {
+        KEM_NAME => "open what was sealed to it",
+        _ => "sign with it",
+    };
     Zeroizing::new(format!(
-        "# A secret key of Selfchain. Whoever reads this file can sign with it.\n# Key id: {}\nscheme = \"{}\"\npublic = \"{}\"\n{}seed = \"{}\"\n",
-        key.id(),
-        public.scheme().name(),
-        hex(public.as_bytes()).as_str(),
-        guard_line(guard),
-        seed.as_str(),
+        "# A secret key of Selfchain. Whoever reads this file can {what}.\n{}seed = \"{}\"\n",
+        public_lines(key, guard),
+        hex(key.seed.as_slice()).as_str(),
     ))
+}
+
+/// The lines that everybody may know.
+fn public_lines(key: &Halves<'_>, guard: Option<&[u8]>) -> String {
+    format!(
+        "# Key id: {}\nscheme = \"{}\"\npublic = \"{}\"\n{}",
+        key.id,
+        key.scheme,
+        hex(key.public).as_str(),
+        guard_line(guard),
+    )
 }
 
 /// The text of a file that a passphrase seals.
 #[cfg(feature = "network")]
 pub(super) fn sealed(
-    key: &SigningKey,
+    key: &Halves<'_>,
     passphrase: &Passphrase,
     cost: Cost,
     guard: Option<&[u8]>,
@@ -313,22 +417,17 @@ pub(super) fn sealed(
     let mut salt = [0; SALT_LEN];
     selfchain_types::crypto::fill_random(&mut salt).map_err(|_| KeyFault::Random)?;
     let (secret, check) = keys_of(passphrase, &salt, cost)?;
-    let public = key.public();
     let mut text = format!(
-        "# A secret key of Selfchain, sealed under a passphrase.\n# Key id: {}\nscheme = \"{}\"\npublic = \"{}\"\n{}\
+        "# A secret key of Selfchain, sealed under a passphrase.\n{}\
          kdf = \"{KDF}\"\nmemory_kib = \"{}\"\npasses = \"{}\"\nlanes = \"{}\"\nsalt = \"{}\"\ncheck = \"{}\"\n",
-        key.id(),
-        public.scheme().name(),
-        hex(public.as_bytes()).as_str(),
-        guard_line(guard),
+        public_lines(key, guard),
         cost.memory_kib,
         cost.passes,
         cost.lanes,
         hex(&salt).as_str(),
         hex(&check).as_str(),
     );
-    let sealed = aead::seal(&secret, text.as_bytes(), key.seed().as_slice());
-    let sealed = sealed.map_err(|_| KeyFault::Random)?;
+    let sealed = aead::seal(&secret, text.as_bytes(), key.seed.as_slice()).map_err(|_| KeyFault::Random)?;
     text += &format!("sealed = \"{}\"\n", hex(&sealed).as_str());
     let sum = hash::KEY_FILE.hash(text.as_bytes());
     text += &format!("{SUM}{sum}\"\n");

@@ -106,6 +106,11 @@ pub fn requests() -> Vec<Vector> {
             json!({ "account": "101" }),
         ),
         query(
+            "query identity",
+            Query::Identity(filled(0x44)),
+            json!({ "id": filled(0x44).to_hex() }),
+        ),
+        query(
             "query receipt",
             receipt,
             json!({ "tx_id": filled(0x11).to_hex(), "operation": 3 }),
@@ -283,6 +288,11 @@ pub fn replies() -> Vec<Vector> {
             }),
             json!({ "annotate": 100, "hold": 160, "reject": 250, "holds_unscored": true, "hold_timeout_s": 86_400,
                 "reviewer": filled(0x22).to_hex(), "version": "3", "model": filled(0x33).to_hex() }),
+        ),
+        answer(
+            "answer identity",
+            Answer::Identity(super::records::identity()),
+            json!({ "node": super::records::identity().node.to_hex() }),
         ),
         answer(
             "answer receipt",

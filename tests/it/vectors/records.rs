@@ -210,9 +210,9 @@ fn pending_record() -> Vector {
 }
 
 /// An identity with two keys.
-fn identity_record() -> Vector {
+pub fn identity() -> IdentityRecord {
     let none = KeyId::NONE;
-    let record = IdentityRecord {
+    IdentityRecord {
         node: Hash([0x1d; 32]),
         root: key(3).id(),
         certificate: Hash([0x2e; 32]),
@@ -225,7 +225,11 @@ fn identity_record() -> Vector {
         uses: [1, 2, 0, 0, 0, 0],
         reserved: [0; 46],
         keys: [key(1).id(), key(2).id(), none, none, none, none],
-    };
+    }
+}
+
+fn identity_record() -> Vector {
+    let record = identity();
     let fields = json!({
         "node": record.node.to_hex(),
         "root": record.root.0.to_hex(),

@@ -1,9 +1,11 @@
 //! `backup recipient` and `backup open`: the keys that backups are sealed to, and one part opened by hand.
 
+use super::super::access::read_identity;
+use super::super::files::write_private;
 use super::super::output::Output;
+use super::super::settings::Settings;
 use super::super::{ExitStatus, Failure, describe};
 use super::arguments::RecipientCommand;
-use super::read_secret;
 use crate::backup::new_identity;
 use selfchain_storage::backup::age::{Identity, KeyTextError, Recipient, open_file};
 use selfchain_types::backup::RECIPIENTS_MAX;
@@ -12,7 +14,11 @@ use serde_json::json;
 use std::fs;
 use std::path::Path;
 
-pub(super) fn recipient(command: &RecipientCommand, output: Output) -> Result<(), Failure> {
+pub(super) fn recipient(
+    command: &RecipientCommand,
+    settings: &Settings,
+    output: Output,
+) -> Result<(), Failure> {
     let (file, identity) = match command {
         RecipientCommand::New { file } => {
             let made = new_identity(file).map_err(|error| {
@@ -21,7 +27,7 @@ pub(super) fn recipient(command: &RecipientCommand, output: Output) -> Result<()
             })?;
             (file, made)
         }
-        RecipientCommand::Show { file } => (file, read_secret(file)?),
+        RecipientCommand::Show { file } => (file, read_identity(file, settings)?),
     };
     show(file, &identity, output)
 }
@@ -82,21 +88,18 @@ pub(in super::super) fn read_recipient(text: &str) -> Result<Recipient, Failure>
     })
 }
 
-pub(super) fn open(file: &Path, identity: &Path, out: &Path, output: Output) -> Result<(), Failure> {
+pub(super) fn open(file: &Path, identity: &Identity, out: &Path, output: Output) -> Result<(), Failure> {
     let what = || format!("cannot open {}", file.display());
     let failed = |error: &dyn std::error::Error| Failure::new(ExitStatus::Failed, what(), error.to_string());
-    let secret = read_secret(identity)?;
     let len = fs::metadata(file).map_err(|error| failed(&error))?.len();
     if len > KEEP_FILE_MAX {
         let next = format!("it has {len} bytes, a part has at most {KEEP_FILE_MAX}");
         return Err(Failure::usage(what(), next));
     }
     let bytes = fs::read(file).map_err(|error| failed(&error))?;
-    let plain = open_file(&secret, &bytes, KEEP_FILE_MAX)
+    let plain = open_file(identity, &bytes, KEEP_FILE_MAX)
         .map_err(|error| Failure::new(ExitStatus::Corrupt, what(), "").because(&error))?;
-    fs::write(out, &plain).map_err(|error| {
-        Failure::new(ExitStatus::Failed, format!("cannot write {}", out.display()), "").because(&error)
-    })?;
+    write_private(out, &plain)?;
     let value = json!({
         "out": out.display().to_string(),
         "bytes": plain.len(),

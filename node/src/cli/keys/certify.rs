@@ -3,6 +3,7 @@
 use crate::cli::access::{self, asked, key_failure, parse_hash};
 use crate::cli::account::commit_among;
 use crate::cli::arguments::NodeArguments;
+use crate::cli::files::{read_bounded, write_new};
 use crate::cli::output::Output;
 use crate::cli::settings::Settings;
 use crate::cli::{ExitStatus, Failure, describe};
@@ -15,7 +16,7 @@ use selfchain_types::identity::{
 use selfchain_types::message::Detail;
 use selfchain_types::{Envelope, EnvelopeBuilder, Genesis, Hash, Height, KeyId, Operation};
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The lane of root and hot keys that certificates use up counters of: one that no program of the node uses.
@@ -307,7 +308,7 @@ fn of_arguments(
 fn read_kem(path: &Path) -> Result<Vec<u8>, Failure> {
     let bytes = read_bounded(path, 16_384)?;
     if bytes.len() == KEM_KEY_BYTES {
-        return Ok(bytes);
+        return Ok(bytes.to_vec());
     }
     let file = keys::open(path).map_err(|error| key_failure(path, &error))?;
     file.kem().map(Vec::from).ok_or_else(|| {
@@ -342,7 +343,7 @@ pub(super) fn submit(
 ) -> Result<(), Failure> {
     let path = &arguments.file;
     let bytes = read_bounded(path, selfchain_types::envelope::ENVELOPE_BYTES_MAX)?;
-    let envelope = Envelope::decode(bytes).map_err(|refusal| {
+    let envelope = Envelope::decode(bytes.to_vec()).map_err(|refusal| {
         let what = format!("{} is no transaction: {refusal}", path.display());
         Failure::new(ExitStatus::Corrupt, what, "copy it once more")
     })?;
@@ -381,30 +382,5 @@ pub(super) fn read_certificate(path: &Path) -> Result<IdentityCertificate, Failu
             "restore the file from where it was made",
         )
         .because(&error)
-    })
-}
-
-/// A file of at most so many bytes.
-fn read_bounded(path: &Path, len_max: usize) -> Result<Vec<u8>, Failure> {
-    let limit = u64::try_from(len_max).unwrap_or(u64::MAX).saturating_add(1);
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes));
-    read.map_err(|error| Failure::usage(format!("cannot read {}", path.display()), "").because(&error))?;
-    if bytes.len() > len_max {
-        let what = format!("{} has more than {len_max} bytes", path.display());
-        return Err(Failure::new(ExitStatus::Corrupt, what, ""));
-    }
-    Ok(bytes)
-}
-
-/// Writes a file that is not there yet, and makes it durable. Nothing in it is secret.
-pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let written = File::create_new(path).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    written.map_err(|error| {
-        let what = format!("cannot write {}", path.display());
-        Failure::new(ExitStatus::Failed, what, "name a file that is not there").because(&error)
     })
 }

@@ -1,7 +1,9 @@
 //! The commands of keys, from arguments to exit code, without a node.
 
 use crate::cli::{ExitStatus, main};
+use selfchain_storage::backup::age::Recipient;
 use selfchain_types::Height;
+use selfchain_types::crypto::x_wing::KemPublic;
 use selfchain_types::identity::{IdentityCertificate, Roles, verify_chain};
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
@@ -99,6 +101,66 @@ fn a_key_is_sealed_under_what_a_file_or_the_environment_says() {
         ExitStatus::Corrupt,
     );
     check("keys new x --kind root --scheme ed25519", usage);
+}
+
+#[test]
+fn a_key_to_seal_to_opens_messages_under_its_passphrase_and_signs_nothing() {
+    let f = Folder::new();
+    let (a, b) = (f.private("a", "first\n"), f.private("b", "second\n"));
+    let (done, failed, usage) = (ExitStatus::Done, ExitStatus::Failed, ExitStatus::Usage);
+    let (kem, moved, sender) = (f.at("kem.key"), f.at("moved.key"), f.at("sender.key"));
+    check(&format!("keys new {sender}"), done);
+    check(&format!("keys new {kem} --kind kem --scheme ed25519"), usage);
+    check(
+        &format!("keys new {kem} --kind kem --encrypt {CHEAP} --passphrase-file {a}"),
+        done,
+    );
+    check(&format!("keys show {kem}"), done);
+    let file = crate::keys::open(Path::new(&kem)).unwrap();
+    assert!(file.is_sealed());
+    let public = KemPublic::new(file.kem().unwrap()).unwrap();
+    let (to, letter) = (Recipient::new(public).text(), f.private("letter", "hello"));
+    let sealed = f.at("sealed");
+    check(
+        &format!("message seal --key {sender} --to {to} --in {letter} --out {sealed}"),
+        done,
+    );
+    let open = |identity: &str, passphrase: &str| {
+        format!(
+            "message open {sealed} --identity {identity} --out {} --passphrase-file {passphrase}",
+            f.at("opened")
+        )
+    };
+    check(&open(&kem, &b), failed);
+    check(&open(&sender, &a), failed);
+    assert!(!f.path("opened").exists());
+    check(&open(&kem, &a), done);
+    assert_eq!(std::fs::read(f.path("opened")).unwrap(), b"hello");
+    check(
+        &format!("backup recipient show {kem} --passphrase-file {a}"),
+        done,
+    );
+    // It moves like any other key, and signs nothing.
+    let export =
+        format!("keys export {kem} --secret --to {moved} --passphrase-file {a} --new-passphrase-file {b}");
+    check(&format!("{export} {CHEAP}"), done);
+    check(&open(&moved, &a), failed);
+    check(&open(&moved, &b), done);
+    check(
+        &format!("keys encrypt {moved} {CHEAP} --passphrase-file {b} --new-passphrase-file {a}"),
+        done,
+    );
+    check(&open(&moved, &a), done);
+    check(
+        &format!(
+            "message seal --key {kem} --to {to} --in {letter} --out {} --passphrase-file {a}",
+            f.at("not")
+        ),
+        failed,
+    );
+    let text = std::fs::read_to_string(&kem).unwrap();
+    let spoilt = f.private("spoilt.key", &text.replacen("salt = \"", "salt = \"0", 1));
+    check(&open(&spoilt, &a), ExitStatus::Corrupt);
 }
 
 #[test]

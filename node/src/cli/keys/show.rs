@@ -1,11 +1,15 @@
 //! `keys show`: the public half of a key file, or what a certificate of an identity says.
 
 use super::certify::is_certificate;
-use crate::cli::access::key_failure;
+use crate::cli::access::{self, asked, key_failure, parse_hash};
+use crate::cli::arguments::NodeArguments;
 use crate::cli::output::Output;
-use crate::cli::{Failure, describe};
+use crate::cli::settings::Settings;
+use crate::cli::{ExitStatus, Failure, describe};
 use crate::keys::{self, KeyFile};
+use selfchain_storage::backup::age::Recipient;
 use selfchain_types::crypto::PublicKey;
+use selfchain_types::crypto::x_wing::KemPublic;
 use selfchain_types::identity::{IdentityCertificate, Roles, is_root_scheme, node_id};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -26,6 +30,7 @@ pub(super) fn of_file(path: &Path, file: &KeyFile) -> Value {
         "file": path.display().to_string(),
         "scheme": file.scheme_name(),
         "key_id": file.id().map(|id| id.to_string()),
+        "recipient": file.kem().and_then(|kem| KemPublic::new(kem).ok()).map(|kem| Recipient::new(kem).text()),
         "public": keys::hex(file.public_bytes()).as_str(),
         "is_sealed": file.is_sealed(),
     });
@@ -35,15 +40,50 @@ pub(super) fn of_file(path: &Path, file: &KeyFile) -> Value {
     value
 }
 
+/// `keys identity`: what the ledger has of an identity.
+pub(super) fn identity(
+    id: &str,
+    node: &NodeArguments,
+    settings: &Settings,
+    output: Output,
+) -> Result<(), Failure> {
+    let what = "cannot ask for that identity";
+    let id = parse_hash("the id", id)?;
+    let found = access::connect(node, settings)?
+        .identity(id)
+        .map_err(asked(what))?;
+    let record = found.ok_or_else(|| {
+        let what = format!("there is no identity of {id}");
+        let next = "`selfchain keys submit` or `keys certify --submit` puts one on the ledger";
+        Failure::new(ExitStatus::Refused, what, next)
+    })?;
+    let keys = record
+        .signing()
+        .map(|(key_use, key)| json!({ "use": key_use.name(), "key_id": key.to_string() }));
+    let value = json!({
+        "node_id": record.node.to_hex(),
+        "root": record.root.to_string(),
+        "certificate": record.certificate.to_hex(),
+        "serial": record.serial.get(),
+        "certified": record.certified.get(),
+        "not_before": record.not_before.get(),
+        "not_after": record.not_after.get(),
+        "revoked": (record.revoked.get() > 0).then(|| record.revoked.get()),
+        "roles": names_of(Roles(record.roles.get())),
+        "keys": keys.collect::<Vec<_>>(),
+    });
+    output.result(&describe::lines(&value), &value)
+}
+
+fn names_of(roles: Roles) -> Vec<&'static str> {
+    let held = Roles::NAMES.iter().filter(|(role, _)| roles.has(*role));
+    held.map(|(_, name)| *name).collect()
+}
+
 /// What a certificate says.
 pub(super) fn of_certificate(path: &Path, certificate: &IdentityCertificate) -> Value {
     let body = certificate.body();
     let key = |key: &PublicKey| json!({ "scheme": key.scheme().name(), "key_id": key.id().to_string() });
-    let roles: Vec<&str> = Roles::NAMES
-        .iter()
-        .filter(|(role, _)| body.roles.has(*role))
-        .map(|(_, name)| *name)
-        .collect();
     json!({
         "file": path.display().to_string(),
         "node_id": body.node().to_hex(),
@@ -53,7 +93,7 @@ pub(super) fn of_certificate(path: &Path, certificate: &IdentityCertificate) -> 
         "not_before": body.not_before.0,
         "not_after": body.not_after.0,
         "overlap": body.overlap.0,
-        "roles": roles,
+        "roles": names_of(body.roles),
         "is_revocation": body.is_revocation(),
         "root": key(&body.root),
         "consensus": body.keys.consensus.as_ref().map(key),
