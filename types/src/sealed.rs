@@ -281,6 +281,23 @@ mod tests {
     }
 
     #[test]
+    fn nobody_can_send_a_message_on_to_another_reader() {
+        let (sender, reader) = keys();
+        let other = KemSecret::from_seed(&[3; 32]);
+        let mut message = seal_message(&sender, reader.public(), b"an offer", b"").unwrap();
+        let (from, to) = (reader.public().id(), other.public().id());
+        let at = message
+            .windows(Hash::LEN)
+            .position(|bytes| bytes == from.as_bytes());
+        let at = at.unwrap();
+        message[at..at + Hash::LEN].copy_from_slice(to.as_bytes());
+        assert!(matches!(
+            open_message(&other, None, &message, b""),
+            Err(SealedError::Signature(_))
+        ));
+    }
+
+    #[test]
     fn what_is_too_long_is_refused_with_its_limit() {
         let (sender, reader) = keys();
         let error = seal_message(&sender, reader.public(), b"", &[0; SEALED_CONTEXT_MAX + 1]).unwrap_err();

@@ -37,6 +37,7 @@ const KDF: &str = "argon2id";
 const SUM: &str = "sum = \"";
 
 /// A secret key that a file holds.
+#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum SecretKey {
     /// One that signs.
     Signing(SigningKey),

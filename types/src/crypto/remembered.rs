@@ -7,7 +7,9 @@ use std::sync::RwLock;
 
 /// A table in which a key has two places. Whoever finds a place locked goes without: working it out again costs a few
 /// microseconds, waiting could cost more.
-pub(super) struct Remembered<V>(Box<[RwLock<Option<Box<Known<V>>>>]>);
+pub(super) struct Remembered<V>(Box<[Place<V>]>);
+
+type Place<V> = RwLock<Option<Box<Known<V>>>>;
 
 struct Known<V> {
     key: [u8; 32],

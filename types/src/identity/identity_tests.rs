@@ -1,8 +1,8 @@
 //! Certificates of identities: forms, forgeries, chains.
 
 use super::*;
-use crate::crypto::verify;
 use crate::crypto::SignatureError;
+use crate::crypto::verify;
 use alloc::vec;
 use alloc::vec::Vec;
 
