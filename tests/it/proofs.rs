@@ -129,6 +129,32 @@ fn proofs_over_checkpoints_need_no_vote_and_nobody_but_genesis() {
             matches!(error, ProofFileError::Certificate { .. }),
             "{name}: {error}"
         );
+        // One road, to its end and no further.
+        let mut short = proof.clone();
+        short.checkpoints.pop();
+        let height = Height(32);
+        assert_eq!(
+            verified(&short.to_bytes(), &founders).unwrap_err(),
+            ProofFileError::NoCheckpoint { height },
+            "{name}"
+        );
+        let mut both_ways = proof.clone();
+        both_ways.handovers = stand.proofs(SINCE_GENESIS)[0].1.handovers.clone();
+        assert!(!both_ways.handovers.is_empty());
+        let error = verified(&both_ways.to_bytes(), &founders).unwrap_err();
+        assert_eq!(error, ProofFileError::TwoWays, "{name}");
+        let (early, _) = stand.payments[0];
+        let mut long = stand.past.prove_operation(&early, 0, BY_CHECKPOINTS).unwrap();
+        assert!(verified(&long.to_bytes(), &founders).is_ok());
+        let after = proof.checkpoints.last().unwrap().clone();
+        assert!(long.checkpoints.last().unwrap().height().unwrap() < after.height().unwrap());
+        let number = long.checkpoints.len() + 1;
+        long.checkpoints.push(after);
+        assert_eq!(
+            verified(&long.to_bytes(), &founders).unwrap_err(),
+            ProofFileError::UnusedCheckpoint { number },
+            "{name}"
+        );
     }
     let (past, between) = (&stand.past, Height(9));
     assert!(matches!(

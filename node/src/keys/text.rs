@@ -111,6 +111,7 @@ enum Public {
 
 enum Secret {
     Seed(Zeroizing<[u8; 32]>),
+    #[cfg_attr(not(feature = "network"), expect(dead_code, reason = "nothing here opens it"))]
     Sealed(Sealed),
 }
 
