@@ -1,12 +1,15 @@
 //! No secret leaves a process: the program at its most talkative, and everything that it printed or wrote.
 
-use selfchain::keys::{self, Passphrase};
+use selfchain::keys::{self, Passphrase, SecretKey};
+use selfchain::storage::backup::age::Recipient;
+use selfchain::types::crypto::x_wing::KemPublic;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 const PASSPHRASE: &str = "a passphrase that nobody prints";
 const OTHER: &str = "another one, from a file";
+const LETTER: &str = "what only the reader of the letter is to know";
 
 /// The program with these words, as talkative as it can be.
 fn program(words: &str) -> Command {
@@ -196,6 +199,42 @@ fn nothing_that_the_program_prints_or_writes_holds_a_secret() {
         ),
         &mut printed,
     );
+    // A key to seal to: what is said under it is as secret as the key.
+    let (inbox, letter, opened) = (path("inbox.key"), private("letter", LETTER), path("opened"));
+    let sealed = path("letter.sealed");
+    must(
+        &format!("keys new {} --kind kem --encrypt {cheap}", inbox.display()),
+        &mut printed,
+    );
+    let kem = keys::open(&inbox).unwrap();
+    let to = Recipient::new(KemPublic::new(kem.kem().unwrap()).unwrap()).text();
+    let (from, sealed) = (data.join("node.key"), sealed.display());
+    must(
+        &format!(
+            "message seal --key {} --to {to} --in {} --out {sealed}",
+            from.display(),
+            letter.display()
+        ),
+        &mut printed,
+    );
+    let open = format!(
+        "message open {sealed} --identity {} --out {}",
+        inbox.display(),
+        opened.display()
+    );
+    must(&open, &mut printed);
+    assert!(
+        !run(
+            &format!("{open} --passphrase-file {}", file.display()),
+            &mut printed
+        )
+        .status
+        .success()
+    );
+    assert_eq!(std::fs::read(&opened).unwrap(), LETTER.as_bytes());
+    std::fs::remove_file(&opened).unwrap();
+    std::fs::remove_file(&letter).unwrap();
+    let inbox_seed = kem.unlock_secret(&Passphrase::read(&own_file).unwrap()).unwrap();
     // What fails talks most: a wrong passphrase, a changed file, no passphrase at all.
     assert!(
         !run(
@@ -270,6 +309,11 @@ fn nothing_that_the_program_prints_or_writes_holds_a_secret() {
     secrets.extend(forms("the node's seed", &node_seed));
     secrets.extend(forms("the root's seed", &seed(&root, &own_file)));
     secrets.extend(forms("the hot key's seed", &seed(&hot, &file)));
+    secrets.extend(forms("the letter", LETTER.as_bytes()));
+    match inbox_seed {
+        SecretKey::Kem(kem) => secrets.extend(forms("the inbox's seed", kem.seed().as_slice())),
+        SecretKey::Signing(_) => panic!("it signs nothing"),
+    }
     for (name, secret) in &secrets {
         assert!(!contains(&printed, secret), "{name} was printed");
     }

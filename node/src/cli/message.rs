@@ -38,7 +38,7 @@ pub(super) enum MessageCommand {
     Open {
         /// The message.
         file: PathBuf,
-        /// Your identity file.
+        /// Your identity file, of age or a key file of the kind kem.
         #[arg(long, value_name = "FILE")]
         identity: PathBuf,
         /// The id of the key that must have sent it [default: anybody's; the answer says whose].

@@ -1,6 +1,6 @@
 //! Depots: where the pieces of a backup are kept.
 
-use crate::disk::{Disk, UNPUBLISHED_SUFFIX, publish};
+use crate::disk::{Disk, UNPUBLISHED_SUFFIX, publish, publish_streamed};
 use crate::metrics::len_u64;
 use selfchain_types::backup::BackupItem;
 use selfchain_types::keep::KeptItem;
@@ -143,7 +143,11 @@ impl Depot for DirectoryDepot {
             );
             return Err(failed("write", &name)(full));
         }
-        publish(&*self.disk, &name, bytes).map_err(failed("write", &name))
+        let published = match item {
+            BackupItem::Manifest(_) => publish(&*self.disk, &name, bytes),
+            BackupItem::Part { .. } => publish_streamed(&*self.disk, &name, bytes),
+        };
+        published.map_err(failed("write", &name))
     }
 
     fn remove(&self, item: BackupItem) -> Result<(), DepotError> {

@@ -13,7 +13,7 @@ mod publish;
 pub use faulty::{Faults, FaultyDisk};
 pub use file::FileDisk;
 pub use memory::MemoryDisk;
-pub use publish::{UNPUBLISHED_SUFFIX, publish, remove_unpublished};
+pub use publish::{UNPUBLISHED_SUFFIX, publish, publish_streamed, remove_unpublished};
 
 use std::fmt::Debug;
 use std::io;

@@ -15,7 +15,7 @@ pub(in super::super) enum BackupCommand {
     Verify {
         #[command(flatten)]
         from: FromArguments,
-        /// The identity file that opens the parts.
+        /// The file that opens the parts: an identity of age, or a key file of the kind kem.
         #[arg(long, value_name = "FILE")]
         identity: Option<PathBuf>,
     },
@@ -27,7 +27,7 @@ pub(in super::super) enum BackupCommand {
     Open {
         /// The part.
         file: PathBuf,
-        /// The identity file that opens it.
+        /// The file that opens it: an identity of age, or a key file of the kind kem.
         #[arg(long, value_name = "FILE")]
         identity: PathBuf,
         /// Where what it holds goes.
@@ -46,7 +46,7 @@ pub(in super::super) enum RecipientCommand {
         /// Where.
         file: PathBuf,
     },
-    /// Show the public half of an identity file.
+    /// Show the public half of an identity file, or of a key file of the kind kem.
     Show {
         /// Which.
         file: PathBuf,
@@ -110,7 +110,7 @@ pub(in super::super) struct FromArguments {
 pub(in super::super) struct RestoreArguments {
     #[command(flatten)]
     pub(super) from: FromArguments,
-    /// The identity file that opens the parts.
+    /// The file that opens the parts: an identity of age, or a key file of the kind kem.
     #[arg(long, value_name = "FILE")]
     pub(super) identity: PathBuf,
     /// The data directory to make: empty, or not there.
