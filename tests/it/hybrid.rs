@@ -262,6 +262,39 @@ fn check(bytes: Vec<u8>) -> Result<(), Refusal> {
         .map_err(|(_, refusal)| refusal)
 }
 
+/// A verifier that remembers what a key's id stands for takes nothing else for it.
+#[test]
+fn a_remembered_key_s_id_is_nobody_else_s() {
+    let verifier = BatchVerifier::new();
+    let check = |bytes: &[u8]| {
+        let envelope = Envelope::decode(bytes.to_vec()).unwrap();
+        let mut checked = Verified::check_batch(vec![envelope], &(), &verifier, &[5; 32]);
+        checked.remove(0).map(|_| ()).map_err(|(_, refusal)| refusal)
+    };
+    for (owner, _) in &*SIGNED {
+        let scheme = owner.public().scheme();
+        let thief = key(scheme, 2);
+        let good = transfer(1).sign(&[(owner, 0, 1)]);
+        let mut stolen = transfer(1).sign(&[(&thief, 0, 1)]);
+        // The signer's key id comes first after the front.
+        stolen[104..136].copy_from_slice(owner.id().0.as_bytes());
+        let name = scheme.name();
+        for round in ["unknown", "remembered"] {
+            assert_eq!(check(&stolen), Err(Refusal::KeyMismatch), "{name}, {round}");
+            assert_eq!(check(&good), Ok(()), "{name}, {round}");
+        }
+        let (id, public) = (owner.id(), owner.public().as_bytes());
+        for other in Scheme::ALL {
+            assert_eq!(verifier.is_id_of(&id, other, public), other == scheme, "{name}");
+        }
+        assert!(
+            !verifier.is_id_of(&id, scheme, thief.public().as_bytes()),
+            "{name}"
+        );
+        assert!(!verifier.is_id_of(&thief.id(), scheme, public), "{name}");
+    }
+}
+
 #[test]
 fn transactions_are_signed_by_every_scheme_and_unknown_numbers_are_refused_by_name() {
     for (key, _) in &*SIGNED {
