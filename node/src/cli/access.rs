@@ -90,6 +90,7 @@ pub(super) fn read_identity(path: &Path, settings: &Settings) -> Result<Identity
         }
         Err(error) => return Err(key_failure(path, &error)),
     };
+    // Before a passphrase is asked for.
     if file.kem().is_none() {
         return Err(format_failure(path, KeyFault::Signs));
     }

@@ -13,9 +13,10 @@ use selfchain_types::crypto::BatchVerifier;
 use selfchain_types::seam::log::{LogError, LogReader};
 use selfchain_types::{Hash, Refusal, Verified, codec};
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
 use std::time::Instant;
 
 /// An envelope's bytes and whom to answer.
@@ -95,7 +96,7 @@ const GATHER_LEN: usize = 512;
 const IDLE_WAIT: Duration = Duration::from_millis(100);
 
 /// A round that is being checked.
-type Round = Receiver<Checked>;
+type Round = Receiver<thread::Result<Checked>>;
 
 /// A round that was checked, its answers in the order of arrival.
 struct Checked {
@@ -162,7 +163,7 @@ impl Intake {
         if self.from.queue.len() < GATHER_LEN && !self.from.is_closed() {
             let wait = GATHER_MAX.saturating_sub(since);
             if !wait.is_zero() {
-                std::thread::park_timeout(wait);
+                thread::park_timeout(wait);
             }
         }
     }
@@ -194,17 +195,16 @@ impl Intake {
                     ended: Instant::now(),
                 }
             };
-            // A panic is the intake thread's too: it finds that nothing comes.
-            if let Ok(checked) = catch_unwind(AssertUnwindSafe(check)) {
-                done.send(checked).ok();
-            }
+            // A panic goes on in the intake thread, which takes the node down. It waits for this as long as it lives.
+            drop(done.send(catch_unwind(AssertUnwindSafe(check))));
         });
         Some(round)
     }
 
     /// Waits for a round, and hands it on in order.
     fn finish(&self, round: &Round, last_ended: &mut Instant) {
-        let checked = round.recv().expect("a round is checked, or its check panicked");
+        let checked = round.recv().expect("a round's end is always told");
+        let checked = checked.unwrap_or_else(|panic| resume_unwind(panic));
         let count = codec::wide(checked.answers.len());
         // What two rounds share is counted once.
         let until = |from: Instant, to: Instant| ns(to.saturating_duration_since(from.max(*last_ended)));
