@@ -16,6 +16,7 @@ pub mod remember;
 pub mod sweep;
 pub mod answers;
 pub mod proving;
+mod folder;
 pub mod keys;
 pub mod ledger;
 pub mod verify;

@@ -1,6 +1,7 @@
 //! What is known: the newest backup of each chain that this owner has seen. Whoever keeps backups could give back an old
 //! one, which is signed like any other; only what the owner remembers tells.
 
+use crate::folder;
 use selfchain_types::{Hash, Height};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -172,11 +173,7 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&aside, path)?;
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
+    folder::sync_of(path)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Identity files: the secret key that backups and messages are opened with, as age writes them.
 
+use crate::folder;
 use selfchain_storage::backup::age::{Identity, KeyTextError};
 use selfchain_types::crypto::x_wing::KemSecret;
 use std::fs::{File, OpenOptions};
@@ -92,13 +93,7 @@ pub fn new_identity(path: &Path) -> Result<Identity, IdentityError> {
     file.write_all(text.as_bytes())
         .and_then(|()| file.sync_all())
         .map_err(failed)?;
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(failed)?;
+    folder::sync_of(path).map_err(failed)?;
     Ok(identity)
 }
 

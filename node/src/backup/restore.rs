@@ -1,5 +1,6 @@
 //! Restoring: a directory beside the wanted one is filled, checked as `selfchain verify` does, and only then put in place.
 
+use crate::folder;
 use crate::replica::{MarkError, mark_restored};
 use crate::store::{GENESIS_FILE, StoreError, genesis_at};
 use crate::verify::{VerifyReport, verify_as};
@@ -223,13 +224,7 @@ fn open_staging(staging: &Path) -> Result<(), RestoreError> {
 fn put_in_place(staging: &Path, into: &Path) -> Result<(), RestoreError> {
     // One step, also over a directory that is there and empty.
     fs::rename(staging, into).map_err(failed("put in place", into))?;
-    let folder = into
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    fs::File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(failed("sync the folder of", into))
+    folder::sync_of(into).map_err(failed("sync the folder of", into))
 }
 
 fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RestoreError + use<> {

@@ -1,6 +1,7 @@
 //! Files that a command is given and leaves behind: read whole up to a limit, and written for whom they are for.
 
 use super::{ExitStatus, Failure};
+use crate::folder;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -46,7 +47,8 @@ pub(super) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let written = File::create_new(path).and_then(|mut file| {
         file.write_all(bytes)?;
-        file.sync_all()
+        file.sync_all()?;
+        folder::sync_of(path)
     });
     let next = "name a file that is not there";
     written.map_err(|error| cannot("write", &path.display().to_string(), next, &error))

@@ -1,7 +1,8 @@
 //! Puts a file in its place, whole, durable, and readable by its owner alone.
 
 use super::KeyError;
-use std::fs::{self, File, OpenOptions};
+use crate::folder;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -39,21 +40,13 @@ fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeyError
     move |source| KeyError::Io { what, path, source }
 }
 
-fn folder(path: &Path) -> &Path {
-    path.parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."))
-}
-
 fn aside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    folder(path).join(format!(".{name}.{}.new", std::process::id()))
+    folder::of(path).join(format!(".{name}.{}.new", std::process::id()))
 }
 
 fn sync_folder(path: &Path) -> Result<(), KeyError> {
-    File::open(folder(path))
-        .and_then(|folder| folder.sync_all())
-        .map_err(failed("sync the folder of", path))
+    folder::sync_of(path).map_err(failed("sync the folder of", path))
 }
 
 fn write_aside(aside: &Path, content: &[u8]) -> io::Result<()> {
